@@ -1,0 +1,265 @@
+"""Every knob of a run, as frozen dataclasses: checked when made, hashable, and fingerprinted.
+
+Singular fields are static (one compile each); plural fields (`seeds`, `kl_coefs`) are axes that the
+pipeline maps. A value outside its range raises ValueError naming field, value and what is allowed.
+"""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True)
+class Between:
+    """Allowed closed range of a number, or of every element of a tuple."""
+
+    low: float
+    high: float
+
+
+Count = Annotated[int, Between(1, 2**31 - 1)]
+Seed = Annotated[int, Between(0, 2**31 - 1)]
+Rate = Annotated[float, Between(0.0, 1.0)]
+Positive = Annotated[float, Between(1e-12, 1e12)]
+
+
+class _Checked:
+    def __post_init__(self):
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name]))
+
+
+@dataclass(frozen=True)
+class WorldConfig(_Checked):
+    """The synthetic language (world.py). The enumerable world is the same with tiny sizes."""
+
+    seed: Seed = 0  # draws grammar and facts
+    topics: Annotated[int, Between(1, 64)] = 4
+    words_per_topic: Annotated[int, Between(2, 256)] = 6
+    function_words: Annotated[int, Between(1, 256)] = 6  # words of no topic
+    classes: Annotated[int, Between(2, 64)] = 6  # grammatical classes
+    values: Annotated[int, Between(2, 64)] = 6  # what a claim may state of a topic
+    hazards: Annotated[int, Between(1, 16)] = 2  # hazard words
+    contexts: Annotated[int, Between(1, 16)] = 4  # harmful context words, and as many harmless
+    response_len: Annotated[int, Between(2, 1024)] = 16  # tokens, EOS included
+    kinds: tuple[Rate, ...] = (0.35, 0.175, 0.175, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
+    weights: tuple[float, ...] = (1.0, 1.0, 0.8, 0.8, 0.7, 0.7, 1.0, 1.0)  # rubric, in the order of ATTRIBUTES
+
+
+@dataclass(frozen=True)
+class PolicyConfig(_Checked):
+    """A policy network and its supervised fine-tuning on demonstrations."""
+
+    width: Annotated[int, Between(4, 16384)] = 48  # model width
+    depth: Annotated[int, Between(1, 256)] = 2  # blocks
+    seed: Seed = 0  # initialisation, demonstrations, order
+    steps: Count = 500  # gradient steps
+    batch: Count = 256  # demonstrations a step
+    learning_rate: Positive = 3e-3  # peak of a warm-up and cosine schedule
+
+
+@dataclass(frozen=True)
+class GoldConfig(_Checked):
+    """The gold reward model: the largest network, raised on the rubric, then frozen and standardised."""
+
+    kind: Literal["rubric", "random"] = "rubric"  # random: a frozen random network (a control)
+    width: Annotated[int, Between(4, 16384)] = 64
+    depth: Annotated[int, Between(1, 256)] = 4
+    seed: Seed = 0
+    steps: Count = 600
+    batch: Count = 256  # responses a step, over all sources
+    learning_rate: Positive = 2e-3
+    off_reference: Rate = 0.6  # share of training responses that the reference policy did not write
+
+
+@dataclass(frozen=True)
+class PreferencesConfig(_Checked):
+    """Pairs of reference samples on one prompt, labelled by gold."""
+
+    seed: Seed = 0
+    num_pairs: Annotated[int, Between(20, 10**9)] = 16_000  # collected, held-out ones included
+    held_out: Annotated[float, Between(0.01, 0.9)] = 0.1  # share for validation
+    annotator: Literal["deterministic", "bradley_terry"] = "deterministic"
+    temperature: Positive = 1.0  # of bradley_terry, in gold standard deviations
+    label_noise: Annotated[float, Between(0.0, 0.5)] = 0.0  # uniform flips; 0.5 is shuffled labels
+
+
+@dataclass(frozen=True)
+class RewardModelConfig(_Checked):
+    """A proxy reward model: Bradley-Terry on preferences (one epoch, as Gao et al. 2023)."""
+
+    width: Annotated[int, Between(4, 16384)] = 16
+    depth: Annotated[int, Between(1, 256)] = 1
+    num_pairs: Annotated[int, Between(1, 10**9)] | None = None  # training pairs; None takes all collected
+    epochs: Annotated[int, Between(1, 1000)] = 1
+    batch: Count = 64  # pairs a step (Gao et al. 2023, table 1)
+    learning_rate: Positive = 3e-3
+    weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01
+
+
+@dataclass(frozen=True)
+class BestOfNConfig(_Checked):
+    """One pool of reference samples a held-out prompt, shared by every reward model."""
+
+    seed: Seed = 0
+    num_prompts: Count = 64
+    num_samples: Annotated[int, Between(2, 10**7)] = 4096  # per prompt; the largest n
+
+
+@dataclass(frozen=True)
+class OptimiserConfig(_Checked):
+    """Policy optimisation against a proxy (policy_gradient.py)."""
+
+    name: Literal["ppo", "rloo", "grpo", "reinforce"] = "rloo"
+    steps: Count = 300  # policy steps: one batch of samples each
+    evaluations: Count = 30  # measurements after the one at step 0; must divide steps
+    prompts: Count = 32  # prompts a step
+    group_size: Count = 4  # responses a prompt
+    learning_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Between(0, 10**9)] = 10
+    max_grad_norm: Positive = 1.0
+    clip: Positive = 0.2  # PPO and GRPO ratio clip
+    epochs: Count = 2  # PPO and GRPO passes over a batch
+    minibatches: Count = 2  # PPO and GRPO updates a pass; must divide prompts
+    gae_lambda: Rate = 0.95  # PPO
+    value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO
+    kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of its KL term in the loss
+    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
+
+
+@dataclass(frozen=True)
+class Config(_Checked):
+    """One cell: everything that decides its numbers."""
+
+    world: WorldConfig = field(default_factory=WorldConfig)
+    reference: PolicyConfig = field(default_factory=PolicyConfig)  # writes the preference data; gold's zero
+    gold: GoldConfig = field(default_factory=GoldConfig)
+    preferences: PreferencesConfig = field(default_factory=PreferencesConfig)
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+    reward: Literal["proxy", "gold"] = "proxy"  # what is optimised; gold is a control
+    policy: PolicyConfig | None = None  # what is optimised from; None: the reference policy
+    best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    seeds: tuple[Seed, ...] = (0, 1, 2, 3)  # reward-model and policy seeds, mapped
+    kl_coefs: tuple[Annotated[float, Between(0.0, 1e6)], ...] = (0.0,)  # KL penalties, gold s.d. a nat, mapped
+
+    def __post_init__(self):
+        super().__post_init__()
+        o = self.optimiser
+        if o.steps % o.evaluations:
+            raise ValueError(f"optimiser.evaluations={o.evaluations} must divide optimiser.steps={o.steps}")
+        if o.name in ("ppo", "grpo") and o.prompts % o.minibatches:
+            raise ValueError(f"optimiser.minibatches={o.minibatches} must divide optimiser.prompts={o.prompts}")
+        if o.name in ("rloo", "grpo") and o.group_size < 2:
+            raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
+        if not self.seeds or not self.kl_coefs:
+            raise ValueError("seeds and kl_coefs need at least one value each")
+        rm = self.reward_model.num_pairs
+        limit = self.preferences.num_pairs - int(self.preferences.num_pairs * self.preferences.held_out)
+        if rm is not None and rm > limit:
+            raise ValueError(f"reward_model.num_pairs={rm} is more than the {limit} training pairs collected")
+        if self.gold.width * self.gold.depth < self.reward_model.width * self.reward_model.depth:
+            raise ValueError(
+                f"reward_model {self.reward_model.width}x{self.reward_model.depth} is larger than gold "
+                f"{self.gold.width}x{self.gold.depth}: gold must be the largest"
+            )
+
+
+# --- reading, overriding, hashing -------------------------------------------------------------
+
+
+def _checked(name: str, value, hint):
+    """`value` as the type `hint` wants it, or ValueError."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        base, *rules = typing.get_args(hint)
+        value = _checked(name, value, base)
+        for rule in rules:
+            if not rule.low <= value <= rule.high:  # False for NaN as well
+                raise ValueError(f"{name}={value!r}: allowed from {rule.low:g} to {rule.high:g}")
+        return value
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(f"{name}={value!r}: allowed are {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None:
+            return None
+        return _checked(name, value, next(a for a in typing.get_args(hint) if a is not type(None)))
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            value = (value,)
+        return tuple(_checked(name, v, typing.get_args(hint)[0]) for v in value)
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value, name)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{name}={value!r}: a value of type {hint.__name__} is wanted")
+    return value
+
+
+def from_dict(cls, values, where: str = "config"):
+    """Config of class `cls` from nested dicts, as `to_dict` makes them."""
+    known = [f.name for f in dataclasses.fields(cls)]
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}={values!r}: a group of settings with fields {', '.join(known)} is wanted")
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{where} has no field {name!r}: allowed are {', '.join(known)}")
+    return cls(**values)
+
+
+def to_dict(config) -> dict:
+    return dataclasses.asdict(config)
+
+
+def replace(config, changes: dict):
+    """`config` with dotted fields changed together: {"reward_model.width": 32, "seeds": (1, 2)}."""
+    values = to_dict(config)
+    for path, value in changes.items():
+        *groups, last = path.split(".")
+        at, cls = values, type(config)
+        for group in groups:
+            if group not in at:
+                raise ValueError(f"--set {path}: no field {group!r}; allowed are {', '.join(at)}")
+            if at[group] is None:  # an optional group starts from its defaults
+                hint = typing.get_type_hints(cls)[group]
+                at[group] = to_dict(next(a for a in typing.get_args(hint) if a is not type(None))())
+            if not isinstance(at[group], dict):
+                raise ValueError(f"--set {path}: {group!r} is a single value, it has no fields")
+            cls = typing.get_type_hints(cls)[group]
+            cls = cls if isinstance(cls, type) else next(a for a in typing.get_args(cls) if a is not type(None))
+            at = at[group]
+        if last not in at:
+            raise ValueError(f"--set {path}: no field {last!r}; allowed are {', '.join(at)}")
+        at[last] = value
+    return from_dict(type(config), values)
+
+
+def parse(text: str) -> tuple[str, object]:
+    """One `path=value` of the command line; the value is JSON, or else a word."""
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ValueError(f"--set {text!r}: path=value is wanted, as in --set reward_model.width=32")
+    try:
+        return path, json.loads(value)
+    except json.JSONDecodeError:
+        return path, value
+
+
+def fingerprint(stage: str, version: int, values: dict, upstream: dict[str, str]) -> str:
+    """sha256 (first 16 hex digits) of what decides a cell's numbers; TypeError without a canonical form.
+
+    values: the config groups that the stage reads.  upstream: fingerprints of the cells it reads.
+    """
+    parts = {"stage": stage, "version": version, "config": values, "upstream": upstream}
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

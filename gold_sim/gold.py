@@ -1,0 +1,151 @@
+"""The gold reward model: raised on the rubric over a broad distribution, then frozen and standardised.
+
+Gold is the truth of every experiment: it labels the preferences and it scores the policies. The
+rubric is only how it was raised. It sees reference samples and, as a judge who also cares about what
+never varies in the reference data, corrupted, repeated, spammed, stuffed, over-long and too short
+responses; the proxies see reference samples alone.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gold_sim import policy, streams, transformer, world
+from gold_sim.config import GoldConfig, PolicyConfig
+from gold_sim.transformer import Network
+
+NUM_REFERENCE = 8192  # prompts sampled from the reference policy to train on
+NUM_CENTRE = 4096  # other prompts whose reference samples set gold's zero and unit
+OFF_REFERENCE = ("corrupted", "repeated", "spammed", "stuffed", "over_long", "too_short", "random")
+
+
+class Gold(NamedTuple):
+    """Frozen parameters and the affine map to gold standard deviations of reference samples."""
+
+    params: dict
+    mean: jax.Array  # of raw scores on reference samples
+    std: jax.Array
+
+
+def network(language: world.World, config: GoldConfig) -> Network:
+    max_len = world.PROMPT_LEN + language.config.response_len
+    return Network(config.width, config.depth, language.vocab_size, 1, max_len)
+
+
+def raw_scores(net: Network, gold: Gold, prompts, responses):
+    """[P, N] in the network's own units."""
+    return transformer.rewards(net, gold.params, prompts, responses, world.lengths(responses))
+
+
+def scores(net: Network, gold: Gold, prompts, responses):
+    """[P, N] in gold standard deviations, 0 = mean over reference samples."""
+    return (raw_scores(net, gold, prompts, responses) - gold.mean) / gold.std
+
+
+def disturb(language: world.World, key, prompts, responses, how):
+    """Responses [P, N, L] taken off the reference distribution; how: [P, N] index into OFF_REFERENCE."""
+    length = responses.shape[-1]
+    keys = jax.random.split(key, 10)
+    lens = jnp.maximum(world.lengths(responses) - 1, 1)[..., None]  # tokens before EOS
+    at = jnp.arange(length)
+    shape = responses.shape
+    uniform = functools.partial(jax.random.uniform, shape=shape)
+    rate = jax.random.uniform(keys[0], (*shape[:-1], 1))
+    any_token = jax.random.randint(keys[1], shape, 1, language.num_writable)
+    special = jax.random.randint(keys[2], (*shape[:-1], 1), world.TEMPLATE, world.FIRST_WORD)
+    topic = world.read(language, prompts)[0][:, None, None]
+    of_topic = jax.random.randint(keys[3], shape, 0, language.config.words_per_topic)
+    of_topic = world.FIRST_WORD + topic * language.config.words_per_topic + of_topic
+    replaced = uniform(keys[4]) < rate
+    inside = at < lens
+
+    corrupted = jnp.where(replaced & inside, any_token, responses)
+    spammed = jnp.where((uniform(keys[5]) < 0.6 * rate) & inside, special, responses)
+    stuffed = jnp.where(replaced & inside, of_topic, responses)
+    new_len = jax.random.randint(keys[6], (*shape[:-1], 1), 1, length + 1)
+    cut = lambda x: jnp.where(at < new_len, x, world.EOS)
+    period = jax.random.randint(keys[7], (*shape[:-1], 1), 1, 5)
+    start = jax.random.randint(keys[8], (*shape[:-1], 1), 0, length) % lens
+    loop = jnp.take_along_axis(responses, jnp.minimum((start + at % jnp.minimum(period, lens)), length - 1), -1)
+    loop = jnp.where(loop == world.EOS, any_token[..., :1], loop)
+    prefix = jnp.where(at < start, responses, jnp.roll(loop, 1, -1))
+    repeated = cut(jnp.where(uniform(keys[9])[..., :1] < 0.5, prefix, loop))
+    other = jnp.roll(responses, 1, axis=0)
+    appended = jnp.take_along_axis(other, (at - lens) % jnp.maximum(jnp.roll(lens, 1, axis=0), 1), -1)
+    over_long = jnp.where(inside, responses, appended)
+    too_short = jnp.where(at < 1 + new_len // 5, responses, world.EOS)
+    kinds = jnp.stack([corrupted, repeated, spammed, stuffed, over_long, too_short, cut(any_token)])
+    return world.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
+
+
+def _squash(x):
+    """Identity above -3, logarithmic below: the worst responses are all about as bad."""
+    return jnp.where(x > -3, x, -3 - 2 * jnp.log1p(jnp.maximum(-3 - x, 0) / 2))
+
+
+def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int):
+    """(prompts [num, Lp], responses [num, n, L]) written by the reference policy."""
+    net = policy.network(language, reference)
+    k_prompt, k_sample = jax.random.split(key)
+    prompts = world.prompts(language, k_prompt, num)
+    return prompts, policy.sample(net, ref_params, prompts, n, language.config.response_len, k_sample).responses
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def train(language: world.World, reference: PolicyConfig, config: GoldConfig, ref_params):
+    """Gold raised on the rubric by squared error; kind 'random' keeps the random network.
+
+    Returns (Gold, losses [steps], fidelity {source: correlation of gold with the rubric}).
+    """
+    net = network(language, config)
+    key = streams.key(config.seed, "gold")
+    k_init, k_data, k_step, k_centre, k_test = jax.random.split(key, 5)
+    params = transformer.init(net, k_init)
+    prompts, responses = reference_samples(language, reference, ref_params, k_data, NUM_REFERENCE, 1)
+    target = world.rubric(language, prompts, responses)
+    centre, scale = jnp.mean(target), jnp.std(target)
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(policy.schedule(config.learning_rate, config.steps, 50), b2=0.99, weight_decay=0.01),
+    )
+
+    def loss_of(params, prompts, responses):
+        wanted = _squash((world.rubric(language, prompts, responses) - centre) / scale)
+        given = transformer.rewards(net, params, prompts, responses, world.lengths(responses))
+        return jnp.mean(jnp.square(given - wanted))
+
+    def step(state, t):
+        params, opt_state = state
+        k_pick, k_how, k_off = jax.random.split(jax.random.fold_in(k_step, t), 3)
+        pick = jax.random.randint(k_pick, (config.batch,), 0, NUM_REFERENCE)
+        how = jax.random.randint(k_how, (config.batch, 1), 0, len(OFF_REFERENCE))
+        p, r = prompts[pick], responses[pick]
+        off = jnp.arange(config.batch) < round(config.batch * config.off_reference)
+        r = jnp.where(off[:, None, None], disturb(language, k_off, p, r, how), r)
+        loss, grads = jax.value_and_grad(loss_of)(params, p, r)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    if config.kind == "rubric":
+        (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
+    else:
+        losses = jnp.zeros(0)
+    p, r = reference_samples(language, reference, ref_params, k_centre, NUM_CENTRE, 1)
+    raw = transformer.rewards(net, params, p, r, world.lengths(r))
+    gold = Gold(params, jnp.mean(raw), jnp.std(raw))
+    return gold, losses, fidelity(language, net, gold, k_test, p, r)
+
+
+def fidelity(language, net, gold, key, prompts, responses):
+    """Correlation of gold with the rubric on reference samples and on each off-reference source."""
+    correlation = lambda r: jnp.corrcoef(
+        scores(net, gold, prompts, r).ravel(), _squash(world.rubric(language, prompts, r)).ravel()
+    )[0, 1]
+    found = {"reference": correlation(responses)}
+    for i, name in enumerate(OFF_REFERENCE):
+        how = jnp.full(responses.shape[:2], i)
+        found[name] = correlation(disturb(language, jax.random.fold_in(key, i), prompts, responses, how))
+    return found

@@ -1,0 +1,58 @@
+"""What is measured of a policy at every evaluation point, on held-out prompts.
+
+`measure` closes over gold, and optimisers see it only as an opaque callback. The proxy's and gold's
+scores of a sample are computed together and never sorted apart.
+"""
+
+import jax.numpy as jnp
+
+from gold_sim import policy, transformer, world
+
+
+def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
+    """A callback (policy params, key) -> dict of scalars; one response a prompt.
+
+    proxy: (prompts, responses) -> calibrated rewards.  gold: the same, in gold standard deviations.
+    gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
+    """
+
+    def measure(params, key):
+        length = language.config.response_len
+        s = policy.sample(net, params, prompts, 1, length, key)
+        ref_logits = transformer.logits(net, ref_params, prompts, s.responses)
+        kl = policy.response_kl(s.logits, ref_logits, s.lengths)[:, 0]
+        r, g = proxy(prompts, s.responses)[:, 0], gold(prompts, s.responses)[:, 0]
+        mask = policy.visited(s.lengths, length)
+        attributes = {
+            f"attr_{name}": jnp.mean(value) for name, value in world.attributes(language, prompts, s.responses).items()
+        }
+        mean, std = gold_affine
+        return dict(
+            kl=jnp.mean(kl),
+            kl_se=_standard_error(kl),
+            proxy=jnp.mean(r),
+            proxy_se=_standard_error(r),
+            gold=jnp.mean(g),
+            gold_se=_standard_error(g),
+            gold_raw=jnp.mean(g) * std + mean,
+            length=jnp.mean(s.lengths.astype(jnp.float32)),
+            entropy=jnp.mean(jnp.sum(policy.entropy(s.logits) * mask, -1)),
+            distinct_1=distinct(s.responses, mask, net.outputs, 1),
+            distinct_2=distinct(s.responses, mask, net.outputs, 2),
+            **attributes,
+        )
+
+    return measure
+
+
+def _standard_error(x):
+    """Of the mean over prompts."""
+    return jnp.std(x, ddof=1) / jnp.sqrt(x.shape[0])
+
+
+def distinct(responses, mask, vocab: int, n: int):
+    """Distinct n-grams / n-grams over a batch of responses [P, N, L] (Li et al. 2016), n = 1 or 2."""
+    grams = responses if n == 1 else responses[..., :-1] * vocab + responses[..., 1:]
+    inside = mask if n == 1 else mask[..., 1:]
+    seen = jnp.zeros(vocab**n).at[grams.ravel()].max(inside.ravel().astype(jnp.float32))
+    return jnp.sum(seen) / jnp.maximum(jnp.sum(inside), 1)

@@ -1,0 +1,113 @@
+"""The policy: sampling, exact KL to the reference, and supervised fine-tuning on demonstrations."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gold_sim import streams, transformer, world
+from gold_sim.config import PolicyConfig
+from gold_sim.transformer import Network
+
+
+def network(language: world.World, config: PolicyConfig, values: int = 0) -> Network:
+    """The policy's network: reads all tokens, writes the writable ones; values=1 adds PPO's value head."""
+    max_len = world.PROMPT_LEN + language.config.response_len
+    return Network(config.width, config.depth, language.vocab_size, language.num_writable, max_len, values)
+
+
+class Samples(NamedTuple):
+    """Responses with the distributions from which they were drawn."""
+
+    responses: jax.Array  # [P, N, L] int32, filled with EOS behind the first EOS
+    lengths: jax.Array  # [P, N] tokens up to and including EOS
+    logits: jax.Array  # [P, N, L, V] at every visited state
+
+
+def sample(net: Network, params, prompts, num_samples: int, length: int, key) -> Samples:
+    """Draw responses at temperature 1 by inverse distribution functions: one uniform a token."""
+    uniforms = jax.random.uniform(key, (length, prompts.shape[0], num_samples))
+    upper = jnp.triu(jnp.ones((net.outputs, net.outputs)))  # cumulative sum as a product: fast on every device
+
+    def choose(logits, u):
+        weights = jnp.exp(logits - jnp.max(logits, -1, keepdims=True))
+        cumulative = weights @ upper
+        tokens = jnp.sum(cumulative <= u[..., None] * cumulative[..., -1:], -1)
+        return jnp.minimum(tokens, net.outputs - 1).astype(jnp.int32), logits
+
+    tokens, logits = transformer.decode(net, params, prompts, num_samples, length, choose, uniforms)
+    responses = world.close(tokens)
+    return Samples(responses, world.lengths(responses), jnp.moveaxis(logits, 0, 2))
+
+
+def visited(lengths, length: int):
+    """Mask of the states that a response visits, [P, N, L]: those up to the one that wrote EOS."""
+    return jnp.arange(length) < lengths[..., None]
+
+
+def log_probs(logits, responses):
+    """log pi(token | state), [P, N, L]."""
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), responses[..., None], -1)[..., 0]
+
+
+def state_kl(logits, ref_logits):
+    """KL(pi || ref_policy) of the next token at each state, nats: [P, N, L, V] x 2 -> [P, N, L]."""
+    log_p, log_ref = jax.nn.log_softmax(logits), jax.nn.log_softmax(ref_logits)
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_ref), -1)
+
+
+def response_kl(logits, ref_logits, lengths):
+    """Sum over visited states of the exact state KL, nats a response, [P, N].
+
+    Its mean over sampled responses is unbiased for KL(pi || ref_policy) of whole responses (chain
+    rule), never negative, and far less noisy than the log-ratio of the sampled tokens.
+    """
+    return jnp.sum(state_kl(logits, ref_logits) * visited(lengths, logits.shape[2]), -1)
+
+
+def entropy(logits):
+    """Entropy of the next token at each state, nats: [P, N, L, V] -> [P, N, L]."""
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.sum(jnp.exp(log_p) * log_p, -1)
+
+
+# --- supervised fine-tuning -------------------------------------------------------------------
+
+
+def schedule(learning_rate, steps: int, warmup: int):
+    """Linear warm-up, then cosine to a tenth."""
+    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(warmup, steps // 2), steps, learning_rate / 10)
+
+
+def cross_entropy(net: Network, params, prompts, responses):
+    """Mean negative log-likelihood of the responses, nats a token (EOS counts)."""
+    logits = transformer.logits(net, params, prompts, responses)
+    mask = visited(world.lengths(responses), responses.shape[-1])
+    return -jnp.sum(log_probs(logits, responses) * mask) / jnp.sum(mask)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def sft(language: world.World, config: PolicyConfig):
+    """Reference policy fit to fresh demonstrations at every step.
+
+    Returns (params, losses [steps] in nats a token).
+    """
+    net = network(language, config)
+    optimiser = optax.adamw(schedule(config.learning_rate, config.steps, 50), b2=0.99, weight_decay=0.01)
+    clipped = optax.chain(optax.clip_by_global_norm(1.0), optimiser)
+    params = transformer.init(net, streams.key(config.seed, "policy.init"))
+    key = streams.key(config.seed, "policy.demonstrations")
+
+    def step(state, t):
+        params, opt_state = state
+        k_prompt, k_demo = jax.random.split(jax.random.fold_in(key, t))
+        prompts = world.prompts(language, k_prompt, config.batch)
+        responses = world.demonstrations(language, k_demo, prompts)
+        loss, grads = jax.value_and_grad(lambda p: cross_entropy(net, p, prompts, responses))(params)
+        updates, opt_state = clipped.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    (params, _), losses = jax.lax.scan(step, (params, clipped.init(params)), jnp.arange(config.steps))
+    return params, losses

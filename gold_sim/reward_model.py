@@ -1,0 +1,133 @@
+"""Proxy reward models: Bradley-Terry on preferences, validated, calibrated and centred.
+
+Hard labels leave the logits miscalibrated, so after training each proxy is multiplied by the one
+scalar that minimises the cross-entropy to gold's soft labels on held-out pairs, and shifted to mean 0
+on reference samples (Gao, Schulman & Hilton 2023, section 2.2). Scale and shift are recorded:
+raw = calibrated / scale + shift.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gold_sim import policy, streams, transformer, world
+from gold_sim.config import RewardModelConfig
+from gold_sim.preferences import Preferences
+from gold_sim.transformer import Network
+
+
+class RewardModel(NamedTuple):
+    params: dict
+    scale: jax.Array  # calibrated = scale * (raw - shift), in gold standard deviations
+    shift: jax.Array
+
+
+def network(language: world.World, config: RewardModelConfig) -> Network:
+    max_len = world.PROMPT_LEN + language.config.response_len
+    return Network(config.width, config.depth, language.vocab_size, 1, max_len)
+
+
+def raw_rewards(net: Network, model: RewardModel, prompts, responses):
+    """[P, N] in the network's own units (a logit difference is a log-odds)."""
+    return transformer.rewards(net, model.params, prompts, responses, world.lengths(responses))
+
+
+def rewards(net: Network, model: RewardModel, prompts, responses):
+    """[P, N] calibrated: gold standard deviations, 0 = mean over reference samples."""
+    return model.scale * (raw_rewards(net, model, prompts, responses) - model.shift)
+
+
+def bradley_terry(margin, labels):
+    """-log P(label): margin = r(second) - r(first) [D], labels [D] (bool, or probability of the second).
+
+    Bradley & Terry 1952; nats a pair.
+    """
+    return jnp.logaddexp(0.0, margin) - labels * margin
+
+
+def calibration_error(margin, labels, bins: int = 10):
+    """Expected calibration error of P(second) = sigmoid(margin) against labels, equal-width bins on [0, 1]."""
+    p = jax.nn.sigmoid(margin)
+    at = jnp.clip((p * bins).astype(int), 0, bins - 1)
+    one_hot = jax.nn.one_hot(at, bins)
+    gap = one_hot.T @ (p - labels)
+    return jnp.sum(jnp.abs(gap)) / margin.shape[0]
+
+
+def rank_correlation(x, y):
+    """Spearman's rho of two vectors (ties broken by order)."""
+    rank = lambda v: jnp.argsort(jnp.argsort(v)).astype(jnp.float32)
+    return jnp.corrcoef(rank(x), rank(y))[0, 1]
+
+
+def _soft_scale(margin, probability):
+    """argmin over s of the mean cross-entropy of sigmoid(s * margin) to `probability`: Newton, convex in s."""
+    unit = jnp.std(margin) + 1e-12
+    x = margin / unit
+
+    def newton(s, _):
+        q = jax.nn.sigmoid(s * x)
+        slope, curve = jnp.mean((q - probability) * x), jnp.mean(q * (1 - q) * x * x) + 1e-6
+        return s - jnp.clip(slope / curve, -1.0, 1.0), None
+
+    s, _ = jax.lax.scan(newton, jnp.ones(()), length=50)
+    return s / unit
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed):
+    """One proxy: initialisation, choice and order of its pairs drawn from `seed`.
+
+    Returns (RewardModel, metrics: dict of scalars; see records.REWARD_MODEL_COLUMNS).
+    """
+    net = network(language, config)
+    key = streams.key(seed, "reward_model")
+    k_init, k_pairs, k_order = jax.random.split(key, 3)
+    params = transformer.init(net, k_init)
+    collected = train.labels.shape[0]
+    num_pairs = collected if config.num_pairs is None else config.num_pairs
+    batch = min(config.batch, num_pairs)
+    mine = jax.random.permutation(k_pairs, collected)[:num_pairs]
+    per_epoch = num_pairs // batch
+    steps = per_epoch * config.epochs
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(policy.schedule(config.learning_rate, steps, 30), b2=0.99, weight_decay=config.weight_decay),
+    )
+    orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
+    batches = orders[:, : per_epoch * batch].reshape(steps, batch)
+
+    def margins(params, pairs):
+        r = transformer.rewards(net, params, pairs.prompts, pairs.responses, world.lengths(pairs.responses))
+        return r[:, 1] - r[:, 0]
+
+    def step(state, index):
+        params, opt_state = state
+        pairs = jax.tree.map(lambda a: a[index], train)
+        loss_of = lambda p: jnp.mean(bradley_terry(margins(p, pairs), pairs.labels))
+        loss, grads = jax.value_and_grad(loss_of)(params)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
+
+    raw = transformer.rewards(net, params, held_out.prompts, held_out.responses, world.lengths(held_out.responses))
+    margin = raw[:, 1] - raw[:, 0]
+    soft = jax.nn.sigmoid(held_out.margin)
+    scale = _soft_scale(margin, soft)
+    model = RewardModel(params, scale, jnp.mean(raw))
+    metrics = dict(
+        train_loss=jnp.mean(losses[-max(1, steps // 10) :]),
+        val_loss=jnp.mean(bradley_terry(margin, held_out.labels)),
+        val_accuracy=jnp.mean((margin > 0) == (held_out.margin > 0)),
+        ece=calibration_error(margin, held_out.labels),
+        val_loss_soft=jnp.mean(bradley_terry(margin, soft)),
+        val_loss_soft_calibrated=jnp.mean(bradley_terry(scale * margin, soft)),
+        scale=scale,
+        shift=model.shift,
+        rank_correlation=rank_correlation(raw.ravel(), held_out.gold.ravel()),
+    )
+    return model, metrics
