@@ -69,9 +69,9 @@ class GoldConfig(_Checked):
 
     kind: Literal["rubric", "random"] = "rubric"  # random: a frozen random network (a control)
     width: Annotated[int, Between(4, 16384)] = 64
-    depth: Annotated[int, Between(1, 256)] = 4
+    depth: Annotated[int, Between(1, 256)] = 3
     seed: Seed = 0
-    steps: Count = 600
+    steps: Count = 500
     batch: Count = 256  # responses a step, over all sources
     learning_rate: Positive = 2e-3
     off_reference: Rate = 0.6  # share of training responses that the reference policy did not write

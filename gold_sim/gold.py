@@ -17,7 +17,8 @@ from gold_sim import policy, streams, transformer, world
 from gold_sim.config import GoldConfig, PolicyConfig
 from gold_sim.transformer import Network
 
-NUM_REFERENCE = 8192  # prompts sampled from the reference policy to train on
+GROUP = 4  # responses a prompt
+NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
 NUM_CENTRE = 4096  # other prompts whose reference samples set gold's zero and unit
 OFF_REFERENCE = ("corrupted", "repeated", "spammed", "stuffed", "over_long", "too_short", "random")
 
@@ -82,8 +83,8 @@ def disturb(language: world.World, key, prompts, responses, how):
 
 
 def _squash(x):
-    """Identity above -3, logarithmic below: the worst responses are all about as bad."""
-    return jnp.where(x > -3, x, -3 - 2 * jnp.log1p(jnp.maximum(-3 - x, 0) / 2))
+    """Identity above -1 standard deviation, logarithmic below: the worst responses are all about as bad."""
+    return jnp.where(x > -1, x, -1 - jnp.log1p(jnp.maximum(-1 - x, 0)))
 
 
 def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int):
@@ -104,7 +105,7 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
     key = streams.key(config.seed, "gold")
     k_init, k_data, k_step, k_centre, k_test = jax.random.split(key, 5)
     params = transformer.init(net, k_init)
-    prompts, responses = reference_samples(language, reference, ref_params, k_data, NUM_REFERENCE, 1)
+    prompts, responses = reference_samples(language, reference, ref_params, k_data, NUM_REFERENCE, GROUP)
     target = world.rubric(language, prompts, responses)
     centre, scale = jnp.mean(target), jnp.std(target)
     optimiser = optax.chain(
@@ -120,11 +121,11 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
     def step(state, t):
         params, opt_state = state
         k_pick, k_how, k_off = jax.random.split(jax.random.fold_in(k_step, t), 3)
-        pick = jax.random.randint(k_pick, (config.batch,), 0, NUM_REFERENCE)
-        how = jax.random.randint(k_how, (config.batch, 1), 0, len(OFF_REFERENCE))
+        pick = jax.random.randint(k_pick, (max(1, config.batch // GROUP),), 0, NUM_REFERENCE)
         p, r = prompts[pick], responses[pick]
-        off = jnp.arange(config.batch) < round(config.batch * config.off_reference)
-        r = jnp.where(off[:, None, None], disturb(language, k_off, p, r, how), r)
+        how = jax.random.randint(k_how, r.shape[:2], 0, len(OFF_REFERENCE))
+        off = jax.random.uniform(jax.random.fold_in(k_off, 1), r.shape[:2]) < config.off_reference
+        r = jnp.where(off[..., None], disturb(language, k_off, p, r, how), r)
         loss, grads = jax.value_and_grad(loss_of)(params, p, r)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss

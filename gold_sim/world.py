@@ -303,15 +303,15 @@ def utilities(world: World, prompts, responses) -> dict:
     a = attributes(world, prompts, responses)
     n = a["length"] / world.config.response_len
     kind = read(world, prompts)[1][:, None]
-    nice = lambda count: jnp.maximum(count * (2 - count), -6.0)  # once 1, twice 0, three times -3
+    nice = lambda count: jnp.maximum(count * (2 - count), -3.0)  # once 1, twice 0, three times -3
     return dict(
-        relevance=1 - jnp.square((a["relevance"] - 0.8) / 0.5),  # best at 0.8: word salad below, stuffing above
-        fluency=-jnp.square((1 - a["fluency"]) / 0.5),  # best at 1, concave
-        length=1 - jnp.square((n - 0.6) / 0.25),  # best at 0.6 of the maximum
-        repetition=-jnp.square(jnp.maximum(a["repetition"] - 0.05, 0) / 0.25),  # a little is natural
+        relevance=1 - jnp.square((a["relevance"] - 0.8) / 0.6),  # best at 0.8: word salad below, stuffing above
+        fluency=1 - jnp.square((1 - a["fluency"]) / 0.7),  # best at 1, concave
+        length=1 - jnp.square((n - 0.6) / 0.35),  # best at 0.6 of the maximum
+        repetition=1 - jnp.square(jnp.maximum(a["repetition"] - 0.1, 0) / 0.5),  # a little is natural
         template=nice(a["template"]),  # best once
         hedging=nice(a["hedging"]),  # best once
-        agreement=jnp.where(kind == PLAIN, 1.0, 1.5) * a["agreement"],  # deserved + , sycophantic -
+        agreement=jnp.where(kind == PLAIN, 1.0, 1.5) * a["agreement"],  # deserved +, sycophantic -
         refusal=1.5 * a["refusal"],  # due +, over-refusal -
     )
 

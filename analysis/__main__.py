@@ -1,0 +1,113 @@
+"""python -m analysis NAME: figures, tables, summary.json and report.html of an experiment, from its records.
+
+python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: what can be analysed.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from gold_sim import laws
+from gold_sim.records import Store, StoreError
+
+STUDIES = {  # experiment -> what its analysis shows
+    "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",
+    "data_size": "amount of preference data: laws, coefficients, validation losses",
+    "kl_penalty": "KL penalties: one frontier of gold against KL, or several",
+    "bon_vs_rl": "best-of-n against RL, in the plane of proxy and gold",
+    "policy_size": "policy size: start, gain, peak, gap",
+    "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
+    "throughput": "speed; experiments/throughput.py writes its own summary",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise SystemExit(_complain(f"{message} (see python -m analysis --help)"))
+
+
+def _complain(text) -> int:
+    print(f"analysis: {' '.join(str(text).split())}", file=sys.stderr)
+    return 2
+
+
+def main(argv=None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _fit(argv[1:]) if argv[:1] == ["fit"] else _experiment(argv)
+    except (StoreError, ValueError) as error:
+        return _complain(error)
+
+
+def _experiment(argv) -> int:
+    parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", nargs="?", help=f"one of {', '.join(STUDIES)}; or fit")
+    parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+    parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
+    args = parser.parse_args(argv)
+    if args.name is None:
+        return _list(args.runs)
+    if args.name not in STUDIES:
+        return _complain(f"experiment {args.name!r}: allowed are {', '.join(STUDIES)}; or fit")
+    folder = args.out / args.name
+    if args.name == "throughput":
+        return _throughput(args.runs, folder)
+    from analysis import studies  # here, so that a wrong name is told without waiting for matplotlib
+
+    data, findings = studies.analyse(Store(args.runs), args.name, args.preset, folder)
+    studies.show(data, findings, folder)
+    return 0
+
+
+def _list(runs: Path) -> int:
+    print("python -m analysis NAME, with NAME one of")
+    for name, what in STUDIES.items():
+        presets = sorted(p.stem.rpartition("-")[2] for p in (runs / "experiments").glob(f"{name}-*.json"))
+        print(f"  {name:<18} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
+    print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form bon|rl fits the laws to any log")
+    return 0
+
+
+def _throughput(runs: Path, folder: Path) -> int:
+    found = sorted({*folder.glob("summary.json"), *runs.glob("throughput/**/summary.json")})
+    places = ", ".join(map(str, found)) or "not there yet; this makes it: python -m experiments.throughput"
+    print(f"throughput has no curves to analyse; its summary: {places}")
+    return 0
+
+
+def _fit(argv) -> int:
+    parser = _Parser(prog="python -m analysis fit", description="Fit the laws to a table with one row a point.")
+    parser.add_argument("file", type=Path, help="CSV, Parquet or JSON lines")
+    parser.add_argument("--x", required=True, metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
+    parser.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
+    parser.add_argument("--by", metavar="COLUMN", help="one law for each value of it; default: one law for all rows")
+    parser.add_argument("--form", required=True, help=", ".join(f"{k}: {f.formula}" for k, f in laws.FORMS.items()))
+    parser.add_argument("--share", metavar="alpha", help="one alpha for all groups")
+    parser.add_argument("--seed-column", metavar="COLUMN", help="tells runs apart; intervals are over runs")
+    parser.add_argument("--d-min", type=float, help="leave out points nearer than this, nats^0.5 (bon 0, rl 0.3)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+    args = parser.parse_args(argv)
+    laws.form_named(args.form)
+    if args.share not in (None, "alpha"):
+        return _complain(f"--share {args.share}: allowed is alpha")
+    if args.d_min is not None and not args.d_min >= 0:
+        return _complain(f"--d-min {args.d_min}: allowed from 0")
+    from analysis import fit, tables
+
+    columns = [c for c in (args.by, args.seed_column) if c is not None]
+    points = fit.distances_and_gold(fit.read(args.file), args.file, args.x, args.y, columns)
+    result = fit.fit(points, args.form, args.by, args.seed_column, args.share, args.d_min)
+    print(tables.plain_text(fit.table(result)))
+    for warning in result["warnings"]:
+        print(f"analysis: warning: {warning}", file=sys.stderr)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(fit.to_json(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        print(f"written to {args.json}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""From the records' long table to one curve a seed, their mean with an interval, peaks and fitted laws.
+
+Gold and proxy are re-zeroed run by run at the reference policy (Gao et al. 2023 shift every reward model so the
+initial policy's mean is 0), unless a caller asks for the recorded values.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from gold_sim import laws
+
+DRAWN = 61  # points of the grid on which the curves of seeds with different d are averaged and drawn
+SCORES = ("gold", "proxy")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one method at one value of the compared column: S seeds on one grid of T distances."""
+
+    key: object  # value of the compared column
+    form: str  # "bon" or "rl"
+    seeds: tuple
+    d: np.ndarray  # [T] nats^0.5, from the reference policy to the largest d that all seeds reach
+    values: dict  # name -> [S, T]: gold, proxy, attr_...
+    runs: tuple  # S tables of recorded points in order of control, gold and proxy as in values
+    start: dict = field(default_factory=dict)  # "gold", "proxy" -> [S] recorded value at d = 0 (NaN if not recorded)
+
+    @property
+    def kl(self):
+        return self.d**2
+
+    def mean(self, name):
+        return self.values[name].mean(0)
+
+    def band(self, name):
+        """(low, high), each [T]: Student-t interval of the mean over seeds; NaN with one seed."""
+        return laws.t_interval(self.values[name])
+
+
+RUN = ["cell", "seed", "kl_coef"]  # what tells runs apart
+
+
+def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Finite points of runs that ended well, and a warning that counts what was left out.
+
+    A diverged run is left out whole: its first points alone would cut every seed's average at their reach.
+    """
+    ended_well = (table["status"] == "ok").groupby([table[c] for c in RUN]).transform("all")
+    finite = np.isfinite(table[["kl", "d", *SCORES]]).all(axis=1)
+    warnings = []
+    for bad, what in (
+        (~ended_well, "diverged (status not ok)"),
+        (ended_well & ~finite, "have scores that are not finite"),
+    ):
+        if bad.any():
+            runs = len(table.loc[bad, RUN].drop_duplicates())
+            warnings.append(f"left out {bad.sum()} of {len(table)} points, of {runs} runs that {what}")
+    return table[ended_well & finite], warnings
+
+
+def methods(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each form present: "bon" for best-of-n, "rl" for every policy optimiser."""
+    best_of_n = table["optimiser"] == "best_of_n"
+    parts = {"bon": table[best_of_n], "rl": table[~best_of_n]}
+    return {form: part for form, part in parts.items() if len(part)}
+
+
+def groups(table: pd.DataFrame, by: str, rezero: bool = True) -> dict[str, list[Group]]:
+    """form -> groups in ascending order of the column `by`, of the forms present."""
+    return {
+        form: [_group(rows, key, by, form, rezero) for key, rows in part.groupby(by, sort=True)]
+        for form, part in methods(table).items()
+    }
+
+
+def group(table: pd.DataFrame, form: str, key="", rezero: bool = True) -> Group:
+    """All rows of `table` as one group; ValueError if a seed has more than one run."""
+    return _group(table, key, "", form, rezero)
+
+
+def _group(rows, key, by, form, rezero):
+    runs, seeds, starts = [], [], {name: [] for name in SCORES}
+    for seed, run in rows.groupby("seed", sort=True):
+        if len(run[["cell", "kl_coef", "optimiser"]].drop_duplicates()) > 1:
+            cells = ", ".join(sorted(run["cell"].unique())[:3])
+            raise ValueError(
+                f"{by}={key!r}, seed {seed}: more than one {form} run (cells {cells}); "
+                "compare by a column that tells them apart"
+            )
+        run = run.sort_values("control").reset_index(drop=True)
+        if len(run) < 2:
+            continue
+        at_reference = run["d"] < 1e-6
+        for name in SCORES:
+            start = run.loc[at_reference, name].iloc[0] if at_reference.any() else np.nan
+            starts[name].append(start)
+            if rezero and np.isfinite(start):
+                run[name] = run[name] - start
+        runs.append(run)
+        seeds.append(seed)
+    if not runs:
+        raise ValueError(f"{by}={key!r}: no {form} run has two usable points")
+    names = [*SCORES, *(c for c in rows.columns if c.startswith("attr_"))]
+    ds = [run["d"].to_numpy() for run in runs]
+    d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in runs] for name in names], points=DRAWN)
+    if not len(d):
+        raise ValueError(f"{by}={key!r}: the {form} runs have no distance in common; all stay at the reference policy?")
+    values = dict(zip(names, columns, strict=True))
+    return Group(key, form, tuple(seeds), d, values, tuple(runs), {k: np.array(v) for k, v in starts.items()})
+
+
+# --- what is read off a curve -------------------------------------------------------------------
+
+
+def interval(per_seed) -> list[float]:
+    """[low, high] of the mean of [S] values."""
+    return [float(x) for x in laws.t_interval(np.asarray(per_seed, float))]
+
+
+def observed(g: Group) -> dict:
+    """What the seed-averaged curve shows, without a law; intervals over seeds.
+
+    peak: the largest mean gold, and its interval at that d; final: at the largest d that all seeds reach.
+    drop: gold at the peak minus gold at the end.
+    """
+    gold, proxy = g.values["gold"], g.values["proxy"]
+    at = int(np.argmax(gold.mean(0)))
+    return {
+        "d_peak": float(g.d[at]),
+        "gold_peak": float(gold[:, at].mean()),
+        "gold_peak_ci": interval(gold[:, at]),
+        "d_final": float(g.d[-1]),
+        "gold_final": float(gold[:, -1].mean()),
+        "gold_final_ci": interval(gold[:, -1]),
+        "proxy_final": float(proxy[:, -1].mean()),
+        "drop": float((gold[:, at] - gold[:, -1]).mean()),
+        "drop_ci": interval(gold[:, at] - gold[:, -1]),
+    }
+
+
+def gains(g: Group) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and gold of the S runs as the laws want them: minus the value at the reference policy."""
+    golds = []
+    for run, start in zip(g.runs, g.start["gold"], strict=True):
+        gold, first = run["gold"].to_numpy(), run["gold"].iloc[run["d"].argmin()]
+        golds.append(gold - first if np.isfinite(start) else gold)
+    return [run["d"].to_numpy() for run in g.runs], golds
+
+
+def law(g: Group) -> laws.LawFit:
+    return laws.fit(g.form, *gains(g))
+
+
+def on_common_seeds(gs: list[Group]) -> list[Group]:
+    """The groups cut to the seeds that all of them have; empty if there are none."""
+    common = set(gs[0].seeds).intersection(*(g.seeds for g in gs[1:])) if gs else set()
+    if not common:
+        return []
+    out = []
+    for g in gs:
+        keep = [i for i, seed in enumerate(g.seeds) if seed in common]
+        runs = tuple(g.runs[i] for i in keep)
+        values = {name: v[keep] for name, v in g.values.items()}
+        start = {name: v[keep] for name, v in g.start.items()}
+        out.append(Group(g.key, g.form, tuple(g.seeds[i] for i in keep), g.d, values, runs, start))
+    return out
+
+
+def seed_fits(gs: list[Group]) -> list[laws.SeedFits]:
+    """Each group's fits seed by seed, on the seeds that all groups have, so that they can be compared in pairs."""
+    return [laws.fit_seeds(g.form, *gains(g)) for g in on_common_seeds(gs)]
+
+
+def seed_fits_shared(gs: list[Group]) -> list[laws.SeedFits]:
+    """As `seed_fits`, with one alpha a seed for all groups."""
+    cut = on_common_seeds(gs)
+    return laws.fit_seeds_shared(cut[0].form, [gains(g) for g in cut]) if cut else []
+
+
+def at_distance(g: Group, name: str, d) -> np.ndarray:
+    """[S, len(d)] of one column at distances d, by interpolation along each seed's own run (ends held)."""
+    return np.stack([laws.on_grid(run["d"], run[name], np.asarray(d, float)) for run in g.runs])
+
+
+def with_column(g: Group, name: str, values) -> Group:
+    """The group with one more column [S, T] on its grid."""
+    return replace(g, values={**g.values, name: values})

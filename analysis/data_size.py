@@ -1,0 +1,58 @@
+"""Preference-data size: the paper's figures 4, 6, 17 and 18."""
+
+import numpy as np
+
+from analysis import curves, rm_size, scaling
+from analysis.findings import Figure, Findings, check, excludes_zero, with_interval
+from gold_sim import laws
+
+LEGEND = "training pairs"
+
+
+def study(data, folder) -> Findings:
+    groups = curves.groups(data.curves, data.axis)
+    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
+    found = scaling.coefficients(groups)
+    entries = {
+        (g.key, form): scaling.law_and_peak(g, fits[form][i]) for form, gs in groups.items() for i, g in enumerate(gs)
+    }
+    keys = sorted({key for key, _ in entries})
+    sizes = [
+        {data.axis: key}
+        | rm_size.reward_model(data, key)
+        | {form: entries[key, form] for form in groups if (key, form) in entries}
+        for key in keys
+    ]
+    shared = curves.seed_fits_shared(groups.get("rl", []))
+    summary = {
+        "sizes": sizes,
+        "trends": {name: one.trend for name, one in found.items()},
+        "shared_alpha_rl": laws.law_fit(shared[0]).alpha if shared else None,
+        "checks": checks(data, groups, found, fits),
+    }
+    rows = [{data.axis: key} | entry for (key, _), entry in entries.items()]
+    return Findings(summary, draw(data, folder, groups, fits, found), rm_size.make_tables(data, groups, rows))
+
+
+def checks(data, groups, found, fits) -> dict:
+    out = {"proxy_rises": scaling.proxy_rises(groups)}
+    for form, gs in groups.items():
+        if len(gs) > 1:
+            out[f"peak_rises_{form}"] = scaling.peak_rises(gs)
+    if "bon_alpha" in found:
+        out["bon_alpha_slope"] = scaling.slope_is_real("alpha_bon", found["bon_alpha"].trend)
+    if len(data.reward_models):
+        table = data.reward_models.pivot_table(index="seed", columns=data.axis, values="val_loss").dropna()
+        if len(table) and len(table.columns) > 1:
+            trend = laws.trend(np.log10(table.columns.to_numpy(float)), table.to_numpy())
+            says = f"slope of validation loss: {with_interval(trend.slope, trend.slope_ci)} nats per tenfold data"
+            falls = excludes_zero(trend.slope_ci)
+            out["loss_falls"] = check(None if falls is None else falls and trend.slope < 0, says, slope=trend.slope)
+    return out | {f"r2_{form}": scaling.fits_well(form, f) for form, f in fits.items()}
+
+
+def draw(data, folder, groups, fits, found) -> list[Figure]:
+    caption = "Gold (solid, band) and proxy (dashed) against KL for one reward-model size and several amounts of data."
+    out = [scaling.score_figure(folder, "gold", groups, fits, LEGEND, caption)]
+    out += scaling.coefficient_figure(folder, "coefficients", found, LEGEND)
+    return out + rm_size.reward_model_figure(data, folder, data.axis, LEGEND)

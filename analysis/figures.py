@@ -1,0 +1,231 @@
+"""Panels in the form of the paper's figures: KL on a square-root axis, gold solid, proxy dashed, laws thin.
+
+Every function draws on an axis it is given and returns nothing; `save` writes PNG and PDF.
+"""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from gold_sim import laws
+
+INK, FAINT = "#222222", "#8a8a8a"
+MARKERS = "osD^vPX*<>h"
+MARKED = {"ms": 5.5, "mec": "white", "mew": 0.6}
+KL_TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000)
+METHOD_NAMES = {"bon": "Best-of-n", "rl": "RL"}
+
+plt.rcParams.update(
+    {
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 9.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#555555",
+        "axes.labelcolor": INK,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": "#e8e8e8",
+        "grid.linewidth": 0.7,
+        "xtick.color": "#555555",
+        "ytick.color": "#555555",
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "pdf.fonttype": 42,
+        "savefig.dpi": 160,
+    }
+)
+
+
+def colours(count: int) -> list:
+    """Perceptually ordered and safe for the colour-blind: dark for the first, light for the last, never white."""
+    return [plt.get_cmap("viridis")(x) for x in (np.linspace(0.06, 0.88, count) if count > 1 else [0.3])]
+
+
+def short(value) -> str:
+    """1300 -> 1.3k, 27000000 -> 27M; other values as they are."""
+    if isinstance(value, str) or not np.isfinite(value):
+        return str(value)
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{float(f'{value / size:.3g}'):g}{letter}"
+    return f"{value:g}"
+
+
+def save(figure, folder: Path, name: str) -> str:
+    """<folder>/<name>.png and .pdf, reproducible to the byte; returns name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    plt.close(figure)
+    return name
+
+
+def panels(count: int, width: float = 4.6, height: float = 3.6):
+    """A figure with a row of `count` panels -> (figure, list of axes)."""
+    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06, w_pad=0.08, h_pad=0.08)
+    return figure, list(axes[0])
+
+
+def kl_axis(ax, kl_max: float):
+    """Square-root axis in nats; sqrt(KL) is the papers' distance d, so d is linear on it."""
+    ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
+    ax.set_xlim(0, kl_max * 1.04 if kl_max > 0 else 1)
+    ticks = [0.0]
+    for tick in KL_TICKS:
+        if tick <= kl_max and np.sqrt(tick) - np.sqrt(ticks[-1]) >= 0.1 * np.sqrt(kl_max):
+            ticks.append(tick)
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("KL from the reference policy (nats, square-root axis)")
+
+
+def key_outside(figure, groups, title: str, styles):
+    """One legend to the right of the panels: a line and marker a group, largest on top, then line styles."""
+    tints = colours(len(groups))
+    handles = [
+        Line2D([], [], color=tints[i], marker=MARKERS[i % len(MARKERS)], ms=5, lw=2, label=short(key))
+        for i, key in reversed(list(enumerate(groups)))
+    ]
+    first = figure.legend(handles=handles, title=title, loc="outside right upper", alignment="left")
+    first.get_title().set_fontweight("bold")
+    if styles:
+        figure.legend(handles=styles, loc="outside right lower", alignment="left", handlelength=3)
+
+
+def styles_of_scores(with_law: bool = True, with_band: bool = True):
+    out = [
+        Line2D([], [], color=INK, lw=2, label="gold"),
+        Line2D([], [], color=INK, lw=1.2, ls=(0, (4, 2)), label="proxy"),
+    ]
+    if with_law:
+        out.append(Line2D([], [], color=INK, lw=0.8, label="fitted law"))
+    if with_band:
+        out.append(Patch(color=INK, alpha=0.16, lw=0, label=f"{laws.LEVEL:.0%} interval\nover seeds"))
+    return out
+
+
+def line(ax, x, g, name, tint, marker=None, band=True, **style):
+    """Seed mean of one column of a group, with its interval as a band."""
+    style = {"lw": 2, **style}
+    every = max(1, len(x) // 6)
+    ax.plot(x, g.mean(name), color=tint, marker=marker, markevery=(every // 2, every), **MARKED, **style)
+    low, high = g.band(name)
+    if band and np.isfinite(low).any():
+        ax.fill_between(x, low, high, color=tint, alpha=0.16, lw=0)
+
+
+def scores(ax, groups, fits=None, title="", keys=None):
+    """Gold (solid, band) and proxy (dashed) against KL, a colour a group; fits: a LawFit or None a group.
+
+    keys: all the values of the compared column, so that panels with some of them agree in colour.
+    """
+    keys = [g.key for g in groups] if keys is None else keys
+    tints = dict(zip(keys, colours(len(keys)), strict=True))
+    for i, g in enumerate(groups):
+        tint, marker = tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)]
+        line(ax, g.kl, g, "proxy", tint, band=False, lw=1.2, ls=(0, (4, 2)), alpha=0.8)
+        line(ax, g.kl, g, "gold", tint, marker)
+        if fits and fits[i] is not None and fits[i].converged:
+            d = np.linspace(laws.FORMS[g.form].d_min, fits[i].d_max, 200)
+            ax.plot(d**2, laws.evaluate(g.form, d, fits[i].alpha, fits[i].beta), color=INK, lw=0.8, zorder=3)
+    ax.axhline(0, color=FAINT, lw=0.8, zorder=1)
+    kl_axis(ax, max(g.kl[-1] for g in groups))
+    ax.set_ylabel("score (gold s.d.)")
+    ax.set_title(title)
+
+
+def coefficient(ax, sizes, per_seed, trend: laws.Trend, title, xlabel):
+    """Dots with intervals over seeds, and the regression line with its interval; per_seed: [S, G]."""
+    x = np.log10(np.asarray(sizes, float))
+    mean, (low, high) = per_seed.mean(0), laws.t_interval(per_seed)
+    tints = colours(len(sizes))
+    if np.isfinite(trend.slope):
+        at = np.linspace(x.min(), x.max(), 50)
+        slopes = (per_seed - per_seed.mean(1, keepdims=True)) @ (x - x.mean()) / np.sum((x - x.mean()) ** 2)
+        lines = per_seed.mean(1)[:, None] + slopes[:, None] * (at - x.mean())
+        ax.plot(10**at, trend.intercept + trend.slope * at, color=INK, lw=1)
+        bottom, top = laws.t_interval(lines)
+        if np.isfinite(bottom).all():
+            ax.fill_between(10**at, bottom, top, color=INK, alpha=0.1, lw=0)
+    for i, size in enumerate(sizes):
+        if np.isfinite(low[i]):
+            ax.plot([size, size], [low[i], high[i]], color=tints[i], lw=1.6)
+        ax.plot(size, mean[i], color=tints[i], marker=MARKERS[i % len(MARKERS)], ms=6.5, mec="white", mew=0.6)
+    log_axis(ax, sizes, xlabel)
+    ax.set_title(title)
+
+
+def log_axis(ax, sizes, label):
+    """Logarithmic axis with one tick a compared size, as far as they stand apart."""
+    ax.set_xscale("log")
+    ticks = []
+    apart = 0.11 * np.log10(max(sizes) / min(sizes)) if len(sizes) > 1 else 0
+    for size in sizes:
+        if not ticks or np.log10(size / ticks[-1]) >= apart:
+            ticks.append(size)
+    ax.set_xticks(ticks, [short(t) for t in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel(label)
+
+
+def curves_of(ax, groups, name, title="", ylabel=""):
+    """Any recorded column against KL, a colour a group."""
+    for g, tint, marker in zip(groups, colours(len(groups)), MARKERS * 9, strict=False):
+        line(ax, g.kl, g, name, tint, marker, lw=1.8)
+    kl_axis(ax, max(g.kl[-1] for g in groups))
+    ax.set_ylabel(ylabel)
+    ax.set_title(title)
+
+
+def dots(ax, sizes, per_seed, title, xlabel, reference=None):
+    """Seed means with intervals of a property of reward models; per_seed: G arrays of S values."""
+    for size, values, tint, marker in zip(sizes, per_seed, colours(len(sizes)), MARKERS * 9, strict=False):
+        low, high = laws.t_interval(values)
+        if np.isfinite(low):
+            ax.plot([size, size], [low, high], color=tint, lw=1.6)
+        ax.plot(size, np.mean(values), color=tint, marker=marker, ms=6.5, mec="white", mew=0.6)
+    ax.plot(sizes, [np.mean(v) for v in per_seed], color=FAINT, lw=0.8, zorder=1)
+    if reference is not None:
+        ax.axhline(reference[0], color=FAINT, lw=0.9, ls=":")
+        ax.annotate(reference[1], (0.99, reference[0]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                    fontsize=8, color=FAINT)  # fmt: skip
+    log_axis(ax, sizes, xlabel)
+    ax.set_title(title)
+
+
+def gold_against_proxy(ax, groups_of_form, keys, title=""):
+    """The plane of the paper's figure 8: best-of-n long-dashed, RL dash-dotted, colour = reward-model size."""
+    tints = dict(zip(keys, colours(len(keys)), strict=True))
+    strokes = {"bon": (0, (7, 2.5)), "rl": (0, (5, 1.5, 1, 1.5))}
+    ends = [g.mean("proxy").max() for gs in groups_of_form.values() for g in gs]
+    for form, gs in groups_of_form.items():
+        for g in gs:
+            marker = MARKERS[keys.index(g.key) % len(MARKERS)]
+            ax.plot(g.mean("proxy"), g.mean("gold"), color=tints[g.key], ls=strokes[form], lw=1.8)
+            ax.plot(g.mean("proxy")[-1], g.mean("gold")[-1], color=tints[g.key], marker=marker, ms=6, mec="white")
+    if ends:
+        bottom, top = ax.get_ylim()
+        ax.plot([0, max(ends)], [0, max(ends)], color=FAINT, lw=0.8, ls=":", zorder=1)
+        ax.set_ylim(bottom, top)
+    ax.axhline(0, color=FAINT, lw=0.8, zorder=1)
+    ax.set_xlabel("proxy score (gold s.d.)")
+    ax.set_ylabel("gold score (gold s.d.)")
+    ax.set_title(title)
+
+
+STYLES_OF_METHODS = [
+    Line2D([], [], color=INK, lw=1.8, ls=(0, (7, 2.5)), label="best-of-n"),
+    Line2D([], [], color=INK, lw=1.8, ls=(0, (5, 1.5, 1, 1.5)), label="RL"),
+    Line2D([], [], color=FAINT, lw=0.8, ls=":", label="proxy = gold"),
+]

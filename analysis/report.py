@@ -1,0 +1,30 @@
+"""One self-contained HTML page per experiment: question, what was expected, what was found, figures, tables, origin."""
+
+import base64
+from pathlib import Path
+
+import jinja2
+
+from analysis import tables
+from analysis.data import Data
+from analysis.findings import Findings
+
+
+def write(folder: Path, data: Data, findings: Findings) -> Path:
+    """<folder>/report.html, with the PNGs of `findings.figures` (already in folder) inlined."""
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", "."), autoescape=True, trim_blocks=True)
+    page = environment.get_template("report.html.j2").render(
+        manifest=data.manifest,
+        provenance=data.provenance,
+        warnings=[*data.warnings, *findings.warnings],
+        checks=findings.summary.get("checks", {}),
+        figures=[(figure, _inline(folder / f"{figure.name}.png")) for figure in findings.figures],
+        tables=[(table, *tables.shown(table.frame)) for table in findings.tables],
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _inline(png: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()

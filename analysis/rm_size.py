@@ -1,0 +1,101 @@
+"""Reward-model size: the paper's figures 1 to 3, with the attributes behind the fall and the reward models' losses."""
+
+import numpy as np
+
+from analysis import curves, figures, scaling, tables
+from analysis.findings import Figure, Findings
+from gold_sim import laws
+from gold_sim.records import CURVE_COLUMNS
+
+ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
+
+
+def study(data, folder) -> Findings:
+    groups = curves.groups(data.curves, data.axis)
+    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
+    found = scaling.coefficients(groups)
+    shared = curves.seed_fits_shared(groups.get("rl", []))
+    shared_fits = [laws.law_fit(one) for one in shared]
+
+    rows = []
+    entries = {}
+    for form, gs in groups.items():
+        for i, g in enumerate(gs):
+            entry = scaling.law_and_peak(g, fits[form][i])
+            if form == "rl" and shared_fits:
+                entry |= {"beta_shared": shared_fits[i].beta, "beta_shared_ci": shared_fits[i].beta_ci}
+                entry |= {"r2_shared": shared_fits[i].r2}
+            entries.setdefault(g.key, {})[form] = entry
+            rows.append({data.axis: g.key} | entry)
+    summary = {
+        "sizes": [{data.axis: key} | reward_model(data, key) | entries[key] for key in sorted(entries)],
+        "trends": {name: one.trend for name, one in found.items()},
+        "shared_alpha_rl": shared_fits[0].alpha if shared else None,
+        "shared_alpha_rl_ci": shared_fits[0].alpha_ci if shared else None,
+        "checks": checks(groups, fits, found),
+    }
+    return Findings(summary, draw(data, folder, groups, fits, found), make_tables(data, groups, rows))
+
+
+def reward_model(data, key) -> dict:
+    """Seed means of what the reward models of one size reach on held-out pairs."""
+    part = data.reward_models[data.reward_models[data.axis] == key]
+    return {name: float(part[name].mean()) if len(part) else None for name in ("val_accuracy", "val_loss", "ece")}
+
+
+def checks(groups, fits, found) -> dict:
+    out = {"proxy_rises": scaling.proxy_rises(groups)}
+    if "rl" in groups:
+        out["smallest_rl_loses_half"] = scaling.loses_half(groups["rl"][0])
+    for form, gs in groups.items():
+        if len(gs) > 1:
+            out[f"peak_rises_{form}"] = scaling.peak_rises(gs)
+    if len(groups.get("bon", [])) > 1:
+        out["smallest_bon_flattens"] = scaling.flattens(groups["bon"])
+    for name, title in (("bon_alpha", "alpha_bon"), ("rl_beta", "beta_rl")):
+        if name in found:
+            out[f"{name}_slope"] = scaling.slope_is_real(title, found[name].trend)
+    return out | {f"r2_{form}": scaling.fits_well(form, f) for form, f in fits.items()}
+
+
+def draw(data, folder, groups, fits, found) -> list[Figure]:
+    legend = "RM parameters"
+    caption = "Gold (solid, band) and proxy (dashed) against KL by reward-model size; thin lines: the fitted laws."
+    out = [scaling.score_figure(folder, "gold", groups, fits, legend, caption)]
+    out += scaling.coefficient_figure(folder, "coefficients", found, legend)
+    if "rl" in groups:
+        out.append(ledger(folder, groups["rl"], legend))
+    return out + reward_model_figure(data, folder, data.axis, legend)
+
+
+def ledger(folder, gs, legend) -> Figure:
+    """What the responses turn into: eight attributes against KL, in two rows."""
+    figure, axes = figures.plt.subplots(2, 4, figsize=(12.4, 5.2), layout="constrained", sharex=True)
+    for i, (ax, name) in enumerate(zip(axes.flat, ATTRIBUTES, strict=True)):
+        figures.curves_of(ax, gs, f"attr_{name}", name, CURVE_COLUMNS[f"attr_{name}"].unit)
+        ax.set_xlabel("KL (nats)" if i >= 4 else "")
+    figures.key_outside(figure, [g.key for g in gs], legend, [])
+    caption = "Ledger of the rubric's attributes of RL policies: where the proxy's optimum parts from gold's."
+    return Figure(figures.save(figure, folder, "attributes"), caption)
+
+
+def reward_model_figure(data, folder, axis, legend) -> list[Figure]:
+    if data.reward_models.empty:
+        return []
+    parts = list(data.reward_models.groupby(axis, sort=True))
+    sizes = [key for key, _ in parts]
+    figure, axes = figures.panels(2, width=3.9, height=3.1)
+    loss, accuracy = ([part[name].to_numpy() for _, part in parts] for name in ("val_loss", "val_accuracy"))
+    figures.dots(axes[0], sizes, loss, "Validation loss (nats a pair)", legend, (np.log(2), "chance, ln 2"))
+    figures.dots(axes[1], sizes, accuracy, "Validation accuracy", legend)
+    caption = "Reward models on held-out pairs: loss against the given labels, accuracy against gold's order."
+    return [Figure(figures.save(figure, folder, "reward_models"), caption)]
+
+
+def make_tables(data, groups, rows) -> list[tables.Table]:
+    out = [tables.laws_table(data.axis, rows)]
+    if "rl" in groups:
+        out.append(tables.ledger_table(data.axis, groups["rl"], "Attributes of RL policies (seed means)"))
+    if len(data.reward_models):
+        out.append(tables.reward_models_table(data.axis, data.reward_models))
+    return out

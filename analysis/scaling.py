@@ -1,0 +1,157 @@
+"""Curves compared along a size (reward-model parameters, training pairs): laws, trends of coefficients, checks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import curves, figures
+from analysis.findings import Figure, check, disjoint_and_above, excludes_zero, number, with_interval
+from gold_sim import laws
+
+NAMES = {"bon": "best-of-n", "rl": "RL"}
+RISING = 0.05  # of its range, by which a mean proxy curve may fall (noise of evaluation) and still count as rising
+FLAT = 0.25  # last-quarter slope over first-quarter slope below which a gold curve counts as flattened
+R2_WANTED = {"bon": 0.98, "rl": 0.95}  # median over sizes
+
+
+def law_and_peak(g: curves.Group, fit: laws.LawFit) -> dict:
+    """One group's entry of summary.json: d_peak, gold_peak.. are observed (`curves.observed`), .._fit the law's."""
+    return {
+        "form": g.form,
+        "seeds": len(g.seeds),
+        "alpha": fit.alpha,
+        "alpha_ci": fit.alpha_ci,
+        "beta": fit.beta,
+        "beta_ci": fit.beta_ci,
+        "r2": fit.r2,
+        "converged": fit.converged,
+        **curves.observed(g),
+        "d_peak_fit": fit.d_peak,
+        "d_peak_fit_ci": fit.d_peak_ci,
+        "gold_peak_fit": fit.gold_peak,
+        "gold_peak_fit_ci": fit.gold_peak_ci,
+    }
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """One coefficient along the sizes, seed by seed, and its trend per tenfold size."""
+
+    sizes: np.ndarray  # [G]
+    per_seed: np.ndarray  # [S, G]
+    trend: laws.Trend
+
+
+def coefficients(groups: dict) -> dict[str, Coefficients]:
+    """bon_alpha, bon_beta and, at one alpha shared by all sizes (Gao et al. 2023, figure 3c), rl_beta."""
+    out = {}
+    if bon := curves.seed_fits(groups.get("bon", [])):
+        out["bon_alpha"] = _coefficients(groups["bon"], [f.alphas for f in bon])
+        out["bon_beta"] = _coefficients(groups["bon"], [f.betas for f in bon])
+    if rl := curves.seed_fits_shared(groups.get("rl", [])):
+        out["rl_beta"] = _coefficients(groups["rl"], [f.betas for f in rl])
+    return out
+
+
+def _coefficients(gs, per_group):
+    sizes, per_seed = np.array([g.key for g in gs], float), np.stack(per_group, axis=-1)
+    keep = np.isfinite(per_seed).all(0)
+    sizes, per_seed = sizes[keep], per_seed[:, keep]
+    return Coefficients(sizes, per_seed, laws.trend(np.log10(sizes), per_seed))
+
+
+def coefficient_figure(folder, name, found: dict[str, Coefficients], xlabel) -> list[Figure]:
+    titles = {
+        "bon_alpha": r"$\alpha_\mathrm{bon}$ (gold s.d. / nat$^{1/2}$)",
+        "bon_beta": r"$\beta_\mathrm{bon}$ (gold s.d. / nat)",
+        "rl_beta": r"$\beta_\mathrm{RL}$ at one shared $\alpha_\mathrm{RL}$",
+    }
+    drawable = [n for n in titles if n in found and len(found[n].sizes)]
+    if not drawable:
+        return []
+    figure, axes = figures.panels(len(drawable), width=3.7, height=3.1)
+    for ax, n in zip(axes, drawable, strict=True):
+        figures.coefficient(ax, found[n].sizes, found[n].per_seed, found[n].trend, titles[n], xlabel)
+    caption = "Coefficients of the laws. Bars and band: 90% intervals over seeds; line: least squares in log size."
+    return [Figure(figures.save(figure, folder, name), caption)]
+
+
+def score_figure(folder, name, groups, fits, legend, caption) -> Figure:
+    """Best-of-n on the left, RL on the right, one legend for both."""
+    keys = sorted({g.key for gs in groups.values() for g in gs})
+    figure, axes = figures.panels(len(groups))
+    for ax, (form, gs) in zip(axes, groups.items(), strict=True):
+        figures.scores(ax, gs, fits and fits[form], figures.METHOD_NAMES[form], keys)
+    figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits)))
+    return Figure(figures.save(figure, folder, name), caption)
+
+
+# --- checks of the expected phenomenon ------------------------------------------------------------
+
+
+def proxy_rises(groups: dict) -> dict:
+    """Every seed-averaged proxy curve keeps rising, up to RISING of its range."""
+    worst = {}
+    for form, gs in groups.items():
+        for g in gs:
+            proxy = g.mean("proxy")
+            fall = np.max(np.maximum.accumulate(proxy) - proxy) / max(np.ptp(proxy), 1e-12)
+            worst[f"{form} {figures.short(g.key)}"] = float(fall)
+    where = max(worst, key=worst.get)
+    says = f"largest fall of a mean proxy curve below its own maximum: {worst[where]:.1%} of its range ({where})"
+    return check(worst[where] <= RISING, says, largest_fall=worst[where])
+
+
+def loses_half(g: curves.Group) -> dict:
+    seen = curves.observed(g)
+    lost = seen["drop"] / seen["gold_peak"] if seen["gold_peak"] > 0 else float("nan")
+    says = (
+        f"{NAMES[g.form]} at {figures.short(g.key)}: gold {number(seen['gold_peak'])} at its peak, "
+        f"{number(seen['gold_final'])} at the end, lost {with_interval(seen['drop'], seen['drop_ci'])}"
+    )
+    holds = seen["gold_final"] <= 0.5 * seen["gold_peak"] if seen["gold_peak"] > 0 else None
+    return check(holds, says, lost_share=lost, drop=seen["drop"], drop_ci=seen["drop_ci"])
+
+
+def peak_rises(gs: list) -> dict:
+    """The largest group's observed peak is above the smallest's, with disjoint intervals."""
+    small, large = curves.observed(gs[0]), curves.observed(gs[-1])
+    says = (
+        f"{NAMES[gs[0].form]} peak gold {with_interval(small['gold_peak'], small['gold_peak_ci'])} at "
+        f"{figures.short(gs[0].key)}, {with_interval(large['gold_peak'], large['gold_peak_ci'])} at "
+        f"{figures.short(gs[-1].key)}"
+    )
+    holds = disjoint_and_above(large["gold_peak_ci"], small["gold_peak_ci"])
+    return check(holds, says, smallest=small["gold_peak"], largest=large["gold_peak"])
+
+
+def quarter_slopes(g: curves.Group) -> tuple[np.ndarray, np.ndarray]:
+    """Mean slope of gold over the first and the last quarter of d, [S] each, gold s.d. per nat^0.5."""
+    end = g.d[-1]
+    at = curves.at_distance(g, "gold", np.array([0.0, 0.25, 0.75, 1.0]) * end)
+    return (at[:, 1] - at[:, 0]) / (end / 4), (at[:, 3] - at[:, 2]) / (end / 4)
+
+
+def flattens(gs: list) -> dict:
+    """Best-of-n: the smallest flattens or turns (see FLAT) while the largest still rises at the end."""
+    first, last = quarter_slopes(gs[0])
+    ratio = float(last.mean() / first.mean()) if first.mean() > 0 else float("nan")
+    _, rising = quarter_slopes(gs[-1])
+    interval = curves.interval(rising)
+    low = interval[0] if np.isfinite(interval[0]) else rising.mean()
+    says = (
+        f"slope of gold over the last quarter of d: at {figures.short(gs[0].key)} {ratio:.0%} of the first quarter's; "
+        f"at {figures.short(gs[-1].key)} {with_interval(float(rising.mean()), interval)} gold s.d. per nat^0.5"
+    )
+    return check(ratio < FLAT and low > 0, says, smallest_slope_ratio=ratio, largest_last_slope=float(rising.mean()))
+
+
+def slope_is_real(name: str, trend: laws.Trend) -> dict:
+    says = f"{with_interval(trend.slope, trend.slope_ci)} per tenfold size"
+    return check(excludes_zero(trend.slope_ci), f"slope of {name}: {says}", slope=trend.slope, slope_ci=trend.slope_ci)
+
+
+def fits_well(form: str, fits: list) -> dict:
+    r2 = float(np.median([f.r2 for f in fits]))
+    holds = r2 >= R2_WANTED[form] if np.isfinite(r2) else None
+    return check(holds, f"median R² of the {NAMES[form]} law: {r2:.3f} (wanted {R2_WANTED[form]})", median_r2=r2)

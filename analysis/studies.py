@@ -1,0 +1,56 @@
+"""From an experiment's name to everything that its analysis writes."""
+
+import json
+import sys
+from pathlib import Path
+
+from analysis import (
+    bon_vs_rl,
+    data,
+    data_size,
+    kl_penalty,
+    negative_controls,
+    policy_size,
+    report,
+    rm_size,
+    tables,
+)
+from analysis.findings import Findings, plain
+from gold_sim import laws
+
+STUDIES = {
+    "rm_size": rm_size.study,
+    "data_size": data_size.study,
+    "kl_penalty": kl_penalty.study,
+    "bon_vs_rl": bon_vs_rl.study,
+    "policy_size": policy_size.study,
+    "negative_controls": negative_controls.study,
+}
+
+
+def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[data.Data, Findings]:
+    """Read the records, write figures, tables, summary.json and report.html into folder."""
+    read = data.load(store, name, preset)
+    folder.mkdir(parents=True, exist_ok=True)
+    findings = STUDIES[name](read, folder)
+    tables.write(folder, findings.tables)
+    header = {"experiment": name, "preset": read.manifest["preset"], "interval": laws.LEVEL}
+    warnings = [*read.warnings, *findings.warnings]
+    content = plain(header | findings.summary | {"warnings": warnings})
+    (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    report.write(folder, read, findings)
+    return read, findings
+
+
+def show(read: data.Data, findings: Findings, folder: Path) -> None:
+    """To the terminal: tables of laws, what was found, where everything lies."""
+    print(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})\n")
+    for table in findings.tables[:1]:
+        print(tables.plain_text(table) + "\n")
+    words = {True: "holds", False: "fails", None: "open"}
+    for name, check in findings.summary.get("checks", {}).items():
+        print(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['says']}")
+    for warning in [*read.warnings, *findings.warnings]:
+        print(f"analysis: warning: {warning}", file=sys.stderr)
+    print("\nfigures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))
+    print(f"summary  {folder / 'summary.json'}\nreport   {folder / 'report.html'}")

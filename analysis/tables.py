@@ -1,0 +1,109 @@
+"""Tables as Markdown and CSV: CSV holds every number, Markdown and the report show numbers with their intervals."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import curves
+from analysis.findings import Table, number, with_interval
+
+HEADINGS = {
+    "rm_params": "RM parameters",
+    "num_pairs": "training pairs",
+    "policy_params": "policy parameters",
+    "kl_coef": "KL penalty",
+    "r2": "R²",
+    "kl_peak": "peak at KL (nats)",
+    "gold_peak": "peak gold",
+    "kl_final": "final KL (nats)",
+    "gold_final": "final gold",
+    "proxy_final": "final proxy",
+    "kl_peak_fit": "law's peak at KL",
+    "gold_peak_fit": "law's peak gold",
+    "val_accuracy": "accuracy",
+    "val_loss": "validation loss",
+    "ece": "calibration error",
+    "rank_correlation": "rank correlation",
+}
+
+
+def shown(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """(headings, rows of text), intervals folded into their column."""
+    names = [c for c in frame.columns if not c.endswith(("_low", "_high"))]
+    headings = [HEADINGS.get(c, c.replace("_", " ")) for c in names]
+    rows = [[_cell(row, name) for name in names] for row in frame.to_dict("records")]
+    return headings, rows
+
+
+def _cell(row, name):
+    if f"{name}_low" in row:
+        return with_interval(row[name], (row[f"{name}_low"], row[f"{name}_high"]))
+    return f"{row[name]:.3f}" if name == "r2" and row[name] == row[name] else number(row[name])
+
+
+def markdown(table: Table) -> str:
+    headings, rows = shown(table.frame)
+    lines = [headings, ["---"] * len(headings), *rows]
+    return f"**{table.title}**\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def write(folder: Path, tables: list[Table]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.frame.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
+        (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8")
+
+
+def plain_text(table: Table) -> str:
+    """For a terminal: columns aligned by spaces."""
+    headings, rows = shown(table.frame)
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    aligned = ["  ".join(f"{text:>{w}}" for text, w in zip(line, widths, strict=True)) for line in (headings, *rows)]
+    return "\n".join([table.title, aligned[0], "  ".join("-" * w for w in widths), *aligned[1:]])
+
+
+def laws_table(axis: str, rows: list[dict], title: str = "Fitted laws and observed peaks") -> Table:
+    """rows: {axis: key, "form": .., **law_and_peak(..)} as `laws_of` makes them."""
+    out = []
+    for row in rows:
+        out.append(
+            {axis: row[axis], "method": {"bon": "best-of-n", "rl": "RL"}[row["form"]]}
+            | spread(row, "alpha")
+            | spread(row, "beta")
+            | {"r2": row["r2"], "kl_peak": row["d_peak"] ** 2}
+            | spread(row, "gold_peak")
+            | {"kl_peak_fit": row["d_peak_fit"] ** 2}
+            | spread(row, "gold_peak_fit")
+            | {"kl_final": row["d_final"] ** 2}
+            | spread(row, "gold_final")
+            | {"proxy_final": row["proxy_final"]}
+        )
+    return Table("laws", title, pd.DataFrame(out))
+
+
+def spread(row: dict, name: str) -> dict:
+    low, high = row[f"{name}_ci"]
+    return {name: row[name], f"{name}_low": low, f"{name}_high": high}
+
+
+def ledger_table(axis: str, groups, title: str) -> Table:
+    """Means of the rubric's attributes at the reference policy, at the peak of gold and at the end."""
+    rows = []
+    for g in groups:
+        at = {"start": 0, "peak": int(g.mean("gold").argmax()), "end": -1}
+        for where, i in at.items():
+            names = [n for n in g.values if n.startswith("attr_")]
+            row = {axis: g.key, "at": where, "KL": float(g.kl[i]), "gold": float(g.mean("gold")[i])}
+            rows.append(row | {n.removeprefix("attr_"): float(g.mean(n)[i]) for n in names})
+    return Table("attributes", title, pd.DataFrame(rows))
+
+
+def reward_models_table(axis: str, frame: pd.DataFrame) -> Table:
+    """Seed means, with intervals, of what the reward models reach on held-out pairs."""
+    rows = []
+    for key, part in frame.groupby(axis, sort=True):
+        row = {axis: key, "seeds": len(part)}
+        for name in ("val_accuracy", "val_loss", "ece", "rank_correlation"):
+            row |= spread({name: part[name].mean(), f"{name}_ci": curves.interval(part[name])}, name)
+        rows.append(row)
+    return Table("reward_models", "Reward models on held-out pairs", pd.DataFrame(rows))

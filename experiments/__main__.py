@@ -1,0 +1,172 @@
+"""python -m experiments [NAME] [--preset P] [--set path=value ...] [--dry-run] [--workers N] [--engine E]"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from experiments import catalogue, engine
+from experiments.presets import PRESETS
+from gold_sim.config import parse
+from gold_sim.records import Store, StoreError
+
+HEARTBEAT_SECONDS = 15
+
+
+def _arguments(argv):
+    p = argparse.ArgumentParser(prog="python -m experiments", description="Run an experiment; the same command resumes.")
+    p.add_argument("name", nargs="?", help="an experiment; without it, all are listed")
+    p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
+    p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
+    p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
+    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at a time (default: cores)")
+    p.add_argument("--engine", default="local", help="what schedules the cells: local")
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default runs)")
+    return p.parse_args(argv)
+
+
+def plan(name: str, preset: str, overrides: dict):
+    """(experiment, curve cells, all cells in an order that can be run)."""
+    from gold_sim import pipeline
+
+    experiment = catalogue.find(name, preset)
+    configs = experiment.configs(PRESETS[preset], overrides)
+    curves = {}
+    for stage in experiment.stages:
+        # The largest reward model takes longest: start it first.
+        for config in sorted(configs, key=lambda c: -c.reward_model.width * c.reward_model.depth):
+            cell = pipeline.cell(stage, config)
+            curves.setdefault(cell.fingerprint, cell)
+    every = {}
+    for cell in curves.values():
+        for c in cell.all_upstream():
+            every.setdefault(c.fingerprint, c)
+    order = list(pipeline.VERSIONS)
+    rest = sorted(every.values(), key=lambda c: order.index(c.stage))
+    return experiment, list(curves.values()), rest + list(curves.values())
+
+
+def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
+    """What `analysis` reads to know which cells an experiment consists of."""
+    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return dict(
+        experiment=experiment.name,
+        preset=preset,
+        title=experiment.title,
+        question=experiment.question,
+        figure=experiment.figure,
+        expected=experiment.expected,
+        axis=experiment.axis,
+        cells=[dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name) for c in curves],
+        reward_models=sorted(models),
+        overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        commit=commit,
+    )
+
+
+class _Screen:
+    """Progress: a live line a cell on a terminal, a plain line on every event and every 15 s in a log."""
+
+    def __init__(self, total: int):
+        self.total, self.finished, self.started, self.at = total, 0, time.monotonic(), {}
+        self.beat = self.started
+        self.live = None
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self.live = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+            self.live.start()
+            self.tasks = {"": self.live.add_task("all cells", total=total)}
+
+    def close(self):
+        if self.live is not None:
+            self.live.stop()
+
+    def __call__(self, event: str, cell, done: int, total: int):
+        label = f"{cell.stage} {cell.name}" if cell else ""
+        if event == "done":
+            self.finished += 1
+            self.at.pop(label, None)
+        elif cell:
+            self.at[label] = (done, total)
+        if self.live is not None:
+            if event == "start":
+                self.tasks[label] = self.live.add_task(label, total=None)
+            elif event == "progress":
+                self.live.update(self.tasks[label], completed=done, total=total)
+            elif event == "done":
+                self.live.remove_task(self.tasks.pop(label))
+                self.live.advance(self.tasks[""])
+            return
+        now = time.monotonic()
+        if event == "done" or (event == "wait" and now - self.beat > HEARTBEAT_SECONDS):
+            self.beat = now
+            running = ", ".join(f"{name} {100 * d // max(t, 1)} %" for name, (d, t) in self.at.items())
+            doing = f"done {label}" if event == "done" else f"running {running}"
+            print(f"[{now - self.started:5.0f} s] {self.finished}/{self.total} cells; {doing}", flush=True)
+
+
+def _list(root: Path):
+    store = Store(root)
+    for name in catalogue.NAMES:
+        experiment, curves, every = plan(name, "cpu", {})
+        done = sum(store.find(c.stage, c.fingerprint) is not None for c in every)
+        print(f"{name:18s} {experiment.question}")
+        print(f"{'':18s} {experiment.figure}; {experiment.cost} on two cores; {done} of {len(every)} cells done\n")
+    print(f"{'throughput':18s} How many completions a second does one core make, and what fraction of its peak is that?")
+    print(f"{'':18s} a benchmark: python -m experiments throughput; 2 min on one core")
+
+
+def main(argv=None) -> int:
+    args = _arguments(argv)
+    try:
+        if args.engine != "local":
+            raise ValueError(f"--engine {args.engine!r}: allowed is 'local'")
+        if args.workers < 1:
+            raise ValueError(f"--workers {args.workers}: at least 1 is wanted")
+        if args.name is None:
+            _list(args.runs)
+            return 0
+        if args.name == "throughput":
+            from experiments import throughput
+
+            return throughput.main(args)
+        return _run(args)
+    except (ValueError, StoreError) as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nexperiments: interrupted; finished cells are stored, the same command resumes", file=sys.stderr)
+        return 130
+
+
+def _run(args) -> int:
+    overrides = dict(map(parse, args.set))
+    experiment, curves, every = plan(args.name, args.preset, overrides)
+    store = Store(args.runs)
+    todo = [c for c in every if store.find(c.stage, c.fingerprint) is None]
+    print(f"{experiment.title}: {len(every)} cells, {len(every) - len(todo)} stored, {len(todo)} to do; "
+          f"{experiment.cost} at preset cpu on two cores", flush=True)
+    if args.dry_run:
+        for c in every:
+            state = "to do " if c in todo else "stored"
+            print(f"  {state}  {c.stage:16s} {c.name}-{c.fingerprint}")
+        return 0
+    store.sweep()
+    if todo:
+        screen = _Screen(len(todo))
+        try:
+            engine.run(args.runs, todo, min(args.workers, len(todo)), screen)
+        finally:
+            screen.close()
+    store.write_manifest(f"{experiment.name}-{args.preset}", manifest(experiment, args.preset, overrides, curves))
+    print(f"stored in {args.runs}/; next: python -m analysis {experiment.name}" + (f" --preset {args.preset}" if args.preset != "cpu" else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Do best-of-n and RL trade proxy for gold alike?
+
+    python -m experiments bon_vs_rl          no new cells after rm_size
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import RM_FIELDS, RM_SIZES
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="bon_vs_rl",
+        title="Best-of-n against RL",
+        question="At equal proxy, do best-of-n and RL reach the same gold? And at equal KL?",
+        figure="Gao et al. 2023, Fig. 8",
+        expected="RL needs far more KL; on the gold-against-proxy plane the two look much more alike.",
+        cost="none after rm_size",
+        axis="rm_params",
+        stages=("best_of_n", "policy_gradient"),
+        base={},
+        grid={RM_FIELDS: RM_SIZES[preset]},
+    )

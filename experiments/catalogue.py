@@ -1,0 +1,17 @@
+"""Every experiment by name, in the order in which a newcomer would run them."""
+
+from experiments import bon_vs_rl, data_size, kl_penalty, negative_controls, policy_size, rm_size
+from experiments.experiment import Experiment
+from experiments.presets import PRESETS
+
+_MODULES = (rm_size, data_size, kl_penalty, bon_vs_rl, policy_size, negative_controls)
+NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
+
+
+def find(name: str, preset: str) -> Experiment:
+    """ValueError if the name or the preset is unknown, saying what is allowed."""
+    if name not in NAMES:
+        raise ValueError(f"experiment {name!r}: allowed are {', '.join((*NAMES, 'throughput'))}")
+    if preset not in PRESETS:
+        raise ValueError(f"--preset {preset!r}: allowed are {', '.join(PRESETS)}")
+    return _MODULES[NAMES.index(name)].experiment(preset)

@@ -1,0 +1,24 @@
+"""How does over-optimization depend on the number of preference pairs?
+
+    python -m experiments data_size          about 6 minutes on two cores after rm_size
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM
+
+PAIRS = {"smoke": (64, 256), "cpu": (500, 2000, 8000, 20_000, 43_000)}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="data_size",
+        title="Over-optimization by preference data",
+        question="How does the gold reached depend on the number of preference pairs, at one reward-model size?",
+        figure="Gao et al. 2023, Fig. 4 and 6",
+        expected="More pairs: lower validation loss, higher gold, later peak; too few pairs: hardly any gain.",
+        cost="6 min",
+        axis="num_pairs",
+        stages=("best_of_n", "policy_gradient"),
+        base=MIDDLE_RM[preset],
+        grid={"reward_model.num_pairs": PAIRS[preset]},
+    )

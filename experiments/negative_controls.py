@@ -1,0 +1,24 @@
+"""Controls that must fail: proxy = gold, shuffled labels, a random function as gold.
+
+    python -m experiments negative_controls  about 6 minutes on two cores after rm_size
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="negative_controls",
+        title="Negative controls",
+        question="Does the fall of gold vanish when it must, and the gain?",
+        figure="none: controls of the testbed",
+        expected="Optimising gold itself shows no fall; a proxy of shuffled labels gains nothing; a random network as "
+        "gold does not reliably over-optimise, which is why gold here is raised on a rubric.",
+        cost="6 min",
+        axis="reward",
+        stages=("best_of_n", "policy_gradient"),
+        base=MIDDLE_RM[preset],
+        grid={},
+        extra=({"reward": "gold"}, {"preferences.label_noise": 0.5}, {"gold.kind": "random"}),
+    )

@@ -1,0 +1,491 @@
+"""Stages, cells and every mapped axis: from a Config to a stored curve, resumable at any moment.
+
+A cell is one stage of one Config with all its seeds and coefficients; its fingerprint chains the
+settings that the stage reads with the fingerprints of the cells that it reads. Reference policies,
+gold and reward models are cells of their own, so experiments share them.
+
+This is the one file that knows mapped axes (order: seed, coefficient). Algorithms are written for one
+run. On an accelerator runs are vmapped; on a CPU they follow one another inside one compiled program,
+because mapping there gains nothing per run and cells run in parallel processes instead.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import best_of_n, gold, measure, policy, policy_gradient, preferences, records, reward_model
+from gold_sim import streams, transformer, world
+from gold_sim.config import Config, fingerprint, to_dict
+from gold_sim.records import Store
+
+VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
+    reference=1, gold=1, preferences=1, reward_model=1, pool=1, best_of_n=1, policy_gradient=1
+)
+CURVE_STAGES = ("best_of_n", "policy_gradient")
+CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One stage of one Config; `upstream` are the cells whose results it reads, by role."""
+
+    stage: str
+    name: str  # readable; the fingerprint is what counts
+    fingerprint: str
+    config: Config
+    upstream: tuple[tuple[str, "Cell"], ...] = ()
+
+    def all_upstream(self) -> list["Cell"]:
+        """Every cell that must be done first, each once, in an order that can be run."""
+        found: dict[str, Cell] = {}
+        for _, cell in self.upstream:
+            for c in [*cell.all_upstream(), cell]:
+                found.setdefault(c.fingerprint, c)
+        return list(found.values())
+
+
+def _make(stage: str, name: str, config: Config, reads: dict, **upstream: Cell | None) -> Cell:
+    parents = {role: cell for role, cell in upstream.items() if cell is not None}
+    code = fingerprint(stage, VERSIONS[stage], reads, {role: c.fingerprint for role, c in parents.items()})
+    return Cell(stage, name, code, config, tuple(parents.items()))
+
+
+def cell(stage: str, config: Config) -> Cell:
+    """The cell of one stage, with all it depends on.  stage: a key of VERSIONS."""
+    values = to_dict(config)
+    rm = config.reward_model
+    rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}"
+    of_proxy = rm_name if config.reward == "proxy" else "gold"
+    make = functools.partial(_make, stage, config=config)
+    sub = lambda name, changed=config: cell(name, changed)
+    if stage == "reference":
+        p = config.reference
+        return make(name=f"{p.width}x{p.depth}-s{p.seed}", reads=_pick(values, "world", "reference"))
+    if stage == "gold":
+        g = config.gold
+        name = f"{g.kind}-{g.width}x{g.depth}-s{g.seed}"
+        return make(name=name, reads=_pick(values, "gold"), reference=sub("reference"))
+    if stage == "preferences":
+        p = config.preferences
+        reads = _pick(values, "preferences")
+        return make(name=f"{p.num_pairs}-{p.annotator}-flip{p.label_noise:g}", reads=reads, gold=sub("gold"))
+    if stage == "reward_model":
+        reads = _pick(values, "reward_model", "seeds")
+        return make(name=rm_name, reads=reads, preferences=sub("preferences"))
+    start = config if config.policy is None else _replace(config, reference=config.policy)
+    proxy = sub("reward_model") if config.reward == "proxy" else None
+    if stage == "pool":
+        b = config.best_of_n
+        reads = _pick(values, "best_of_n")
+        return make(name=f"{b.num_prompts}x{b.num_samples}", reads=reads, policy=cell("reference", start), gold=sub("gold"))
+    if stage == "best_of_n":
+        return make(name=of_proxy, reads=_pick(values, "reward"), pool=sub("pool"), proxy=proxy)
+    if stage == "policy_gradient":
+        reads = _pick(values, "optimiser", "reward", "seeds", "kl_coefs")
+        coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
+        name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
+        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy)
+    raise ValueError(f"stage={stage!r}: allowed are {', '.join(VERSIONS)}")
+
+
+def _pick(values: dict, *names: str) -> dict:
+    return {name: values[name] for name in names}
+
+
+def _replace(config: Config, **changes) -> Config:
+    return Config(**{f: getattr(config, f) for f in config.__dataclass_fields__} | changes)
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda done, total: None):
+    """Compute one cell whose upstream is stored, and store it; returns its folder. A stored cell is kept."""
+    if (path := store.find(cell.stage, cell.fingerprint)) is not None:
+        return path
+    wall, cpu = time.perf_counter(), time.process_time()
+    inputs = _Inputs(store, cell)
+    record, tables, arrays = _STAGES[cell.stage](cell, inputs, store, progress)
+    spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
+    device = dict(device=jax.devices()[0].device_kind, precision=str(jax.config.jax_default_matmul_precision))
+    upstream = {role: c.fingerprint for role, c in cell.upstream}
+    record = dict(record, upstream=upstream, **spent, **device, **records.provenance(to_dict(cell.config)))
+    path = store.write(cell.stage, cell.name, cell.fingerprint, record, tables=tables, arrays=arrays)
+    store.drop_checkpoint(cell.fingerprint)
+    return path
+
+
+class _Inputs:
+    """What a stage reads: the language, and the stored results of the cells upstream, as jax arrays."""
+
+    def __init__(self, store: Store, cell: Cell):
+        self._store, self._cells = store, dict(cell.upstream)
+        self.language = world.make(cell.config.world)
+
+    def cell(self, *roles: str) -> Cell:
+        """The cell reached by following roles upstream, as in cell('preferences', 'gold')."""
+        at = self._cells[roles[0]]
+        for role in roles[1:]:
+            at = dict(at.upstream)[role]
+        return at
+
+    def arrays(self, *roles: str) -> dict:
+        found = self.cell(*roles)
+        path = self._store.find(found.stage, found.fingerprint)
+        if path is None:
+            raise records.StoreError(f"{found.stage} {found.name}-{found.fingerprint} is not stored: run it first")
+        return jax.tree.map(jnp.asarray, self._store.arrays(path, "arrays"))
+
+    def gold(self, *roles: str):
+        """(network, Gold, cell)."""
+        found = self.cell(*roles)
+        a = self.arrays(*roles)
+        return gold.network(self.language, found.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), found
+
+
+def _mapped(f: Callable) -> Callable:
+    """`f` over the leading axis of its argument: vmap on accelerators, one after another on a CPU."""
+    if jax.default_backend() == "cpu":
+        return lambda xs: jax.lax.map(f, xs)
+    return jax.vmap(f)
+
+
+def _to_numpy(tree):
+    return jax.tree.map(np.asarray, tree)
+
+
+def _reference(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config.reference
+    params, losses = policy.sft(language, config)
+    net = policy.network(language, config)
+    key = streams.key(config.seed, "reference.report")
+    prompts = world.prompts(language, key, 2048, held_out=True)
+    demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
+    sampled = policy.sample(net, params, prompts, 1, language.config.response_len, jax.random.fold_in(key, 2)).responses
+    moments = lambda r: {
+        name: [float(jnp.mean(v)), float(jnp.std(v))] for name, v in world.attributes(language, prompts, r).items()
+    }
+    record = dict(
+        params=transformer.num_params(net),
+        held_out_loss=float(policy.cross_entropy(net, params, prompts, demos)),  # nats a token
+        loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
+        demonstration_attributes=moments(demos),  # name -> [mean, s.d.]
+        sampled_attributes=moments(sampled),
+    )
+    return record, {}, {"arrays": {"params": _to_numpy(params)}}
+
+
+def _gold(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    ref_params = inputs.arrays("reference")["params"]
+    found, losses, fidelity = gold.train(language, config.reference, config.gold, ref_params)
+    record = dict(
+        params=transformer.num_params(gold.network(language, config.gold)),
+        fidelity={name: float(v) for name, v in fidelity.items()},  # correlation with the rubric, by source
+        loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
+        mean=float(found.mean),
+        std=float(found.std),
+    )
+    return record, {}, {"arrays": _to_numpy(found._asdict())}
+
+
+PAIRS_A_CHUNK = 512  # pairs sampled and scored at once
+
+
+def _preferences(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    net, judge, _ = inputs.gold("gold")
+    ref_params = inputs.arrays("gold", "reference")["params"]
+
+    def pairs(key):
+        prompts, responses = gold.reference_samples(language, config.reference, ref_params, key, PAIRS_A_CHUNK, 2)
+        return prompts, responses, gold.scores(net, judge, prompts, responses)
+
+    chunks = -(-config.preferences.num_pairs // PAIRS_A_CHUNK)
+    keys = jax.random.split(streams.key(config.preferences.seed, "preferences"), chunks)
+    drawn = jax.jit(lambda keys: jax.lax.map(pairs, keys))(keys)
+    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.preferences.num_pairs], drawn)
+    found = preferences.collect(config.preferences, *flat)
+    agreement = jnp.mean(found.labels == (found.margin > 0))
+    record = dict(margin_sd=float(jnp.std(found.margin)), agreement_with_gold=float(agreement))
+    return record, {}, {"arrays": _to_numpy(found._asdict())}
+
+
+def _reward_model(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    found = preferences.Preferences(**inputs.arrays("preferences"))
+    train, held_out = preferences.split(config.preferences, found)
+    fit = functools.partial(reward_model.fit, language, config.reward_model, train, held_out)
+    models, metrics = jax.jit(_mapped(fit))(jnp.asarray(config.seeds, jnp.int32))
+    metrics = _to_numpy(metrics)
+    table = dict(_describe(cell), cell=cell.fingerprint, seed=np.asarray(config.seeds), **metrics)
+    columns = {name: table[name] for name in records.REWARD_MODEL_COLUMNS}
+    record = dict(params=columns["rm_params"])
+    return record, {"reward_models": _broadcast(columns, len(config.seeds))}, {"arrays": _to_numpy(models._asdict())}
+
+
+def _describe(cell: Cell) -> dict:
+    """The settings that a row of a table carries, by column name."""
+    config = cell.config
+    language = world.make(config.world)
+    rm = config.reward_model
+    p = config.preferences
+    started = config.policy or config.reference
+    net = reward_model.network(language, rm)
+    collected = p.num_pairs - int(p.num_pairs * p.held_out)
+    return dict(
+        reward=config.reward,
+        gold_kind=config.gold.kind,
+        gold_params=transformer.num_params(gold.network(language, config.gold)),
+        rm_width=rm.width,
+        rm_depth=rm.depth,
+        rm_params=transformer.num_params(net),
+        num_pairs=rm.num_pairs or collected,
+        label_noise=p.label_noise,
+        annotator=p.annotator,
+        policy_params=transformer.num_params(policy.network(language, started)),
+        world_seed=config.world.seed,
+        gold_seed=config.gold.seed,
+    )
+
+
+def _broadcast(columns: dict, length: int) -> dict:
+    return {name: np.broadcast_to(np.asarray(value), (length,)) for name, value in columns.items()}
+
+
+def _proxies(cell, inputs):
+    """(network or None, stacked models with a leading axis of seeds, or gold itself as the proxy)."""
+    if cell.config.reward == "gold":
+        return None, None
+    net = reward_model.network(inputs.language, cell.config.reward_model)
+    return net, reward_model.RewardModel(**inputs.arrays("proxy"))
+
+
+SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored at once: fits a core's cache
+
+
+def _pool(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config.best_of_n
+    started = inputs.cell("policy").config.reference
+    policy_net = policy.network(language, started)
+    params = inputs.arrays("policy")["params"]
+    net, judge, _ = inputs.gold("gold")
+    key = streams.key(config.seed, "best_of_n")
+    prompts = world.prompts(language, jax.random.fold_in(key, 0), config.num_prompts, held_out=True)
+    chunk = min(SAMPLES_A_CHUNK, config.num_samples)
+    chunks = -(-config.num_samples // chunk)
+
+    @jax.jit
+    def one_prompt(prompt, key):
+        def some(key):
+            prompts = prompt[None]
+            s = policy.sample(policy_net, params, prompts, chunk, language.config.response_len, key)
+            found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
+            for name, value in world.attributes(language, prompts, s.responses).items():
+                found[f"attr_{name}"] = value
+            return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
+
+        drawn = jax.lax.map(some, jax.random.split(key, chunks))
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.num_samples], drawn)
+
+    parts = []
+    for i, prompt in enumerate(prompts):
+        parts.append(_to_numpy(one_prompt(prompt, jax.random.fold_in(key, i + 1))))
+        progress(i + 1, config.num_prompts)
+    stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
+    stacked["responses"] = stacked["responses"].astype(np.uint16)
+    record = dict(distinct_responses=float(np.mean([len(np.unique(r, axis=0)) for r in stacked["responses"]])))
+    return record, {}, {"arrays": dict(stacked, prompts=np.asarray(prompts))}
+
+
+def _best_of_n(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    pool = inputs.cell("pool")
+    found = {k: np.asarray(v) for k, v in inputs.arrays("pool").items()}
+    _, judge, gold_cell = inputs.gold("gold") if "gold" in dict(cell.upstream) else _gold_of_pool(inputs)
+    prompts, responses = found.pop("prompts"), found.pop("responses")
+    net, models = _proxies(cell, inputs)
+    seeds = config.seeds if net is not None else config.seeds[:1]
+
+    @jax.jit
+    def score(models, prompt, responses):
+        chunk = min(SAMPLES_A_CHUNK, responses.shape[0])
+        padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
+
+        def some(part):
+            of_model = lambda m: reward_model.rewards(net, m, prompt[None], part[None])[0]
+            return _mapped(of_model)(models)
+
+        scored = jax.lax.map(some, padded.reshape(-1, chunk, padded.shape[-1]))  # [chunks, S, chunk]
+        return jnp.moveaxis(scored, 1, 0).reshape(scored.shape[1], -1)[:, : responses.shape[0]]
+
+    if net is None:
+        proxies = found["gold"][None]
+        scale, shift = np.ones(1), np.zeros(1)
+    else:
+        parts = []
+        for i in range(len(prompts)):
+            parts.append(np.asarray(score(models, prompts[i], responses[i].astype(np.int32))))
+            progress(i + 1, len(prompts))
+        proxies = np.stack(parts, axis=1)  # [S, P, N]
+        scale, shift = np.asarray(models.scale), np.asarray(models.shift)
+
+    ns = best_of_n.ns_up_to(proxies.shape[-1])
+    rows = []
+    for s, seed in enumerate(seeds):
+        expected = best_of_n.expected(proxies[s], dict(found, proxy=proxies[s]), ns)
+        means = {name: values.mean(0) for name, values in expected.items()}
+        error = lambda name, expected=expected: expected[name].std(0, ddof=1) / np.sqrt(len(prompts))
+        kl = best_of_n.kl_bound(ns)
+        rows.append(
+            dict(
+                means,
+                seed=seed,
+                kl_coef=0.0,
+                control=ns,
+                kl=kl,
+                kl_se=0.0,
+                proxy_se=error("proxy"),
+                proxy_raw=means["proxy"] / scale[s] + shift[s],
+                gold_se=error("gold"),
+                gold_raw=means["gold"] * float(judge.std) + float(judge.mean),
+                entropy=np.nan,
+                distinct_1=np.nan,
+                distinct_2=np.nan,
+                clip_fraction=np.nan,
+                num_prompts=len(prompts),
+            )
+        )
+    described = dict(_describe(cell), policy_params=_describe(pool)["policy_params"])
+    return {}, {"curves": _curves(cell, described, "best_of_n", rows)}, {}
+
+
+def _gold_of_pool(inputs):
+    return inputs.gold("pool", "gold")
+
+
+def _curves(cell: Cell, described: dict, optimiser: str, rows: list[dict]) -> dict:
+    """Columns of curves.parquet from one dict a run, whose values are scalars or [T] arrays."""
+    proxy = dict(cell.upstream).get("proxy")
+    common = dict(
+        described,
+        stage=cell.stage,
+        cell=cell.fingerprint,
+        rm_cell=proxy.fingerprint if proxy else "",
+        optimiser=optimiser,
+    )
+    parts = []
+    for row in rows:
+        length = len(row["control"])
+        whole = _broadcast(dict(common, **row), length)
+        finite = np.isfinite(np.stack([whole["kl"], whole["proxy"], whole["gold"]])).all()
+        whole["d"] = np.sqrt(np.maximum(whole["kl"], 0.0))
+        whole["status"] = np.full(length, "ok" if finite else "diverged")
+        parts.append({name: whole[name] for name in records.CURVE_COLUMNS})
+    return {name: np.concatenate([p[name] for p in parts]) for name in records.CURVE_COLUMNS}
+
+
+def _policy_gradient(cell, inputs, store, progress):
+    language, config, o = inputs.language, cell.config, cell.config.optimiser
+    started = inputs.cell("policy").config.reference
+    net = policy.network(language, started, values=int(o.name == "ppo"))
+    ref_params = _with_value_head(net, inputs.arrays("policy")["params"])
+    gold_net, judge, _ = inputs.gold("gold")
+    proxy_net, models = _proxies(cell, inputs)
+    judged = functools.partial(gold.scores, gold_net)
+    held_out = world.prompts(language, streams.key(config.world.seed, "evaluation"), o.eval_prompts, held_out=True)
+
+    # Runs are (seed, coefficient), the coefficient fastest.
+    num_seeds, num_coefs = len(config.seeds), len(config.kl_coefs)
+    of_seed = jnp.repeat(jnp.arange(num_seeds), num_coefs)
+    runs = dict(seed=jnp.asarray(config.seeds, jnp.int32)[of_seed], kl_coef=jnp.tile(jnp.asarray(config.kl_coefs), num_seeds))
+    if models is not None:
+        runs["model"] = jax.tree.map(lambda a: a[of_seed], models)
+
+    def parts(run, ref_params, judge):
+        if models is None:
+            proxy = lambda p, r: judged(judge, p, r)
+        else:
+            proxy = lambda p, r: reward_model.rewards(proxy_net, run["model"], p, r)
+        draw = lambda key, num: world.prompts(language, key, num)
+        penalised = any(c > 0 for c in config.kl_coefs)
+        task = policy_gradient.Task(net, ref_params, language.config.response_len, draw, proxy, penalised)
+        score = measure.scores(language, net, ref_params, held_out, proxy, lambda p, r: judged(judge, p, r), judge[1:])
+        return task, score, streams.key(run["seed"], "policy")
+
+    @jax.jit
+    def begin(runs, ref_params, judge):
+        def one(run):
+            task, score, key = parts(run, ref_params, judge)
+            state = policy_gradient.init(task, o)
+            return state, policy_gradient.record(state, score, key)
+
+        return _mapped(one)(runs)
+
+    @jax.jit
+    def advance(runs, states, ref_params, judge):
+        def one(both):
+            run, state = both
+            task, score, key = parts(run, ref_params, judge)
+            return policy_gradient.advance(task, o, run["kl_coef"], score, key, state)
+
+        return _mapped(one)((runs, states))
+
+    states, point = begin(runs, ref_params, judge)
+    points = [_to_numpy(point)]
+    if (saved := store.load_checkpoint(cell.fingerprint)) is not None:
+        states, points = _thaw(saved[1], states, points[0])
+    last_saved = time.monotonic()
+    for t in range(len(points), o.evaluations + 1):
+        progress(t - 1, o.evaluations)
+        states, point = advance(runs, states, ref_params, judge)
+        points.append(_to_numpy(point))
+        if time.monotonic() - last_saved > CHECKPOINT_SECONDS and t < o.evaluations:
+            store.save_checkpoint(cell.fingerprint, t, _freeze(states, points))
+            last_saved = time.monotonic()
+    curve = {name: np.stack([p[name] for p in points], axis=1) for name in points[0]}  # [runs, T]
+
+    rows = []
+    for i in range(num_seeds * num_coefs):
+        row = {name: values[i] for name, values in curve.items()}
+        scale, shift = (1.0, 0.0) if models is None else (float(runs["model"].scale[i]), float(runs["model"].shift[i]))
+        raw = row["proxy"] / scale + shift
+        rows.append(dict(row, seed=int(runs["seed"][i]), kl_coef=config.kl_coefs[i % num_coefs], proxy_raw=raw, num_prompts=o.eval_prompts))
+    arrays = {"policies": _to_numpy(states.params)}
+    return {}, {"curves": _curves(cell, _describe(cell), o.name, rows)}, {"arrays": arrays}
+
+
+def _with_value_head(net, params):
+    """The reference parameters, with a value head of zeros where the network has one."""
+    if not net.values:
+        return params
+    return dict(params, value=dict(kernel=jnp.zeros((net.width, 1)), bias=jnp.zeros(1)))
+
+
+def _freeze(states, points) -> dict:
+    """Checkpoint tree of plain dicts: every leaf of the state by position, and the curve so far."""
+    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
+    return dict(state=leaves, points={name: np.stack([p[name] for p in points]) for name in points[0]})
+
+
+def _thaw(saved: dict, like_states, like_point):
+    leaves = [jnp.asarray(saved["state"][name]) for name in sorted(saved["state"])]
+    states = jax.tree.unflatten(jax.tree.structure(like_states), leaves)
+    count = len(next(iter(saved["points"].values())))
+    return states, [{name: saved["points"][name][t] for name in like_point} for t in range(count)]
+
+
+_STAGES = dict(
+    reference=_reference,
+    gold=_gold,
+    preferences=_preferences,
+    reward_model=_reward_model,
+    pool=_pool,
+    best_of_n=_best_of_n,
+    policy_gradient=_policy_gradient,
+)
