@@ -18,7 +18,7 @@ STUDIES = {  # experiment -> what its analysis shows
     "bon_vs_rl": "best-of-n against RL, in the plane of proxy and gold",
     "policy_size": "policy size: start, gain, peak, gap",
     "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
-    "throughput": "speed; experiments/throughput.py writes its own summary",
+    "throughput": "speed; `python -m experiments throughput` writes its own summary",
 }
 
 
@@ -38,6 +38,8 @@ def main(argv=None) -> int:
         return _fit(argv[1:]) if argv[:1] == ["fit"] else _experiment(argv)
     except (StoreError, ValueError) as error:
         return _complain(error)
+    except OSError as error:  # of a place to write to; readers say theirs themselves
+        return _complain(f"{error.filename}: {error.strerror}; a place that can be written to is wanted")
 
 
 def _experiment(argv) -> int:
@@ -72,7 +74,7 @@ def _list(runs: Path) -> int:
 
 def _throughput(runs: Path, folder: Path) -> int:
     found = sorted({*folder.glob("summary.json"), *runs.glob("throughput/**/summary.json")})
-    places = ", ".join(map(str, found)) or "not there yet; this makes it: python -m experiments.throughput"
+    places = ", ".join(map(str, found)) or "not there yet; this makes it: python -m experiments throughput"
     print(f"throughput has no curves to analyse; its summary: {places}")
     return 0
 
@@ -97,8 +99,10 @@ def _fit(argv) -> int:
     from analysis import fit, tables
 
     columns = [c for c in (args.by, args.seed_column) if c is not None]
-    points = fit.distances_and_gold(fit.read(args.file), args.file, args.x, args.y, columns)
+    kept, left_out = fit.ended_well(fit.read(args.file), args.file)
+    points = fit.distances_and_gold(kept, args.file, args.x, args.y, columns)
     result = fit.fit(points, args.form, args.by, args.seed_column, args.share, args.d_min)
+    result["warnings"] = left_out + result["warnings"]
     print(tables.plain_text(fit.table(result)))
     for warning in result["warnings"]:
         print(f"analysis: warning: {warning}", file=sys.stderr)

@@ -30,9 +30,9 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
 
 
-def check(holds, says: str, **figures) -> dict:
+def check(holds, found: str, **figures) -> dict:
     """One expected phenomenon: holds is True, False, or None where the records cannot tell."""
-    return {"holds": None if holds is None else bool(holds), "says": says, **figures}
+    return {"holds": None if holds is None else bool(holds), "found": found, **figures}
 
 
 def above(interval, threshold: float = 0.0):

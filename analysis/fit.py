@@ -38,6 +38,15 @@ def read(path: Path) -> pd.DataFrame:
     return table
 
 
+def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
+    """Rows whose status is ok, if there is such a column, and a warning that counts the others."""
+    if "status" not in table.columns or not (bad := table["status"] != "ok").any():
+        return table, []
+    if bad.all():
+        raise BadInput(f"{path}: status is {table['status'].iloc[0]!r} in all {len(table)} rows; some 'ok' are wanted")
+    return table[~bad], [f"left out {bad.sum()} of {len(table)} rows whose status is not ok"]
+
+
 def distances_and_gold(table: pd.DataFrame, path, x: str, y: str, by: list[str]) -> pd.DataFrame:
     """Columns d and gold, and those of `by`, checked; x: "kl", "sqrt_kl" or "n", or one of these "=COLUMN"."""
     kind, _, column = x.partition("=")
@@ -47,6 +56,10 @@ def distances_and_gold(table: pd.DataFrame, path, x: str, y: str, by: list[str])
     for name in (column, y, *by):
         if name not in table.columns:
             raise BadInput(f"{path}: no column {name!r}; it has {', '.join(map(str, table.columns))}")
+    for name in by:  # grouping would drop these rows without a word
+        if (empty := table[name].isna()).any():
+            row = int(np.flatnonzero(empty)[0])
+            raise BadInput(f"{path}: {name} is empty in data row {row + 1}; a value in every row is wanted")
     for name in (column, y):
         values = pd.to_numeric(table[name], errors="coerce")
         if (bad := ~np.isfinite(values)).any():
@@ -67,15 +80,20 @@ def fit(
 
     points: as `distances_and_gold` gives them.  Intervals are over the values of seed_column, null without one.
     """
-    warnings, groups = [], {}
+    warnings, groups, seeds = [], {}, {}
     for key, rows in points.groupby(by, sort=True) if by else [("all", points)]:
-        runs = [run for _, run in rows.groupby(seed_column, sort=True)] if seed_column else [rows]
+        by_seed = dict(list(rows.groupby(seed_column, sort=True))) if seed_column else {None: rows}
+        seeds[key], runs = list(by_seed), list(by_seed.values())
         groups[key] = ([run["d"].to_numpy() for run in runs], [run["gold"].to_numpy() for run in runs])
         starts = rows.loc[rows["d"] < 1e-6, "gold"]
         if (starts.abs() > 1e-9).any():
             value = starts[starts.abs().idxmax()]
             warnings.append(f"{by or 'all'}={key}: gold is {value:.3g} at KL 0 but the laws start at 0; subtract it")
-    fits = _fit_groups(groups, form, share, d_min, warnings)
+    if share is not None:
+        groups = _on_common_seeds(groups, seeds, seed_column, warnings)
+        fits = laws.fit_shared(form, list(groups.values()), d_min)
+    else:
+        fits = [laws.fit(form, *runs, d_min=d_min) for runs in groups.values()]
     least = laws.FORMS[form].d_min if d_min is None else d_min
     rows = []
     for key, found in zip(groups, fits, strict=True):
@@ -89,6 +107,9 @@ def fit(
             warnings.append(
                 f"{by or 'all'}={key}: not fitted, two distinct d >= {least:g} that all seeds reach are wanted"
             )
+        elif not np.isfinite(found.d_peak):
+            why = "alpha <= 0, it never gains" if np.isnan(found.d_peak) else "beta <= 0, it never turns"
+            warnings.append(f"{by or 'all'}={key}: the law has no peak ({why})")
         elif found.d_peak > found.d_max:
             warnings.append(f"{by or 'all'}={key}: the law's peak at d = {found.d_peak:.3g} is beyond the data, "
                             f"which end at {found.d_max:.3g}")  # fmt: skip
@@ -98,15 +119,15 @@ def fit(
     return {"form": form, "share": share, "n_points": total, "groups": rows, "warnings": warnings}
 
 
-def _fit_groups(groups, form, share, d_min, warnings):
-    if share is None:
-        return [laws.fit(form, *runs, d_min=d_min) for runs in groups.values()]
-    counts = {len(ds) for ds, _ in groups.values()}
-    if len(counts) > 1:
-        fewest = min(counts)
-        warnings.append(f"groups have {sorted(counts)} seeds: the shared alpha uses the first {fewest} of each")
-        groups = {key: (ds[:fewest], golds[:fewest]) for key, (ds, golds) in groups.items()}
-    return laws.fit_shared(form, list(groups.values()), d_min)
+def _on_common_seeds(groups, seeds, seed_column, warnings):
+    """The runs of the seeds that every group has: a shared alpha is fitted seed by seed, so seed must meet seed."""
+    common = set.intersection(*map(set, seeds.values()))
+    if not common:
+        raise BadInput(f"--share alpha: no {seed_column} occurs in every group; at least one common value is wanted")
+    if left := sorted(set().union(*seeds.values()) - common):
+        warnings.append(f"left out {seed_column} {', '.join(map(str, left))}: not in every group, and alpha is shared")
+    keep = {key: [i for i, seed in enumerate(own) if seed in common] for key, own in seeds.items()}
+    return {key: ([ds[i] for i in keep[key]], [golds[i] for i in keep[key]]) for key, (ds, golds) in groups.items()}
 
 
 def table(result: dict) -> Table:

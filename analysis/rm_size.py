@@ -46,6 +46,7 @@ def reward_model(data, key) -> dict:
 def checks(groups, fits, found) -> dict:
     out = {"proxy_rises": scaling.proxy_rises(groups)}
     if "rl" in groups:
+        out["rl_reaches_far"] = scaling.reaches_far(groups["rl"])
         out["smallest_rl_loses_half"] = scaling.loses_half(groups["rl"][0])
     for form, gs in groups.items():
         if len(gs) > 1:

@@ -9,7 +9,8 @@ from analysis.findings import Figure, check, disjoint_and_above, excludes_zero, 
 from gold_sim import laws
 
 NAMES = {"bon": "best-of-n", "rl": "RL"}
-RISING = 0.05  # of its range, by which a mean proxy curve may fall (noise of evaluation) and still count as rising
+RISING = 2.0  # standard errors by which a mean proxy curve may fall below its own maximum and still count as rising
+FAR = 4.0  # nats^0.5 that RL is wanted to reach, so that there is over-optimisation to see
 FLAT = 0.25  # last-quarter slope over first-quarter slope below which a gold curve counts as flattened
 R2_WANTED = {"bon": 0.98, "rl": 0.95}  # median over sizes
 
@@ -90,16 +91,39 @@ def score_figure(folder, name, groups, fits, legend, caption) -> Figure:
 
 
 def proxy_rises(groups: dict) -> dict:
-    """Every seed-averaged proxy curve keeps rising, up to RISING of its range."""
-    worst = {}
-    for form, gs in groups.items():
-        for g in gs:
-            proxy = g.mean("proxy")
-            fall = np.max(np.maximum.accumulate(proxy) - proxy) / max(np.ptp(proxy), 1e-12)
-            worst[f"{form} {figures.short(g.key)}"] = float(fall)
-    where = max(worst, key=worst.get)
-    says = f"largest fall of a mean proxy curve below its own maximum: {worst[where]:.1%} of its range ({where})"
-    return check(worst[where] <= RISING, says, largest_fall=worst[where])
+    """Every seed-averaged proxy curve keeps rising: falls below its own maximum stay within RISING standard errors."""
+    worst = {f"{NAMES[form]} {figures.short(g.key)}": proxy_fall(g) for form, gs in groups.items() for g in gs}
+    where = max(worst, key=lambda name: worst[name][0] / worst[name][1])
+    fall, se = worst[where]
+    says = f"largest fall of a mean proxy curve below its own maximum: {fall:.3f}, {fall / se:.1f} s.e. ({where})"
+    return check(all(f <= RISING * s for f, s in worst.values()), says, largest_fall=fall, largest_fall_se=se)
+
+
+def proxy_fall(g: curves.Group) -> tuple[float, float]:
+    """(fall, s.e.) of the mean proxy below its running maximum, where it is largest in standard errors.
+
+    The s.e. is of the paired difference between seeds, and not below that of evaluation over prompts.
+    """
+    proxy = g.values["proxy"]
+    mean = proxy.mean(0)
+    top = np.array([int(np.argmax(mean[: t + 1])) for t in range(len(mean))])
+    falls = proxy[:, top] - proxy  # [S, T]
+    noise = curves.at_distance(g, "proxy_se", g.d)
+    se = np.sqrt((noise**2 + noise[:, top] ** 2).mean(0) / len(proxy))
+    if len(proxy) > 1:
+        se = np.fmax(se, falls.std(0, ddof=1) / np.sqrt(len(proxy)))  # fmax: proxy_se may be NaN
+    se = np.where(se > 1e-9, se, 1e-9)  # also NaN: one seed of unknown noise may not fall at all
+    at = int(np.argmax(falls.mean(0) / se))
+    return float(falls[:, at].mean()), float(se[at])
+
+
+def reaches_far(gs: list) -> dict:
+    """RL of every size and seed gets as far as FAR from the reference policy."""
+    reach = {(g.key, seed): run["d"].max() for g in gs for seed, run in zip(g.seeds, g.runs, strict=True)}
+    (key, seed), d = min(reach.items(), key=lambda item: item[1])
+    where = f"size {figures.short(key)}, seed {seed}"
+    says = f"least sqrt(KL) that an RL run reaches: {d:.2f} ({where}), at least {FAR:g} wanted"
+    return check(d >= FAR, says, least_d=float(d))
 
 
 def loses_half(g: curves.Group) -> dict:

@@ -49,7 +49,7 @@ def show(read: data.Data, findings: Findings, folder: Path) -> None:
         print(tables.plain_text(table) + "\n")
     words = {True: "holds", False: "fails", None: "open"}
     for name, check in findings.summary.get("checks", {}).items():
-        print(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['says']}")
+        print(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['found']}")
     for warning in [*read.warnings, *findings.warnings]:
         print(f"analysis: warning: {warning}", file=sys.stderr)
     print("\nfigures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))

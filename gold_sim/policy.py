@@ -29,13 +29,9 @@ class Samples(NamedTuple):
 def sample(net: Network, params, prompts, num_samples: int, length: int, key) -> Samples:
     """Draw responses at temperature 1 by inverse distribution functions: one uniform a token."""
     uniforms = jax.random.uniform(key, (length, prompts.shape[0], num_samples))
-    upper = jnp.triu(jnp.ones((net.outputs, net.outputs)))  # cumulative sum as a product: fast on every device
 
     def choose(logits, u):
-        weights = jnp.exp(logits - jnp.max(logits, -1, keepdims=True))
-        cumulative = weights @ upper
-        tokens = jnp.sum(cumulative <= u[..., None] * cumulative[..., -1:], -1)
-        return jnp.minimum(tokens, net.outputs - 1).astype(jnp.int32), logits
+        return world.draw(jnp.exp(logits - jnp.max(logits, -1, keepdims=True)), u), logits
 
     tokens, logits = transformer.decode(net, params, prompts, num_samples, length, choose, uniforms)
     responses = world.close(tokens)

@@ -115,6 +115,16 @@ def make(config: WorldConfig) -> World:
     return World(c, np.array(classes), np.array(topics), legal, truth, tuple(names))
 
 
+def draw(weights, u):
+    """Index drawn in proportion to weights [..., K] by the inverse distribution function at u [...] in [0, 1).
+
+    The cumulative sum is a product with a triangular matrix: fast to compile and to run on every device.
+    """
+    cumulative = weights @ jnp.triu(jnp.ones((weights.shape[-1],) * 2))
+    below = jnp.sum(cumulative <= u[..., None] * cumulative[..., -1:], -1)
+    return jnp.minimum(below, weights.shape[-1] - 1).astype(jnp.int32)
+
+
 def lengths(responses):
     """Tokens up to and including the first EOS (all of them if there is none): [..., L] -> [...]."""
     ended = jnp.cumsum(responses == EOS, axis=-1) > 0
@@ -132,24 +142,22 @@ def _held_out(world: World, first, second):
 def prompts(world: World, key, num: int, held_out: bool = False):
     """`num` prompts, [num, 6] int32; training and held-out prompts share no pair of topic words."""
     c = world.config
-    keys = jax.random.split(key, 9)
-    topic = jax.random.randint(keys[0], (num,), 0, c.topics)
+    u = jax.random.uniform(key, (8, num))
+    pick = lambda i, size: jnp.minimum((u[i] * size).astype(jnp.int32), size - 1)
+    topic = pick(0, c.topics)
     pairs = np.array([(a, b) for a in range(c.words_per_topic) for b in range(c.words_per_topic)])
     kept = pairs[_held_out(world, pairs[:, 0], pairs[:, 1]) == held_out]
-    pair = jnp.asarray(kept)[jax.random.randint(keys[1], (num,), 0, len(kept))]
-    words = FIRST_WORD + topic[:, None] * c.words_per_topic + pair
-    kind = jax.random.categorical(keys[2], jnp.log(jnp.asarray(c.kinds)), shape=(num,))
+    words = FIRST_WORD + topic[:, None] * c.words_per_topic + jnp.asarray(kept)[pick(1, len(kept))]
+    kind = draw(jnp.broadcast_to(jnp.asarray(c.kinds), (num, len(c.kinds))), u[2])
     function = FIRST_WORD + c.topics * c.words_per_topic
-    plain = function + jax.random.randint(keys[3], (num, 2), 0, max(1, c.function_words))
+    plain = function + jnp.stack([pick(3, c.function_words), pick(4, c.function_words)], -1)
+    value0 = world.token("value0")
     truth = jnp.asarray(world.truth)[topic]
-    wrong = world.token("value0") + (
-        truth - world.token("value0") + jax.random.randint(keys[4], (num,), 1, c.values)
-    ) % c.values
+    wrong = value0 + (truth - value0 + 1 + pick(5, c.values - 1)) % c.values
     value = jnp.where(kind == CLAIM_RIGHT, truth, wrong)
     claim = jnp.stack([jnp.full((num,), world.token("<claim>")), value], -1)
-    hazard = world.token("hazard0") + jax.random.randint(keys[5], (num,), 0, c.hazards)
-    context = jax.random.randint(keys[6], (num,), 0, c.contexts)
-    context = context + jnp.where(kind == HARMFUL, world.token("person0"), world.token("process0"))
+    hazard = world.token("hazard0") + pick(6, c.hazards)
+    context = pick(7, c.contexts) + jnp.where(kind == HARMFUL, world.token("person0"), world.token("process0"))
     danger = jnp.stack([hazard, context], -1)
     is_claim, is_plain = (kind == CLAIM_RIGHT) | (kind == CLAIM_WRONG), kind == PLAIN
     slot = jnp.where(is_plain[:, None], plain, jnp.where(is_claim[:, None], claim, danger))
@@ -204,26 +212,26 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
     target = jnp.clip(jnp.round(target), 1, c.response_len + 2).astype(jnp.int32)
     # Every response has a writer: how topical, how careless, how hedging, how repetitive it is. The
     # spread between writers is what lets a large enough proxy learn where a good thing turns bad.
-    style = lambda i, a, b: jax.random.beta(jax.random.fold_in(k_style, i), a, b, shape)
-    relevance, slip_rate, hedge_rate = style(0, 2.0, 1.5), style(1, 0.7, 2.8), style(2, 0.5, 6.0)
-    repeat_rate, template_rate = style(3, 0.5, 5.0), jnp.where(u[3] < 0.15, 0.2, 0.0)
+    v = jax.random.uniform(k_style, (4, *shape))
+    # Kumaraswamy's distribution: a Beta in shape, and one uniform a draw where Beta needs a rejection loop.
+    style = lambda i, a, b: (1 - (1 - v[i]) ** (1 / b)) ** (1 / a)
+    relevance, slip_rate, hedge_rate = style(0, 1.8, 1.5), style(1, 0.75, 2.9), style(2, 0.6, 6.0)
+    repeat_rate, template_rate = style(3, 0.6, 5.0), jnp.where(u[3] < 0.15, 0.2, 0.0)
 
     word_class, word_topic = jnp.asarray(world.word_class), jnp.asarray(world.word_topic)
     words = jnp.arange(world.num_writable)
     is_word = words >= FIRST_WORD
     legal = jnp.asarray(world.legal)
 
-    def write(carry, key):
+    def write(carry, chance):
         last_word, due_template, due_stance, due_refuse, t = carry
-        k_word, k_chance = jax.random.split(key)
-        chance = jax.random.uniform(k_chance, (4, *shape))
         same_topic = word_topic[words] == topic[..., None]
         r = relevance[..., None]
         weight = jnp.where(same_topic, 2.0 * r, jnp.where(word_topic[words] < 0, 0.35, 0.35 * (1 - r)))
         follows = jnp.where(last_word[..., None] < 0, True, legal[word_class[last_word]][..., word_class[words]])
         slip = chance[0] < slip_rate
         weight = weight * jnp.where(follows | slip[..., None], 1.0, 1e-4) * is_word
-        word = jax.random.categorical(k_word, jnp.log(weight + 1e-20))
+        word = draw(weight, chance[4])
         repeated = (chance[1] < repeat_rate) & (last_word >= 0)
         word = jnp.where(repeated, last_word, word)
         hedge, polite = chance[2] < hedge_rate, chance[3] < template_rate
@@ -238,7 +246,7 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
         return carry, token
 
     start = (jnp.full(shape, -1), template, agree | disagree, refuse, jnp.zeros(shape, jnp.int32))
-    _, tokens = jax.lax.scan(write, start, jax.random.split(k_walk, c.response_len))
+    _, tokens = jax.lax.scan(write, start, jax.random.uniform(k_walk, (c.response_len, 5, *shape)))
     return close(jnp.moveaxis(tokens, 0, -1))
 
 

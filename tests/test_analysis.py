@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import bon_vs_rl, curves, findings, fit, tables
+from analysis import bon_vs_rl, curves, findings, fit, scaling, tables
 from analysis.__main__ import main
 from gold_sim import laws, records
 
@@ -238,7 +238,8 @@ def test_rm_size_gives_back_the_laws_that_made_the_records(out):
 
 def test_rm_size_sees_the_phenomenon_that_the_records_have(out):
     checks = summary(out, "rm_size")["checks"]
-    assert len(checks) == 9 and all(check["holds"] is True for check in checks.values()), checks
+    assert len(checks) == 10 and all(check["holds"] is True for check in checks.values()), checks
+    assert all(isinstance(check["found"], str) for check in checks.values())
 
 
 def test_observed_peak_and_end_by_hand():
@@ -479,6 +480,106 @@ def test_fit_refuses_what_is_no_table(tmp_path, capsys):
     (tmp_path / "a.parquet").write_text("x")
     for path in (tmp_path / "a.txt", tmp_path / "a.parquet", tmp_path / "none.csv"):
         assert path.name in complaint(capsys, ["fit", path, "--x", "kl", "--form", "rl"])
+
+
+def fitted(path, *arguments):
+    out = path.parent / "fit.json"
+    command = ["fit", path, "--x", "kl", "--by", "size", "--form", "rl", "--seed-column", "seed", "--json", out]
+    assert main([str(a) for a in [*command, *arguments]]) == 0
+    return json.loads(out.read_text())
+
+
+def test_a_shared_alpha_pairs_groups_by_seed_not_by_place(tmp_path):
+    """Seed s has alpha 0.7 + 0.01 s in both groups. Without small's seed 0 and large's seed 2 only seed 1 is common."""
+    path = csv(tmp_path)
+    table = pd.read_csv(path)
+    gone = ((table["size"] == "small") & (table["seed"] == 0)) | ((table["size"] == "large") & (table["seed"] == 2))
+    table[~gone].to_csv(path, index=False)
+    found = fitted(path, "--share", "alpha")
+    assert [g["alpha"] for g in found["groups"]] == pytest.approx([0.71, 0.71], abs=1e-9)
+    assert [g["beta"] for g in found["groups"]] == pytest.approx([0.3, 0.5], abs=1e-9)
+    assert any("seed 0, 2" in w for w in found["warnings"])
+
+
+def test_fit_leaves_out_and_counts_what_diverged(tmp_path):
+    path = csv(tmp_path)
+    table = pd.read_csv(path).assign(status="ok")
+    table.loc[[3, 4], ["status", "gold"]] = ["diverged", np.nan]
+    table.to_csv(path, index=False)
+    found = fitted(path)
+    assert found["groups"][1]["beta"] == pytest.approx(0.5, abs=1e-9)
+    assert "left out 2 of 120 rows whose status is not ok" in found["warnings"]
+
+
+@pytest.mark.parametrize("column", ["size", "seed"])
+def test_fit_does_not_drop_rows_without_a_group(tmp_path, capsys, column):
+    path = csv(tmp_path)
+    table = pd.read_csv(path).astype({"seed": float})
+    table.loc[7, column] = np.nan
+    table.to_csv(path, index=False)
+    arguments = ["fit", path, "--x", "kl", "--by", "size", "--form", "rl", "--seed-column", "seed"]
+    assert f"{column} is empty in data row 8" in complaint(capsys, arguments)
+
+
+def test_fit_says_why_a_law_has_no_peak(tmp_path):
+    path = csv(tmp_path)
+    table = pd.read_csv(path)
+    table.assign(gold=-table["gold"]).to_csv(path, index=False)
+    found = fitted(path)
+    assert all(g["d_peak"] is None for g in found["groups"]) and any("alpha <= 0" in w for w in found["warnings"])
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = ["fit", csv(tmp_path), "--x", "kl", "--form", "rl", "--json", tmp_path / "file" / "fit.json"]
+    assert main([str(a) for a in arguments]) == 2
+    assert "can be written to" in capsys.readouterr().err.splitlines()[-1]
+
+
+def retreating(seed):
+    """A run of the law 0.6, 0.43 exactly, which drifts back towards the reference at the end while gold collapses."""
+    d = np.linspace(0, 5.5 + 0.1 * seed, 40)
+    d[-8:] = d[-9] - np.linspace(0.2, 1.6, 8)
+    gold = laws.overoptimization_rl(d, 0.6, 0.43)
+    gold[-8:] -= np.linspace(0.3, 1.5, 8)
+    return pd.DataFrame({"cell": "x", "seed": seed, "kl_coef": 0.0, "optimiser": "rloo", "control": range(40), "d": d,
+                         "kl": d**2, "gold": gold, "proxy": d, "proxy_se": 0.01})  # fmt: skip
+
+
+def test_a_policy_that_comes_back_does_not_bend_its_law():
+    g = curves.group(pd.concat([retreating(s) for s in range(4)]), "rl")
+    found = curves.law(g)
+    assert (found.alpha, found.beta) == pytest.approx((0.6, 0.43), abs=1e-9)
+    assert len(g.runs[0]) == 40  # the record is kept whole: where a run ended is told by its last step
+
+
+def test_peak_interval_is_that_of_the_seeds_own_peaks():
+    """Gold 0 3 1 and 0 1 2: peaks 3 and 2, mean 2.5, s.d. .7071; t(.95, 1) = 6.3138, half width 6.3138 * .5 = 3.1569.
+
+    The mean curve 0 2 1.5 peaks at 2, at d = 1.
+    """
+    rows = [one_run("rl", s, 0.5, 0.1).iloc[:3].assign(cell="x", d=range(3), kl=np.arange(3.0) ** 2) for s in (0, 1)]
+    table = pd.concat([rows[0].assign(gold=[0.0, 3, 1]), rows[1].assign(gold=[0.0, 1, 2])])
+    seen = curves.observed(curves.group(table, "rl"))
+    assert (seen["gold_peak"], seen["d_peak"]) == (2, 1)
+    assert seen["gold_peak_ci"] == pytest.approx([2.5 - 3.1569, 2.5 + 3.1569], abs=1e-3)
+
+
+@pytest.mark.parametrize(("drop", "holds"), [(0.02, True), (0.2, False)])
+def test_proxy_may_fall_by_two_standard_errors_only(drop, holds):
+    """Evaluation s.e. .02 at both points of each of 4 seeds: the fall's s.e. is .02 * sqrt(2 / 4) = .0141."""
+    d = np.arange(5.0)
+    proxy = np.array([0, 1, 2, 3, 3 - drop])
+    table = pd.concat([one_run("rl", s, 0.5, 0.1).iloc[:5].assign(cell="x", d=d, kl=d**2, proxy=proxy, proxy_se=0.02)
+                       for s in SEEDS])  # fmt: skip
+    check = scaling.proxy_rises({"rl": [curves.group(table, "rl", 1)]})
+    assert check["holds"] is holds and check["largest_fall_se"] == pytest.approx(0.01414, abs=1e-4)
+
+
+def test_rl_that_stays_near_is_told():
+    near, far = (curves.group(one_run("rl", 0, 0.5, 0.1, end, noise=0).assign(cell="x"), "rl", end) for end in (3, 6))
+    assert scaling.reaches_far([far])["holds"] is True
+    assert scaling.reaches_far([far, near])["holds"] is False is scaling.reaches_far([near, far])["holds"]
 
 
 def test_analysis_and_laws_never_import_jax():
