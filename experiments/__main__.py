@@ -16,7 +16,8 @@ HEARTBEAT_SECONDS = 15
 
 
 def _arguments(argv):
-    p = argparse.ArgumentParser(prog="python -m experiments", description="Run an experiment; the same command resumes.")
+    about = "Run an experiment; the same command resumes."
+    p = argparse.ArgumentParser(prog="python -m experiments", description=about)
     p.add_argument("name", nargs="?", help="an experiment; without it, all are listed")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
@@ -78,7 +79,8 @@ class _Screen:
         if sys.stdout.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-            self.live = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
+            share = TextColumn("{task.percentage:3.0f} %")
+            self.live = Progress(TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn())
             self.live.start()
             self.tasks = {"": self.live.add_task("all cells", total=total)}
 
@@ -117,7 +119,7 @@ def _list(root: Path):
         done = sum(store.find(c.stage, c.fingerprint) is not None for c in every)
         print(f"{name:18s} {experiment.question}")
         print(f"{'':18s} {experiment.figure}; {experiment.cost} on two cores; {done} of {len(every)} cells done\n")
-    print(f"{'throughput':18s} How many completions a second does one core make, and what fraction of its peak is that?")
+    print(f"{'throughput':18s} How many completions a second does one core make, at what fraction of its peak?")
     print(f"{'':18s} a benchmark: python -m experiments throughput; 2 min on one core")
 
 
@@ -164,7 +166,8 @@ def _run(args) -> int:
         finally:
             screen.close()
     store.write_manifest(f"{experiment.name}-{args.preset}", manifest(experiment, args.preset, overrides, curves))
-    print(f"stored in {args.runs}/; next: python -m analysis {experiment.name}" + (f" --preset {args.preset}" if args.preset != "cpu" else ""))
+    preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
+    print(f"stored in {args.runs}/; next: python -m analysis {experiment.name}{preset}")
     return 0
 
 

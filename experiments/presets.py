@@ -17,7 +17,7 @@ _FRESH = {
 RM_FIELDS = "reward_model.width|reward_model.depth|reward_model.learning_rate"
 RM_SIZES = {
     "smoke": ((4, 1, 1e-2), (8, 1, 1e-2)),
-    "cpu": ((4, 1, 1.5e-2), (8, 1, 1e-2), (16, 1, 8e-3), (24, 2, 6e-3), (48, 3, 4e-3)),
+    "cpu": ((4, 1, 1.5e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 6e-3), (48, 3, 4e-3)),
 }
 
 PRESETS = {

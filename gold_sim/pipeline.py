@@ -18,8 +18,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import best_of_n, gold, measure, policy, policy_gradient, preferences, records, reward_model
-from gold_sim import streams, transformer, world
+from gold_sim import (
+    best_of_n,
+    gold,
+    measure,
+    policy,
+    policy_gradient,
+    preferences,
+    records,
+    reward_model,
+    streams,
+    transformer,
+    world,
+)
 from gold_sim.config import Config, fingerprint, to_dict
 from gold_sim.records import Store
 
@@ -82,7 +93,8 @@ def cell(stage: str, config: Config) -> Cell:
     if stage == "pool":
         b = config.best_of_n
         reads = _pick(values, "best_of_n")
-        return make(name=f"{b.num_prompts}x{b.num_samples}", reads=reads, policy=cell("reference", start), gold=sub("gold"))
+        name = f"{b.num_prompts}x{b.num_samples}"
+        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"))
     if stage == "best_of_n":
         return make(name=of_proxy, reads=_pick(values, "reward"), pool=sub("pool"), proxy=proxy)
     if stage == "policy_gradient":
@@ -202,13 +214,17 @@ def _preferences(cell, inputs, store, progress):
     net, judge, _ = inputs.gold("gold")
     ref_params = inputs.arrays("gold", "reference")["params"]
 
-    def pairs(key):
-        prompts, responses = gold.reference_samples(language, config.reference, ref_params, key, PAIRS_A_CHUNK, 2)
-        return prompts, responses, gold.scores(net, judge, prompts, responses)
+    @jax.jit
+    def pairs(keys, ref_params, judge):
+        def some(key):
+            prompts, responses = gold.reference_samples(language, config.reference, ref_params, key, PAIRS_A_CHUNK, 2)
+            return prompts, responses, gold.scores(net, judge, prompts, responses)
+
+        return jax.lax.map(some, keys)
 
     chunks = -(-config.preferences.num_pairs // PAIRS_A_CHUNK)
     keys = jax.random.split(streams.key(config.preferences.seed, "preferences"), chunks)
-    drawn = jax.jit(lambda keys: jax.lax.map(pairs, keys))(keys)
+    drawn = pairs(keys, ref_params, judge)
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.preferences.num_pairs], drawn)
     found = preferences.collect(config.preferences, *flat)
     agreement = jnp.mean(found.labels == (found.margin > 0))
@@ -220,8 +236,12 @@ def _reward_model(cell, inputs, store, progress):
     language, config = inputs.language, cell.config
     found = preferences.Preferences(**inputs.arrays("preferences"))
     train, held_out = preferences.split(config.preferences, found)
-    fit = functools.partial(reward_model.fit, language, config.reward_model, train, held_out)
-    models, metrics = jax.jit(_mapped(fit))(jnp.asarray(config.seeds, jnp.int32))
+
+    @jax.jit
+    def fit(seeds, train, held_out):  # data are arguments: closed over, XLA would fold them as constants for minutes
+        return _mapped(lambda s: reward_model.fit(language, config.reward_model, train, held_out, s))(seeds)
+
+    models, metrics = fit(jnp.asarray(config.seeds, jnp.int32), train, held_out)
     metrics = _to_numpy(metrics)
     table = dict(_describe(cell), cell=cell.fingerprint, seed=np.asarray(config.seeds), **metrics)
     columns = {name: table[name] for name in records.REWARD_MODEL_COLUMNS}
@@ -281,7 +301,7 @@ def _pool(cell, inputs, store, progress):
     chunks = -(-config.num_samples // chunk)
 
     @jax.jit
-    def one_prompt(prompt, key):
+    def one_prompt(prompt, key, params, judge):
         def some(key):
             prompts = prompt[None]
             s = policy.sample(policy_net, params, prompts, chunk, language.config.response_len, key)
@@ -295,7 +315,7 @@ def _pool(cell, inputs, store, progress):
 
     parts = []
     for i, prompt in enumerate(prompts):
-        parts.append(_to_numpy(one_prompt(prompt, jax.random.fold_in(key, i + 1))))
+        parts.append(_to_numpy(one_prompt(prompt, jax.random.fold_in(key, i + 1), params, judge)))
         progress(i + 1, config.num_prompts)
     stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
     stacked["responses"] = stacked["responses"].astype(np.uint16)
@@ -304,10 +324,10 @@ def _pool(cell, inputs, store, progress):
 
 
 def _best_of_n(cell, inputs, store, progress):
-    language, config = inputs.language, cell.config
+    config = cell.config
     pool = inputs.cell("pool")
     found = {k: np.asarray(v) for k, v in inputs.arrays("pool").items()}
-    _, judge, gold_cell = inputs.gold("gold") if "gold" in dict(cell.upstream) else _gold_of_pool(inputs)
+    _, judge, _ = inputs.gold("pool", "gold")
     prompts, responses = found.pop("prompts"), found.pop("responses")
     net, models = _proxies(cell, inputs)
     seeds = config.seeds if net is not None else config.seeds[:1]
@@ -365,10 +385,6 @@ def _best_of_n(cell, inputs, store, progress):
     return {}, {"curves": _curves(cell, described, "best_of_n", rows)}, {}
 
 
-def _gold_of_pool(inputs):
-    return inputs.gold("pool", "gold")
-
-
 def _curves(cell: Cell, described: dict, optimiser: str, rows: list[dict]) -> dict:
     """Columns of curves.parquet from one dict a run, whose values are scalars or [T] arrays."""
     proxy = dict(cell.upstream).get("proxy")
@@ -403,7 +419,8 @@ def _policy_gradient(cell, inputs, store, progress):
     # Runs are (seed, coefficient), the coefficient fastest.
     num_seeds, num_coefs = len(config.seeds), len(config.kl_coefs)
     of_seed = jnp.repeat(jnp.arange(num_seeds), num_coefs)
-    runs = dict(seed=jnp.asarray(config.seeds, jnp.int32)[of_seed], kl_coef=jnp.tile(jnp.asarray(config.kl_coefs), num_seeds))
+    seeds = jnp.asarray(config.seeds, jnp.int32)[of_seed]
+    runs = dict(seed=seeds, kl_coef=jnp.tile(jnp.asarray(config.kl_coefs), num_seeds))
     if models is not None:
         runs["model"] = jax.tree.map(lambda a: a[of_seed], models)
 
@@ -455,7 +472,8 @@ def _policy_gradient(cell, inputs, store, progress):
         row = {name: values[i] for name, values in curve.items()}
         scale, shift = (1.0, 0.0) if models is None else (float(runs["model"].scale[i]), float(runs["model"].shift[i]))
         raw = row["proxy"] / scale + shift
-        rows.append(dict(row, seed=int(runs["seed"][i]), kl_coef=config.kl_coefs[i % num_coefs], proxy_raw=raw, num_prompts=o.eval_prompts))
+        settings = dict(seed=int(seeds[i]), kl_coef=config.kl_coefs[i % num_coefs], num_prompts=o.eval_prompts)
+        rows.append(dict(row, **settings, proxy_raw=raw))
     arrays = {"policies": _to_numpy(states.params)}
     return {}, {"curves": _curves(cell, _describe(cell), o.name, rows)}, {"arrays": arrays}
 

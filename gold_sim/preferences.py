@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from gold_sim import streams
 from gold_sim.config import PreferencesConfig

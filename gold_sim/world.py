@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import streams
 from gold_sim.config import WorldConfig
 
 EOS, TEMPLATE, HEDGE, AGREE, DISAGREE, REFUSE, FIRST_WORD = range(7)
@@ -39,7 +38,7 @@ _TOPIC_WORDS = (
     "star planet orbit comet moon lens dust light",
     "wool needle thread loom cloth knit dye stitch",
 )
-_FUNCTION_WORDS = "the with and for then near about while over after under before".split()
+_FUNCTION_WORDS = ["the", "with", "and", "for", "then", "near", "about", "while", "over", "after", "under", "before"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -242,8 +241,8 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
         token = jnp.where(t >= target, EOS, token)
         opened = due_template | due_stance | due_refuse
         last_word = jnp.where(opened | hedge | polite, last_word, word)
-        carry = (last_word, due_template & False, due_stance & due_template, due_refuse & (due_template | due_stance), t + 1)
-        return carry, token
+        still_refuse = due_refuse & (due_template | due_stance)
+        return (last_word, due_template & False, due_stance & due_template, still_refuse, t + 1), token
 
     start = (jnp.full(shape, -1), template, agree | disagree, refuse, jnp.zeros(shape, jnp.int32))
     _, tokens = jax.lax.scan(write, start, jax.random.uniform(k_walk, (c.response_len, 5, *shape)))

@@ -1,0 +1,62 @@
+"""Settings: refused when made if out of range, and one line says what is allowed; fingerprints are canonical."""
+
+import pytest
+
+from gold_sim import config
+from gold_sim.config import Config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reward_model.width": 3}, ("width=3", "from 4")),
+        ({"reward_model.width": "wide"}, ("width='wide'", "int")),
+        ({"reward_model.wdith": 8}, ("wdith", "allowed", "width")),
+        ({"optimizer.steps": 8}, ("optimizer", "optimiser")),
+        ({"seeds.x": 1}, ("seeds", "no fields")),
+        ({"preferences.label_noise": 0.7}, ("label_noise=0.7", "0.5")),
+        ({"preferences.annotator": "crowd"}, ("'crowd'", "bradley_terry")),
+        ({"optimiser.name": "sarsa"}, ("sarsa", "rloo")),
+        ({"optimiser.evaluations": 7}, ("evaluations=7", "divide")),
+        ({"reward_model.num_pairs": 10**6}, ("1000000", "collected")),
+        ({"reward_model.width": 512}, ("larger than gold",)),
+        ({"optimiser.group_size": 1}, ("group_size=1", "at least 2")),
+        ({"kl_coefs": ()}, ("at least one",)),
+        ({"kl_coefs": (float("nan"),)}, ("kl_coefs=nan",)),
+        ({"seeds": (-1,)}, ("seeds=-1",)),
+        ({"gold.steps": True}, ("steps=True",)),
+    ],
+)
+def test_bad_settings_say_what_is_allowed(changes, words):
+    with pytest.raises(ValueError) as error:
+        config.replace(Config(), changes)
+    assert all(word in str(error.value) for word in words), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_dict_round_trip_and_nested_replacement():
+    changed = config.replace(Config(), {"policy.width": 64, "kl_coefs": 0.5, "world.seed": 7})
+    assert changed.policy.width == 64 and changed.kl_coefs == (0.5,) and changed.world.seed == 7
+    assert config.from_dict(Config, config.to_dict(changed)) == changed
+    assert hash(changed) == hash(config.from_dict(Config, config.to_dict(changed)))
+
+
+def test_command_line_values():
+    assert config.parse("seeds=[1,2]") == ("seeds", [1, 2])
+    assert config.parse("optimiser.name=ppo") == ("optimiser.name", "ppo")
+    assert config.parse("reward_model.num_pairs=null") == ("reward_model.num_pairs", None)
+    for bad in ("seeds", "=3"):
+        with pytest.raises(ValueError, match="path=value"):
+            config.parse(bad)
+
+
+def test_fingerprints_see_every_part_and_refuse_what_has_no_canonical_form():
+    base = config.fingerprint("gold", 1, {"a": 1}, {"reference": "x"})
+    assert base == config.fingerprint("gold", 1, {"a": 1}, {"reference": "x"})
+    others = [("golds", 1, {"a": 1}, {"reference": "x"}), ("gold", 2, {"a": 1}, {"reference": "x"})]
+    others += [("gold", 1, {"a": 2}, {"reference": "x"}), ("gold", 1, {"a": 1}, {"reference": "y"})]
+    assert len({base, *(config.fingerprint(*o) for o in others)}) == 5
+    with pytest.raises((TypeError, ValueError)):
+        config.fingerprint("gold", 1, {"a": object()}, {})
+    with pytest.raises(ValueError):
+        config.fingerprint("gold", 1, {"a": float("nan")}, {})

@@ -1,0 +1,152 @@
+"""Life of a run, as a stranger sees it: every experiment at smoke size, resume after SIGKILL, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import catalogue
+from experiments.__main__ import plan
+from gold_sim.records import Store
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*words, module="experiments"):
+    line = [sys.executable, "-m", module, *map(str, words)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("store") / "runs"
+
+
+@pytest.mark.parametrize("name", catalogue.NAMES)
+def test_every_experiment_runs_at_smoke_size_and_is_analysed(name, runs, tmp_path):
+    found = command(name, "--preset", "smoke", "--runs", runs, "--workers", 2)
+    assert found.returncode == 0, found.stderr
+    _, _, cells = plan(name, "smoke", {})
+    assert all(Store(runs).find(c.stage, c.fingerprint) for c in cells)
+    again = command(name, "--preset", "smoke", "--runs", runs)
+    assert f"{len(cells)} cells, {len(cells)} stored, 0 to do" in again.stdout
+    analysed = command(name, "--preset", "smoke", "--runs", runs, "--out", tmp_path, module="analysis")
+    assert analysed.returncode == 0, analysed.stderr
+    summary = json.loads((tmp_path / name / "summary.json").read_text())
+    assert summary["experiment"] == name
+    assert list((tmp_path / name).glob("*.png")) and (tmp_path / name / "report.html").stat().st_size > 10_000
+
+
+def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    table = Store(runs).table()
+    assert set(table["stage"]) == {"best_of_n", "policy_gradient"}
+    start = table[(table["stage"] == "policy_gradient") & (table["control"] == 0)]
+    assert (start["kl"] < 1e-5).all() and (table["kl"] >= 0).all()
+    np.testing.assert_allclose(table["d"], np.sqrt(table["kl"]))
+    best = table[(table["stage"] == "best_of_n") & (table["reward"] == "proxy")]
+    for _, curve in best.groupby(["cell", "seed"]):
+        proxy = curve.sort_values("control")["proxy"].to_numpy()
+        assert (np.diff(proxy) > -1e-6).all()  # the best of more samples cannot have a lower proxy
+    controls = table[(table["stage"] == "best_of_n") & (table["reward"] == "gold")]
+    np.testing.assert_allclose(controls["proxy"], controls["gold"], atol=1e-6)
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from experiments.__main__ import plan
+from gold_sim import pipeline
+from gold_sim.records import Store
+pipeline.CHECKPOINT_SECONDS = 0.0
+store = Store(Path(sys.argv[1]))
+overrides = {"optimiser.steps": 120, "optimiser.evaluations": 60}
+_, curves, cells = plan("kl_penalty", "smoke", overrides)
+for cell in cells[:-1]:
+    if cell.stage != "policy_gradient":
+        pipeline.run(store, cell)
+print("upstream stored", flush=True)
+print(pipeline.run(store, curves[-1]), flush=True)
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_record_to_the_bit(tmp_path):
+    start = lambda root: subprocess.Popen(
+        [sys.executable, "-c", RESUMED, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    with start(whole) as process:
+        process.communicate()
+    for wanted in (2, 11):  # evaluation points that a checkpoint must hold before the kill
+        with start(killed) as process:
+            deadline = time.monotonic() + 200
+            while time.monotonic() < deadline:
+                time.sleep(0.01)
+                files = list((killed / ".checkpoints").glob("*.safetensors"))
+                saved = Store(killed).load_checkpoint(files[0].stem) if files else None
+                if process.poll() is not None or (saved is not None and saved[0] >= wanted):
+                    break
+            assert process.poll() is None, "the run ended before it could be killed"
+            os.kill(process.pid, signal.SIGKILL)
+    assert Store(killed).table().empty
+    with start(killed) as process:
+        process.communicate()
+    assert not list((killed / ".checkpoints").glob("*.safetensors"))
+    one, other = Store(whole).table(), Store(killed).table()
+    assert len(one) == 61 * 2
+    for column in one:  # NaN equals NaN here, and nothing is rounded
+        np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["rm_sise"], ("rm_sise", "rm_size", "policy_size")),
+        (["rm_size", "--preset", "huge"], ("huge", "smoke", "cpu")),
+        (["rm_size", "--set", "reward_model.wdith=8"], ("wdith", "width")),
+        (["rm_size", "--set", "optimiser.steps=-1"], ("steps=-1", "from 1")),
+        (["rm_size", "--set", "optimiser.steps"], ("path=value",)),
+        (["rm_size", "--set", "gold.width=4"], ("larger than gold",)),
+        (["rm_size", "--engine", "abacus"], ("abacus", "local")),
+        (["rm_size", "--workers", "0"], ("--workers 0", "at least 1")),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(words, named, tmp_path):
+    found = command(*words, "--runs", tmp_path / "runs")
+    assert found.returncode == 2
+    assert len(found.stderr.strip().splitlines()) == 1 and all(n in found.stderr for n in named), found.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unwritable_store_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    found = command("rm_size", "--preset", "smoke", "--runs", tmp_path / "file" / "runs")
+    assert found.returncode == 2 and len(found.stderr.strip().splitlines()) == 1, found.stderr
+
+
+def test_a_corrupt_cell_is_named_and_left_alone(runs, tmp_path):
+    import shutil
+
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    victim = next((copy / "gold").glob("*/arrays.safetensors"))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(bytes(data))
+    found = command("rm_size", "--preset", "smoke", "--runs", copy, "--set", "optimiser.steps=12")
+    assert found.returncode == 2 and str(victim) in found.stderr, found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+    assert victim.read_bytes() == bytes(data)
+
+
+def test_dry_run_lists_cells_and_writes_nothing(tmp_path):
+    found = command("data_size", "--dry-run", "--runs", tmp_path / "runs")
+    assert found.returncode == 0 and found.stdout.count("to do ") > 10
+    assert not (tmp_path / "runs").exists()
