@@ -82,13 +82,15 @@ def grpo_tilt(ref_log_probs, responses, rewards, kl_coef, iterations: int = 100)
 
     GRPO divides rewards by the standard deviation of the prompt's group (Shao et al. 2024), so its KL
     coefficient in reward units is kl_coef * std_pi(r | x), for large groups. k2 has the gradient of
-    KL(pi || ref) at each visited state. Solved by fixed-point iteration from the reference's std: std
-    falls as the tilt sharpens, so the iteration descends to the nearest solution.
+    KL(pi || ref) at each visited state. Solved by fixed-point iteration from the reference's std. A
+    small kl_coef has no interior solution: std falls as the policy sharpens and takes the penalty with
+    it, until one reward is left; NaN then.
     """
-    log_pi = ref_log_probs
-    for _ in range(iterations):
-        log_pi = token_tilt(ref_log_probs, responses, rewards, kl_coef * std(log_pi, rewards)[:, None])
-    return log_pi
+
+    def sharpen(_, log_pi):
+        return token_tilt(ref_log_probs, responses, rewards, kl_coef * std(log_pi, rewards)[:, None])
+
+    return jax.lax.fori_loop(0, iterations, sharpen, ref_log_probs)
 
 
 def std(log_p, values):

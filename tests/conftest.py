@@ -1,0 +1,69 @@
+"""Test-wide settings of jax, and the enumerable world on which the answers are known."""
+
+import dataclasses
+import os
+import tempfile
+
+# Before jax is imported: tests compile far longer than they run.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1")
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from gold_sim import exact, policy, transformer, world  # noqa: E402
+from gold_sim.config import PolicyConfig, WorldConfig  # noqa: E402
+
+# The user's id: a cache of another user could not be written to.
+CACHE = os.path.join(tempfile.gettempdir(), f"gold_sim-jax-cache-{getattr(os, 'getuid', lambda: 0)()}")
+jax.config.update("jax_compilation_cache_dir", CACHE)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def pytest_configure(config):
+    """Two workers may meet at one cache file; jax then compiles afresh and warns, which is no failure."""
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache:UserWarning")
+
+
+PROMPTS = (
+    "<bos> bread oven the the <ask>",
+    "<bos> oven bread the the <ask>",
+    "<bos> oven bread hazard0 process0 <ask>",
+    "<bos> oven oven hazard0 person0 <ask>",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Enumerable:
+    """585 responses (up to 3 of 8 tokens), a random reference policy, a random reward of s.d. about 1."""
+
+    language: world.World
+    net: transformer.Network  # without a value head
+    ref_params: dict  # with a value head, which `net` does not read
+    prompts: jax.Array  # [4, 6]
+    responses: np.ndarray  # [585, 3]
+    ref: jax.Array  # [4, 585] log-probabilities
+    reward: object  # (prompts, responses [P, N, L]) -> [P, N]
+    rewards: jax.Array  # [4, 585] of the listed responses
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Enumerable:
+    sizes = dict(topics=1, words_per_topic=2, function_words=1, classes=2, values=2, hazards=1, contexts=1)
+    language = world.make(WorldConfig(**sizes, response_len=3))
+    config = PolicyConfig(width=16, depth=1)
+    net = policy.network(language, config)
+    ref_params = transformer.init(policy.network(language, config, values=1), jax.random.key(1))
+    ref_params["head"]["kernel"] = ref_params["head"]["kernel"] * 10  # fresh heads write almost uniformly
+    prompts = jnp.array([[language.token(w) for w in p.split()] for p in PROMPTS])
+    responses = world.enumerate_responses(language)
+    ref = exact.response_log_probs(net, ref_params, prompts, responses)
+
+    judge = dataclasses.replace(net, outputs=1)
+    judge_params = transformer.init(judge, jax.random.key(7))
+    raw = lambda p, r: transformer.rewards(judge, judge_params, p, r, world.lengths(r))
+    listed = raw(prompts, jnp.broadcast_to(responses, (len(prompts), *responses.shape)))
+    shift, scale = jnp.mean(exact.expected(ref, listed)), jnp.mean(exact.std(ref, listed))
+    reward = lambda p, r: (raw(p, r) - shift) / scale
+    return Enumerable(language, net, ref_params, prompts, responses, ref, reward, (listed - shift) / scale)

@@ -1,0 +1,202 @@
+"""Every optimiser reaches the optimum that enumeration gives, and its parts are what the papers say."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gold_sim import exact, measure, policy, transformer
+from gold_sim import policy_gradient as pg
+from gold_sim.config import OptimiserConfig
+
+KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "grpo": 1.0}  # grpo: in group standard deviations
+# Settings in which the update is unbiased: fresh samples for each gradient step, and GAE with lambda = 1.
+UNBIASED = dict(epochs=1, minibatches=1, gae_lambda=1.0, value_coef=1.0, kl_loss="k2", max_grad_norm=10.0)
+
+
+def config_of(name, **changes):
+    return OptimiserConfig(name=name, **{**UNBIASED, "prompts": 4, "group_size": 128, **changes})
+
+
+def task_of(tiny, name, **changes):
+    net = tiny.net
+    if name == "ppo":
+        net = transformer.Network(net.width, net.depth, net.vocab_size, net.outputs, net.max_len, values=1)
+    params = {k: v for k, v in tiny.ref_params.items() if k != "value" or name == "ppo"}
+    every_prompt = lambda key, num: jnp.tile(tiny.prompts, (num // len(tiny.prompts), 1))
+    return pg.Task(net, params, 3, every_prompt, tiny.reward, **changes)
+
+
+def enumerated(tiny, kl_coef):
+    """A measurement without sampling: exact reward and KL, averaged over the prompts."""
+
+    def at(params, key):
+        log_p = exact.response_log_probs(tiny.net, params, tiny.prompts, tiny.responses)
+        return dict(reward=jnp.mean(exact.expected(log_p, tiny.rewards)), kl=jnp.mean(exact.kl(log_p, tiny.ref)))
+
+    return at
+
+
+# --- whole runs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["rloo", "reinforce", "ppo", "grpo"])
+def test_optimiser_reaches_its_exact_optimum(tiny, name):
+    """KL(policy || optimum) < 0.03 nats, from 0.3 or more at the start; the objective within 0.02 of kl_coef log Z."""
+    c, config = KL_COEF[name], config_of(name, steps=1000, evaluations=2, learning_rate=2e-3)
+    run = jax.jit(lambda key: pg.train(task_of(tiny, name), config, c, enumerated(tiny, c), key))
+    state, curve = run(jax.random.key(0))
+    log_p = exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
+    if name == "grpo":
+        best = exact.grpo_tilt(tiny.ref, tiny.responses, tiny.rewards, c)
+    else:
+        best = exact.tilt(tiny.ref, tiny.rewards, c)
+        top = c * jnp.mean(exact.log_partition(tiny.ref, tiny.rewards, c))
+        assert curve["reward"][-1] - c * curve["kl"][-1] == pytest.approx(top, abs=0.02)
+    distance = jnp.mean(exact.kl(log_p, best))
+    print(name, "KL(policy || optimum)", distance, "reward, kl", curve["reward"], curve["kl"])
+    assert curve["kl"][0] == pytest.approx(0, abs=1e-5)  # the run starts at the reference policy
+    assert jnp.mean(exact.kl(tiny.ref, best)) > 0.3
+    assert distance < 0.03
+    if name == "grpo":  # and not at the optimum of whole responses, which pays for later tokens' KL
+        whole = exact.tilt(tiny.ref, tiny.rewards, c * exact.std(best, tiny.rewards)[:, None])
+        assert distance < 0.5 * jnp.mean(exact.kl(log_p, whole))
+
+
+@pytest.mark.parametrize("name", ["rloo", "reinforce", "ppo", "grpo"])
+def test_without_penalty_the_reward_rises(tiny, name):
+    """And penalised=False, which never runs the reference, is the same run as kl_coef = 0."""
+    config = config_of(name, steps=60, evaluations=4, group_size=32, learning_rate=5e-3)
+    run = lambda penalised: jax.jit(
+        lambda key: pg.train(task_of(tiny, name, penalised=penalised), config, 0.0, enumerated(tiny, 0.0), key)[1]
+    )(jax.random.key(0))
+    curve = run(False)
+    assert np.all(np.diff(curve["reward"]) > 0)
+    assert curve["reward"][-1] > curve["reward"][0] + 1
+    assert np.array_equal(curve["control"], [0, 15, 30, 45, 60])
+    if name == "rloo":
+        assert np.allclose(curve["reward"], run(True)["reward"], atol=1e-3)
+
+
+def test_gold_cannot_leak_into_training(tiny):
+    """Two golds give two gold curves and the same parameters to the bit."""
+    config = config_of("rloo", steps=6, evaluations=2, group_size=8)
+
+    def run(gold):
+        task = task_of(tiny, "rloo")
+        m = measure.scores(tiny.language, tiny.net, task.ref_params, tiny.prompts, tiny.reward, gold, (0.0, 1.0))
+        return jax.jit(lambda key: pg.train(task, config, 0.1, m, key))(jax.random.key(3))
+
+    one, curve = run(tiny.reward)
+    other, other_curve = run(lambda p, r: -3.0 * jnp.sum(r, -1).astype(jnp.float32))
+    assert jax.tree.all(jax.tree.map(np.array_equal, one.params, other.params))
+    assert np.array_equal(curve["proxy"], other_curve["proxy"]) and np.array_equal(curve["kl"], other_curve["kl"])
+    assert not np.any(curve["gold"] == other_curve["gold"])
+    assert np.array_equal(curve["gold"], curve["proxy"])  # here gold is the proxy
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), one.params, task_of(tiny, "rloo").ref_params)
+    assert jax.tree.all(moved)
+
+
+# --- the expected gradient -----------------------------------------------------------------------
+
+
+def expected_gradient(tiny, name, params, kl_loss, kl_coef):
+    """Exact gradient at `params` of the loss whose sampled form the optimiser follows."""
+    listed = jnp.broadcast_to(tiny.responses, (4, *tiny.responses.shape))
+    lengths = jnp.broadcast_to(jnp.sum(tiny.responses != 0, -1) + 1, listed.shape[:2]).clip(max=3)
+    ref_logits = transformer.logits(tiny.net, tiny.ref_params, tiny.prompts, listed)
+
+    def loss_of(params):
+        log_p = exact.response_log_probs(tiny.net, params, tiny.prompts, tiny.responses)
+        if name != "grpo":
+            return -jnp.mean(exact.objective(log_p, tiny.ref, tiny.rewards, kl_coef))
+        held = jax.lax.stop_gradient(jnp.exp(log_p))  # visits are held fixed
+        logits = transformer.logits(tiny.net, params, tiny.prompts, listed)
+        pair = (logits, ref_logits) if kl_loss == "k2" else (ref_logits, logits)
+        return kl_coef * jnp.mean(jnp.sum(held * policy.response_kl(*pair, lengths), -1))
+
+    return jax.grad(loss_of)(params)
+
+
+@pytest.mark.parametrize("name, kl_loss", [("rloo", "k2"), ("reinforce", "k2"), ("grpo", "k2"), ("grpo", "k3")])
+def test_expected_gradient(tiny, monkeypatch, name, kl_loss):
+    """The sampled gradient of 80,000 responses is the exact one.
+
+    For GRPO the reward is 0 here, so only its KL loss is left: with k2 that of KL(policy || ref_policy)
+    at each visited state, with k3 that of KL(ref_policy || policy).
+    """
+    monkeypatch.setattr(pg, "_apply", lambda config, state, grads: state._replace(params=grads))
+    config = config_of(name, group_size=20_000, kl_loss=kl_loss)
+    task = task_of(tiny, name)
+    if name == "grpo":
+        task = pg.Task(task.net, task.ref_params, 3, task.draw_prompts, lambda p, r: jnp.zeros(r.shape[:2]))
+    params = jax.tree.map(lambda a: 1.3 * a, task.ref_params)
+    start = pg.TrainState(params, (), jnp.int32(0), jnp.float32(jnp.nan))
+    given = pg.step(task, config, 0.5, jax.random.key(2), start).params
+    wanted = expected_gradient(tiny, name, params, kl_loss, 0.5)
+    given, wanted = (jnp.concatenate([a.ravel() for a in jax.tree.leaves(g)]) for g in (given, wanted))
+    assert jnp.linalg.norm(given - wanted) < 0.05 * jnp.linalg.norm(wanted)
+
+
+def test_gradients_of_kl_estimators():
+    """With y from pi and u = log(pi / ref): E grad(u^2 / 2) = E[u grad log pi] = grad KL(pi || ref), and
+    E grad(exp(-u) - 1 + u) = E[(1 - ref / pi) grad log pi] = -E_ref[grad log pi] = grad KL(ref || pi)."""
+    theta, phi = jax.random.normal(jax.random.key(0), (2, 7))
+    log_ref = jax.nn.log_softmax(phi)
+    u = lambda t: jax.nn.log_softmax(t) - log_ref
+    k2, k3 = (lambda t: 0.5 * u(t) ** 2), (lambda t: jnp.exp(-u(t)) - 1 + u(t))
+    mean_gradient = lambda k: jax.nn.softmax(theta) @ jax.jacobian(k)(theta)
+    forward = jax.grad(lambda t: exact.kl(jax.nn.log_softmax(t), log_ref))(theta)
+    backward = jax.grad(lambda t: exact.kl(log_ref, jax.nn.log_softmax(t)))(theta)
+    assert np.allclose(mean_gradient(k2), forward, atol=1e-5)
+    assert np.allclose(mean_gradient(k3), backward, atol=1e-5)
+    assert not np.allclose(forward, backward, atol=1e-2)
+
+
+# --- parts by hand -------------------------------------------------------------------------------
+
+
+def test_leave_one_out_by_hand():
+    """(1, 2, 6): 1 - (2 + 6)/2 = -3;  2 - (1 + 6)/2 = -1.5;  6 - (1 + 2)/2 = 4.5."""
+    assert np.allclose(pg.leave_one_out(jnp.array([[1.0, 2.0, 6.0]])), [[-3, -1.5, 4.5]])
+
+
+def test_batch_baseline_by_hand():
+    """(1, 2), (3, 6): 1 - 11/3 = -8/3;  2 - 10/3 = -4/3;  3 - 9/3 = 0;  6 - 6/3 = 4."""
+    assert np.allclose(pg.batch_baseline(jnp.array([[1.0, 2.0], [3.0, 6.0]])), [[-8 / 3, -4 / 3], [0, 4]], atol=1e-5)
+
+
+def test_group_normalised_by_hand():
+    """(1, 3): mean 2, std 1.  (2, 2): std 0 gives 0, not NaN.  Blind to shift and positive scale."""
+    rewards = jnp.array([[1.0, 3.0], [2.0, 2.0]])
+    assert np.allclose(pg.group_normalised(rewards), [[-1, 1], [0, 0]], atol=2e-4)
+    assert np.allclose(pg.group_normalised(5 * rewards + 7), pg.group_normalised(rewards), atol=2e-4)
+
+
+def test_generalised_advantages_by_hand():
+    """lambda = 1/2, r = (1, 0, 2), V = (0.5, 1, 1.5).
+
+    All visited: delta = (1 + 1 - 0.5, 0 + 1.5 - 1, 2 - 1.5) = (1.5, 0.5, 0.5);
+                 A = (1.5 + 0.75/2, 0.5 + 0.5/2, 0.5) = (1.875, 0.75, 0.5).
+    Two visited: delta = (1 + 1 - 0.5, 0 - 1) = (1.5, -1);  A = (1.5 - 1/2, -1, 0).
+    """
+    gae = functools.partial(pg.generalised_advantages, gae_lambda=0.5)
+    rewards, values = jnp.array([1.0, 0.0, 2.0]), jnp.array([0.5, 1.0, 1.5])
+    assert np.allclose(gae(rewards, values, jnp.array([True, True, True])), [1.875, 0.75, 0.5])
+    assert np.allclose(gae(rewards, values, jnp.array([True, True, False])), [1.0, -1.0, 0.0])
+
+
+def test_clipped_surrogate_by_hand():
+    """clip 0.2.  A = 1: min(1.5, 1.2), min(0.5, 0.8).  A = -1: min(-1.5, -1.2), min(-0.5, -0.8)."""
+    ratio, advantages = jnp.array([1.5, 0.5, 1.5, 0.5]), jnp.array([1.0, 1.0, -1.0, -1.0])
+    assert np.allclose(pg._clipped(ratio, advantages, 0.2), [1.2, 0.5, -1.5, -0.8])
+
+
+def test_penalised_rewards_by_hand():
+    """r = 2, log-ratios (0.5, 1.0, and 9 behind EOS), kl_coef 0.4: 2 - 0.4 * 1.5 = 1.4."""
+    old = jnp.array([[[0.5, 1.0, 9.0]]])
+    mask = jnp.array([[[True, True, False]]])
+    batch = pg.Batch(None, None, mask, old, jnp.zeros_like(old), jnp.array([[2.0]]))
+    assert np.allclose(pg.penalised_rewards(batch, 0.4), 1.4)

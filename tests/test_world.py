@@ -1,0 +1,157 @@
+"""The language: prompts, demonstrations and the rubric's attributes against hand-worked numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gold_sim import world
+from gold_sim.config import WorldConfig
+
+# Words by class: bread 0, oven 1, flour 0; violin 0, string 1, bow 0; the 0, with 1. With two classes
+# the grammar wants them in turn.
+SMALL = WorldConfig(topics=2, words_per_topic=3, function_words=2, classes=2, values=3, response_len=8)
+W = world.make(SMALL)
+RIGHT = W.names[W.truth[0]]
+WRONG = next(f"value{v}" for v in range(3) if f"value{v}" != RIGHT)
+SLOTS = ("the with", f"<claim> {RIGHT}", f"<claim> {WRONG}", "hazard0 person1", "hazard1 process0")
+RESPONSES = (
+    "certainly bread oven perhaps oven violin the",
+    "agreed disagreed refused refused",
+    "disagreed",
+    "",
+    "flour with flour with flour with flour with",
+)
+
+
+def tokens(text, length=None):
+    found = [W.token(word) for word in text.split()]
+    return found + [world.EOS] * (length - len(found) if length else 0)
+
+
+PROMPTS = jnp.array([tokens(f"<bos> bread oven {slot} <ask>") for slot in SLOTS])
+LISTED = jnp.broadcast_to(jnp.array([tokens(r, 8) for r in RESPONSES]), (5, 5, 8))
+
+
+def test_attributes_by_hand():
+    """Rows: kinds of prompt. Columns: RESPONSES.
+
+    First: words bread oven oven violin the, 3 of 5 on topic, 1 of 5 (the second oven) repeated. Adjacent
+    words: bread-oven, oven-violin in turn, violin-the not: 2/3 (oven-perhaps-oven is no pair).
+    Last: flour 4 of 8 on topic, 7 of 7 pairs in turn, 6 of 8 repeated.
+    """
+    a = world.attributes(W, PROMPTS, LISTED)
+    same = lambda row: np.tile(row, (5, 1))
+    assert np.allclose(a["relevance"], same([0.6, 0, 0, 0, 0.5]))
+    assert np.allclose(a["fluency"], same([2 / 3, 0, 0, 0, 1]))
+    assert np.allclose(a["length"], same([7, 4, 1, 0, 8]))
+    assert np.allclose(a["repetition"], same([0.2, 0, 0, 0, 0.75]))
+    assert np.allclose(a["template"], same([1, 0, 0, 0, 0]))
+    assert np.allclose(a["hedging"], same([1, 0, 0, 0, 0]))
+    # "agreed disagreed": agreement counts, less 0.25 for the second stance.
+    # Not claimed -0.5 - 0.25; right 1 - 0.25; wrong -1 - 0.25. "disagreed": -0.5, -1, 1.
+    wanted = [[0, -0.75, -0.5, 0, 0], [0, 0.75, -1, 0, 0], [0, -1.25, 1, 0, 0], [0, -0.75, -0.5, 0, 0]]
+    assert np.allclose(a["agreement"], [*wanted, wanted[0]])
+    # Two refusals: not due -1 - 0.25; due 1 - 0.25. None where due: -1.
+    not_due, due = [0, -1.25, 0, 0, 0], [-1, 0.75, -1, -1, -1]
+    assert np.allclose(a["refusal"], [not_due, not_due, not_due, due, not_due])
+
+
+def test_rubric_by_hand():
+    """Of "certainly bread oven perhaps oven violin the" on a plain prompt, weights (1, 1, 0.8, 0.8, 0.7, 0.7, 1, 1).
+
+    relevance 1 - (0.2/0.6)^2 = 0.8889;  fluency 1 - (0.3333/0.7)^2 = 0.7732;
+    length 1 - ((0.875 - 0.6)/0.35)^2 = 0.3827, times 0.8 = 0.3061;
+    repetition 1 - (0.1/0.5)^2 = 0.96, times 0.8 = 0.768;  template, hedging 0.7 each;  the rest 0.
+    Sum 4.1362. On a harmful prompt the missing refusal takes 1.5 from it.
+    """
+    total = world.rubric(W, PROMPTS, LISTED)
+    assert total[0, 0] == pytest.approx(4.1362, abs=2e-4)
+    assert total[3, 0] == pytest.approx(2.6362, abs=2e-4)
+
+
+def test_filling_behind_eos_is_not_read():
+    """`close` fills with EOS; attributes of what stood there are gone."""
+    loose = jnp.array([[tokens("bread <eos> perhaps oven", 8)]])
+    closed = world.close(loose)
+    assert W.decode(closed[0, 0]) == "bread"
+    assert world.attributes(W, PROMPTS[:1], closed)["hedging"] == 0
+
+
+def test_lengths_by_hand():
+    """EOS counts: "" 1, one token 2, seven 8, eight without EOS 8."""
+    assert world.lengths(LISTED[0]).tolist() == [8, 5, 2, 1, 8]
+
+
+def test_draw_by_hand():
+    """Weights (1, 0, 3): 0 below a quarter, 2 from there on, never 1."""
+    u = jnp.array([0.0, 0.2499, 0.25, 0.9, 1 - 1e-7])
+    assert world.draw(jnp.tile(jnp.array([1.0, 0.0, 3.0]), (5, 1)), u).tolist() == [0, 0, 2, 2, 2]
+
+
+@pytest.mark.parametrize("config", [WorldConfig(), SMALL])
+def test_training_and_held_out_prompts_share_no_word_pair(config):
+    language = world.make(config)
+    pairs = [
+        {tuple(row) for row in np.asarray(world.prompts(language, jax.random.key(k), 4000, held_out))[:, 1:3].tolist()}
+        for k, held_out in ((0, False), (1, True))
+    ]
+    assert not pairs[0] & pairs[1]
+    assert len(pairs[0] | pairs[1]) == config.topics * config.words_per_topic**2
+    assert {language.word_topic[a] - language.word_topic[b] for a, b in pairs[0] | pairs[1]} == {0}
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_read_inverts_prompts(kind):
+    """With one kind made certain, every prompt reads as that kind and as the topic of its words."""
+    language = world.make(WorldConfig(kinds=tuple(float(k == kind) for k in range(5))))
+    prompts = world.prompts(language, jax.random.key(0), 500)
+    topic, found = world.read(language, prompts)
+    assert np.all(found == kind)
+    assert np.array_equal(topic, language.word_topic[np.asarray(prompts)[:, 2]])
+    assert set(np.asarray(topic).tolist()) == set(range(4))
+
+
+def test_read_by_hand():
+    topic, kind = world.read(W, PROMPTS)
+    assert topic.tolist() == [0] * 5 and kind.tolist() == list(range(5))
+    other = jnp.array([tokens(f"<bos> bow violin <claim> {W.names[W.truth[1]]} <ask>")])
+    assert [int(a[0]) for a in world.read(W, other)] == [1, world.CLAIM_RIGHT]
+
+
+def test_kinds_come_at_their_rates():
+    """20,000 prompts: within 4 standard errors."""
+    config = WorldConfig()
+    found = world.read(world.make(config), world.prompts(world.make(config), jax.random.key(0), 20_000))[1]
+    rates, wanted = np.bincount(found, minlength=5) / 20_000, np.array(config.kinds)
+    assert np.all(np.abs(rates - wanted) < 4 * np.sqrt(wanted * (1 - wanted) / 20_000))
+
+
+def test_demonstrations():
+    language = world.make(WorldConfig())
+    prompts = world.prompts(language, jax.random.key(0), 1000)
+    responses = np.asarray(world.demonstrations(language, jax.random.key(1), prompts, 4))
+    assert responses.shape == (1000, 4, 16) and responses.dtype == np.int32
+    assert responses.min() == world.EOS and responses.max() < language.num_writable
+    assert np.array_equal(world.close(responses), responses)
+    lengths = np.asarray(world.lengths(responses))
+    assert np.array_equal(lengths, np.minimum(16, 1 + (responses != world.EOS).sum(-1)))
+    assert lengths.min() >= 2 and lengths.max() == 16  # never empty, at times cut off
+    means = {k: float(np.mean(v)) for k, v in world.attributes(language, prompts, responses).items()}
+    assert 0.4 < means["relevance"] < 0.8 and 0.5 < means["fluency"] < 0.95
+    kind = np.asarray(world.read(language, prompts)[1])
+    refuses = np.any(responses == world.REFUSE, -1).mean(1)
+    agrees = np.any(responses == world.AGREE, -1).mean(1)
+    assert refuses[kind == world.HARMFUL].mean() > 0.45 > 0.3 > refuses[kind == world.HARMLESS].mean() > 0.1
+    assert agrees[kind == world.CLAIM_RIGHT].mean() > 0.6 > 0.5 > agrees[kind == world.CLAIM_WRONG].mean() > 0.3
+
+
+def test_enumeration_by_hand():
+    """8 tokens (5 special, 3 words) and EOS, up to 2: 1 + 8 + 64 = 73; a million is the limit."""
+    sizes = dict(topics=1, words_per_topic=2, classes=2, values=2, hazards=1, contexts=1)
+    language = world.make(WorldConfig(**sizes, function_words=1, response_len=2))
+    listed = world.enumerate_responses(language)
+    assert listed.shape == (1 + 8 + 64, 2) and len(np.unique(listed, axis=0)) == 73
+    assert listed.dtype == np.int32 and np.array_equal(world.close(listed), listed)
+    with pytest.raises(ValueError, match="at most 1000000"):
+        world.enumerate_responses(world.make(WorldConfig()))
