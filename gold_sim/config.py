@@ -48,7 +48,7 @@ class WorldConfig(_Checked):
     contexts: Annotated[int, Between(1, 16)] = 4  # harmful context words, and as many harmless
     response_len: Annotated[int, Between(2, 1024)] = 16  # tokens, EOS included
     kinds: tuple[Rate, ...] = (0.35, 0.175, 0.175, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
-    weights: tuple[float, ...] = (1.0, 1.0, 0.8, 0.8, 0.7, 0.7, 1.0, 1.0)  # rubric, in the order of ATTRIBUTES
+    weights: tuple[float, ...] = (0.9, 0.9, 0.9, 0.7, 0.95, 0.85, 0.9, 0.9)  # rubric, in the order of ATTRIBUTES
 
 
 @dataclass(frozen=True)

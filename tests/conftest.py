@@ -54,14 +54,15 @@ def tiny() -> Enumerable:
     language = world.make(WorldConfig(**sizes, response_len=3))
     config = PolicyConfig(width=16, depth=1)
     net = policy.network(language, config)
-    ref_params = transformer.init(policy.network(language, config, values=1), jax.random.key(1))
+    init = jax.jit(transformer.init, static_argnums=0)  # one program to compile, and one to cache
+    ref_params = init(policy.network(language, config, values=1), jax.random.key(1))
     ref_params["head"]["kernel"] = ref_params["head"]["kernel"] * 10  # fresh heads write almost uniformly
     prompts = jnp.array([[language.token(w) for w in p.split()] for p in PROMPTS])
     responses = world.enumerate_responses(language)
-    ref = exact.response_log_probs(net, ref_params, prompts, responses)
+    ref = jax.jit(exact.response_log_probs, static_argnums=0)(net, ref_params, prompts, responses)
 
     judge = dataclasses.replace(net, outputs=1)
-    judge_params = transformer.init(judge, jax.random.key(7))
+    judge_params = init(judge, jax.random.key(7))
     raw = lambda p, r: transformer.rewards(judge, judge_params, p, r, world.lengths(r))
     listed = raw(prompts, jnp.broadcast_to(responses, (len(prompts), *responses.shape)))
     shift, scale = jnp.mean(exact.expected(ref, listed)), jnp.mean(exact.std(ref, listed))

@@ -53,7 +53,7 @@ def test_optimiser_reaches_its_exact_optimum(tiny, name):
         best = exact.grpo_tilt(tiny.ref, tiny.responses, tiny.rewards, c)
     else:
         best = exact.tilt(tiny.ref, tiny.rewards, c)
-        top = c * jnp.mean(exact.log_partition(tiny.ref, tiny.rewards, c))
+        top = float(c * jnp.mean(exact.log_partition(tiny.ref, tiny.rewards, c)))
         assert curve["reward"][-1] - c * curve["kl"][-1] == pytest.approx(top, abs=0.02)
     distance = jnp.mean(exact.kl(log_p, best))
     print(name, "KL(policy || optimum)", distance, "reward, kl", curve["reward"], curve["kl"])

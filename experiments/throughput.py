@@ -1,0 +1,163 @@
+"""A benchmark: completions a CPU-second of a whole RLOO step on one core, and the fraction of its peak.
+
+    python -m experiments throughput                                  2 minutes on one core
+    python -m experiments throughput --set peer=SCRIPT --set python=PYTHON
+
+A step samples 256 completions (64 prompts of 8 tokens, 4 completions of 16 each, vocabulary 64), scores
+them with a reward model of 0.1M parameters, takes reference log-probs and updates the policy: the very
+step of `gold_sim.policy_gradient`, ten to a compiled scan as in training. A peer script that prints one
+JSON line with completions_per_cpu_s is run in turn with ours, and the ratio of medians is recorded.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROMPT, COMPLETION, VOCABULARY, PROMPTS, GROUP = 8, 16, 64, 64, 4
+REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
+SIZES = {"smoke": ((32, 1),), "cpu": ((32, 1), (64, 2), (128, 4))}  # 16k, 0.1M, 0.8M parameters
+ROUNDS, STEPS = 3, 10
+OUT = Path("analysis/out/throughput/summary.json")
+
+
+def forward_flops(width: int, depth: int, outputs: int, read: int = COMPLETION) -> float:
+    """Products of one completion's forward pass, prompt shared by its group: 2 a multiply-add.
+
+    A token costs 12 width^2 multiply-adds a block and 2 width times the positions that it attends to;
+    the head is applied at `read` tokens of the completion.
+    """
+    tokens = COMPLETION + PROMPT / GROUP
+    attended = sum(PROMPT + t + 1 for t in range(COMPLETION)) + sum(t + 1 for t in range(PROMPT)) / GROUP
+    return 2.0 * (12 * width**2 * depth * tokens + 2 * width * depth * attended + width * outputs * read)
+
+
+def flops_per_completion(width: int, depth: int) -> float:
+    """One RLOO step: sampling, reward model, reference, and a gradient pass of three forward passes."""
+    return 5 * forward_flops(width, depth, VOCABULARY) + forward_flops(*REWARD_MODEL, outputs=1, read=1)
+
+
+def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
+    """One row, in this process: median CPU and wall seconds of `rounds` calls of `steps` steps."""
+    import jax
+    import jax.numpy as jnp
+
+    from gold_sim import policy_gradient, transformer, world
+    from gold_sim.config import OptimiserConfig
+    from gold_sim.transformer import Network
+
+    length = PROMPT + COMPLETION
+    net = Network(width, depth, VOCABULARY, VOCABULARY, length)
+    rm_net = Network(*REWARD_MODEL, VOCABULARY, 1, length)
+    key = jax.random.key(0)
+    config = OptimiserConfig(name="rloo", prompts=PROMPTS, group_size=GROUP)
+    start = jax.jit(lambda k: transformer.init(net, k))(key)
+    rm = jax.jit(lambda k: transformer.init(rm_net, k))(key)
+
+    def run(state, ref_params, rm):
+        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, world.lengths(r))
+        draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
+        task = policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
+        one = lambda s, _: (policy_gradient.step(task, config, 0.05, key, s), None)
+        return jax.lax.scan(one, state, length=steps)[0]
+
+    task = policy_gradient.Task(net, start, COMPLETION, None, None)
+    state = policy_gradient.init(task, config)
+    began = time.perf_counter()
+    compiled = jax.jit(run).lower(state, start, rm).compile()
+    compile_seconds = time.perf_counter() - began
+    state = jax.block_until_ready(compiled(state, start, rm))
+    cpu, wall = [], []
+    for _ in range(rounds):
+        at_wall, at_cpu = time.perf_counter(), time.process_time()
+        state = jax.block_until_ready(compiled(state, start, rm))
+        wall.append(time.perf_counter() - at_wall)
+        cpu.append(time.process_time() - at_cpu)
+    completions = PROMPTS * GROUP * steps
+    x = jnp.ones((1024, 1024))
+    product = jax.jit(lambda a: a @ a)
+    product(x).block_until_ready()
+    best = min(_seconds(lambda: product(x).block_until_ready()) for _ in range(10))
+    rate = 2 * 1024**3 / best
+    per_cpu = completions / statistics.median(cpu)
+    return dict(
+        policy_params=transformer.num_params(net),
+        completions_per_cpu_second=per_cpu,
+        completions_per_second=completions / statistics.median(wall),
+        flops_per_completion=flops_per_completion(width, depth),
+        matmul_gflops=rate / 1e9,
+        matmul_fraction=per_cpu * flops_per_completion(width, depth) / rate,
+        compile_seconds=compile_seconds,
+    )
+
+
+def _seconds(f) -> float:
+    began = time.perf_counter()
+    f()
+    return time.perf_counter() - began
+
+
+def _on_one_core(line: list) -> dict:
+    """The JSON object on the last line that a command prints, run on one core with one thread."""
+    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")
+    pin = hasattr(os, "sched_setaffinity")  # Linux
+    cores = os.sched_getaffinity(0) if pin else None
+    if pin:
+        os.sched_setaffinity(0, {max(cores)})  # the child inherits it
+    try:
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    finally:
+        if pin:
+            os.sched_setaffinity(0, cores)
+    if done.returncode:
+        raise ValueError(f"throughput: {' '.join(line[:2])} failed: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main(args) -> int:
+    """Measure every size in turn with the peer, if one is named; print the table, store summary.json."""
+    options = dict(option.partition("=")[::2] for option in args.set)
+    if unknown := set(options) - {"peer", "python"}:
+        raise ValueError(f"--set {sorted(unknown)[0]!r}: throughput takes peer=SCRIPT and python=PYTHON")
+    if args.preset not in SIZES:
+        raise ValueError(f"--preset {args.preset!r}: allowed are {', '.join(SIZES)}")
+    if "peer" in options and not Path(options["peer"]).is_file():
+        raise ValueError(f"--set peer={options['peer']}: no such script")
+    sizes, steps = SIZES[args.preset], 2 if args.preset == "smoke" else STEPS
+    if args.dry_run:
+        print("\n".join(f"throughput of a policy {w}x{d}" for w, d in sizes))
+        return 0
+    rows = []
+    for width, depth in sizes:
+        ours, peers = [], []
+        for _ in range(1 if args.preset == "smoke" else ROUNDS):  # interleaved: the machine's mood hits both
+            words = [str(width), str(depth), str(steps)]
+            ours.append(_on_one_core([sys.executable, "-m", "experiments.throughput", *words]))
+            if "peer" in options:
+                peer = [options.get("python", sys.executable), options["peer"]]
+                line = [*peer, "--layers", str(depth), "--dim", str(width)]
+                peers.append(_on_one_core(line)["completions_per_cpu_s"])
+        row = {name: statistics.median(o[name] for o in ours) for name in ours[0]}
+        row["policy_params"] = int(row["policy_params"])
+        if peers:
+            row["peer_completions_per_cpu_second"] = statistics.median(peers)
+            row["ratio"] = row["completions_per_cpu_second"] / row["peer_completions_per_cpu_second"]
+        rows.append(row)
+        print("  ".join(f"{name} {value:,.4g}" for name, value in row.items()), flush=True)
+    summary = dict(experiment="throughput", preset=args.preset, rounds=ROUNDS, rows=rows)
+    folder = args.runs / "throughput"
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for path in (folder / f"{stamp}-{os.getpid()}.json", OUT):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(summary, indent=1) + "\n")
+        temporary.replace(path)
+    print(f"summary  {OUT}")
+    return 0
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), ROUNDS, int(sys.argv[3]))))
