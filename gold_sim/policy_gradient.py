@@ -221,7 +221,8 @@ def _grpo(task, config, kl_coef, key, state, batch):
     """GRPO: group-normalised rewards, clipped token ratios, KL estimator in the loss (Shao et al. 2024, eq. 3-4).
 
     Tokens are summed over a response (not averaged by its length, which would favour long bad ones).
-    kl_loss "k3" is the paper's; its gradient is that of KL(ref_policy || policy). "k2" has the gradient
+    The KL term acts at each visited state with the visits held fixed, so the optimum is a token-level tilt
+    (exact.grpo_tilt), not the tilt of whole responses. kl_loss "k3" is the paper's; its gradient is that of KL(ref_policy || policy). "k2" has the gradient
     of KL(policy || ref_policy) (methods as in Schulman's note on approximating KL).
     """
     advantages = group_normalised(batch.rewards)

@@ -64,7 +64,7 @@ class Transformer(nnx.Module):
         d = net.width
         self.token = nnx.Param(_SMALL(rngs.params(), (net.vocab_size, d)) * 10)
         self.position = nnx.Param(_SMALL(rngs.params(), (net.max_len, d)) * 10)
-        self.blocks = nnx.vmap(lambda r: Block(net, r), in_axes=0, out_axes=0)(rngs.fork(split=net.depth))
+        self.blocks = nnx.vmap(lambda r: Block(net, r), in_axes=0, out_axes=0)(rngs.split(net.depth))
         self.norm = nnx.RMSNorm(d, rngs=rngs)
         self.head = nnx.Linear(d, net.outputs, kernel_init=_SMALL, rngs=rngs)
         if net.values:

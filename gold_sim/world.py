@@ -338,6 +338,6 @@ def enumerate_responses(world: World) -> np.ndarray:
         raise ValueError(f"world has {total} responses; enumeration is for at most 1000000 (smaller response_len)")
     out = []
     for k in range(c.response_len + 1):
-        grid = np.indices((v - 1,) * k).reshape(k, -1).T + 1  # tokens 1..v-1: no EOS inside
+        grid = np.indices((v - 1,) * k).reshape(k, (v - 1) ** k).T + 1  # tokens 1..v-1: no EOS inside
         out.append(np.pad(grid, ((0, 0), (0, c.response_len - k)), constant_values=EOS))
     return np.concatenate(out).astype(np.int32)

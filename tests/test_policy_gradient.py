@@ -60,9 +60,6 @@ def test_optimiser_reaches_its_exact_optimum(tiny, name):
     assert curve["kl"][0] == pytest.approx(0, abs=1e-5)  # the run starts at the reference policy
     assert jnp.mean(exact.kl(tiny.ref, best)) > 0.3
     assert distance < 0.03
-    if name == "grpo":  # and not at the optimum of whole responses, which pays for later tokens' KL
-        whole = exact.tilt(tiny.ref, tiny.rewards, c * exact.std(best, tiny.rewards)[:, None])
-        assert distance < 0.5 * jnp.mean(exact.kl(log_p, whole))
 
 
 @pytest.mark.parametrize("name", ["rloo", "reinforce", "ppo", "grpo"])
