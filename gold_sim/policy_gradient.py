@@ -222,8 +222,9 @@ def _grpo(task, config, kl_coef, key, state, batch):
 
     Tokens are summed over a response (not averaged by its length, which would favour long bad ones).
     The KL term acts at each visited state with the visits held fixed, so the optimum is a token-level tilt
-    (exact.grpo_tilt), not the tilt of whole responses. kl_loss "k3" is the paper's; its gradient is that of KL(ref_policy || policy). "k2" has the gradient
-    of KL(policy || ref_policy) (methods as in Schulman's note on approximating KL).
+    (exact.grpo_tilt), not the tilt of whole responses. kl_loss "k3" is the paper's: its gradient is that of
+    KL(ref_policy || policy); "k2" has the gradient of KL(policy || ref_policy) (Schulman 2020, note on
+    approximating KL).
     """
     advantages = group_normalised(batch.rewards)
 

@@ -6,6 +6,10 @@ import tempfile
 
 # Before jax is imported: tests compile far longer than they run.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1")
+# The user's id: a cache of another user could not be written to. Commands that tests start inherit it.
+CACHE = os.path.join(tempfile.gettempdir(), f"gold_sim-jax-cache-{getattr(os, 'getuid', lambda: 0)()}")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -14,11 +18,6 @@ import pytest  # noqa: E402
 
 from gold_sim import exact, policy, transformer, world  # noqa: E402
 from gold_sim.config import PolicyConfig, WorldConfig  # noqa: E402
-
-# The user's id: a cache of another user could not be written to.
-CACHE = os.path.join(tempfile.gettempdir(), f"gold_sim-jax-cache-{getattr(os, 'getuid', lambda: 0)()}")
-jax.config.update("jax_compilation_cache_dir", CACHE)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def pytest_configure(config):
