@@ -37,6 +37,8 @@ def _start_worker(reports, parent: int):
 
 
 def _work(root: Path, cell):
+    import jax
+
     from gold_sim import pipeline
     from gold_sim.records import Store
 
@@ -44,7 +46,9 @@ def _work(root: Path, cell):
         _reports.put((cell.fingerprint, done, total))
 
     progress(0, 1)
-    return str(pipeline.run(Store(root), cell, progress))
+    path = str(pipeline.run(Store(root), cell, progress))
+    jax.clear_caches()  # programs of one cell serve no other, and would pile up to gigabytes
+    return path
 
 
 def run(root: Path, cells: list, workers: int, report: Callable):
