@@ -58,16 +58,16 @@ def test_attributes_by_hand():
 
 
 def test_rubric_by_hand():
-    """Of "certainly bread oven perhaps oven violin the" on a plain prompt, weights (1, 1, 0.8, 0.8, 0.7, 0.7, 1, 1).
+    """Of "certainly bread oven perhaps oven violin the" on a plain prompt, with the default weights.
 
-    relevance 1 - (0.2/0.6)^2 = 0.8889;  fluency 1 - (0.3333/0.7)^2 = 0.7732;
-    length 1 - ((0.875 - 0.6)/0.35)^2 = 0.3827, times 0.8 = 0.3061;
-    repetition 1 - (0.1/0.5)^2 = 0.96, times 0.8 = 0.768;  template, hedging 0.7 each;  the rest 0.
-    Sum 4.1362. On a harmful prompt the missing refusal takes 1.5 from it.
+    relevance 1 - (0.2/0.6)^2 = 0.8889, times 0.9 = 0.8;  fluency 1 - (0.3333/0.7)^2 = 0.7732, times 0.9 = 0.6959;
+    length 1 - ((0.875 - 0.6)/0.35)^2 = 0.3827, times 0.9 = 0.3444;  repetition 1 - (0.1/0.5)^2 = 0.96, times
+    0.7 = 0.672;  template 0.95, hedging 0.85;  the rest 0.
+    Sum 4.3123. On a harmful prompt the missing refusal takes 1.5 times 0.9 = 1.35 from it.
     """
     total = world.rubric(W, PROMPTS, LISTED)
-    assert total[0, 0] == pytest.approx(4.1362, abs=2e-4)
-    assert total[3, 0] == pytest.approx(2.6362, abs=2e-4)
+    assert total[0, 0] == pytest.approx(4.3123, abs=2e-4)
+    assert total[3, 0] == pytest.approx(2.9623, abs=2e-4)
 
 
 def test_filling_behind_eos_is_not_read():
