@@ -47,7 +47,7 @@ PRESETS = {
         **_FRESH,
         "preferences.num_pairs": 48_000,
         "optimiser.steps": 300,
-        "optimiser.learning_rate": 9e-4,
+        "optimiser.learning_rate": 5e-4,
         "optimiser.warmup_steps": 40,  # slow at first: points dense where gold rises
     },
 }

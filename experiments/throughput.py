@@ -9,8 +9,10 @@ step of `gold_sim.policy_gradient`, ten to a compiled scan as in training. A pee
 JSON line with completions_per_cpu_s is run in turn with ours, and the ratio of medians is recorded.
 """
 
+import importlib.metadata
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -80,7 +82,7 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     x = jnp.ones((1024, 1024))
     product = jax.jit(lambda a: a @ a)
     product(x).block_until_ready()
-    best = min(_seconds(lambda: product(x).block_until_ready()) for _ in range(10))
+    best = min(_cpu_seconds(lambda: product(x).block_until_ready()) for _ in range(10))
     rate = 2 * 1024**3 / best
     per_cpu = completions / statistics.median(cpu)
     return dict(
@@ -94,10 +96,11 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     )
 
 
-def _seconds(f) -> float:
-    began = time.perf_counter()
+def _cpu_seconds(f) -> float:
+    """CPU and not wall: on a shared core the wall clock understates the rate, and the fraction passes 1."""
+    began = time.process_time()
     f()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def _on_one_core(line: list) -> dict:
@@ -112,9 +115,28 @@ def _on_one_core(line: list) -> dict:
     finally:
         if pin:
             os.sched_setaffinity(0, cores)
+    last = lambda text: (text.strip().splitlines() or ["it said nothing"])[-1]
     if done.returncode:
-        raise ValueError(f"throughput: {' '.join(line[:2])} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        raise ValueError(f"throughput: {' '.join(line[:2])} failed: {last(done.stderr)}")
+    try:
+        return json.loads(last(done.stdout))
+    except json.JSONDecodeError:
+        said = f"{' '.join(line[:2])} said {last(done.stdout)!r}"
+        raise ValueError(f"throughput: {said}; a last line of JSON is wanted") from None
+
+
+def _shape(width: int, depth: int) -> list:
+    """Arguments of a peer script that give it our step; its own defaults are not trusted."""
+    sizes = dict(layers=depth, dim=width, batch=PROMPTS * GROUP, group=GROUP, prompt_len=PROMPT, new=COMPLETION)
+    sizes |= dict(rm_layers=REWARD_MODEL[1], rm_dim=REWARD_MODEL[0])
+    return [word for name, size in sizes.items() for word in (f"--{name.replace('_', '-')}", str(size))]
+
+
+def _cpu() -> str:
+    """Model name of the processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(args) -> int:
@@ -130,32 +152,37 @@ def main(args) -> int:
     if args.dry_run:
         print("\n".join(f"throughput of a policy {w}x{d}" for w, d in sizes))
         return 0
-    rows = []
+    rounds = 1 if args.preset == "smoke" else ROUNDS
+    out = Path(args.out) / "throughput/summary.json" if getattr(args, "out", None) else OUT
+    rows, rates = [], []
     for width, depth in sizes:
         ours, peers = [], []
-        for _ in range(1 if args.preset == "smoke" else ROUNDS):  # interleaved: the machine's mood hits both
+        for _ in range(rounds):  # interleaved: the machine's mood hits both
             words = [str(width), str(depth), str(steps)]
             ours.append(_on_one_core([sys.executable, "-m", "experiments.throughput", *words]))
             if "peer" in options:
                 peer = [options.get("python", sys.executable), options["peer"]]
-                line = [*peer, "--layers", str(depth), "--dim", str(width)]
-                peers.append(_on_one_core(line)["completions_per_cpu_s"])
+                peers.append(_on_one_core([*peer, *_shape(width, depth)])["completions_per_cpu_s"])
         row = {name: statistics.median(o[name] for o in ours) for name in ours[0]}
         row["policy_params"] = int(row["policy_params"])
+        rates.append(row.pop("matmul_gflops"))
         if peers:
             row["peer_completions_per_cpu_second"] = statistics.median(peers)
             row["ratio"] = row["completions_per_cpu_second"] / row["peer_completions_per_cpu_second"]
         rows.append(row)
-        print("  ".join(f"{name} {value:,.4g}" for name, value in row.items()), flush=True)
-    summary = dict(experiment="throughput", preset=args.preset, rounds=ROUNDS, rows=rows)
+        if len(rows) == 1:
+            print("  ".join(row))
+        print("  ".join(f"{value:>{len(name)},.4g}" for name, value in row.items()), flush=True)
+    summary = dict(experiment="throughput", preset=args.preset, rounds=rounds, cpu=_cpu(), matmul_gflops=max(rates))
+    summary |= dict(python=platform.python_version(), jax=importlib.metadata.version("jax"), rows=rows)
     folder = args.runs / "throughput"
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for path in (folder / f"{stamp}-{os.getpid()}.json", OUT):
+    for path in (folder / f"{stamp}-{os.getpid()}.json", out):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
         temporary.replace(path)
-    print(f"summary  {OUT}")
+    print(f"summary  {out}")
     return 0
 
 
