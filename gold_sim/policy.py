@@ -51,7 +51,8 @@ def log_probs(logits, responses):
 def state_kl(logits, ref_logits):
     """KL(pi || ref_policy) of the next token at each state, nats: [P, N, L, V] x 2 -> [P, N, L]."""
     log_p, log_ref = jax.nn.log_softmax(logits), jax.nn.log_softmax(ref_logits)
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_ref), -1)
+    # Non-negative but for rounding, which at the start of a run, where both are equal, can leave -1e-9.
+    return jnp.maximum(jnp.sum(jnp.exp(log_p) * (log_p - log_ref), -1), 0.0)
 
 
 def response_kl(logits, ref_logits, lengths):
