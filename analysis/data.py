@@ -13,8 +13,8 @@ RUN = "python -m experiments {name}"  # the command that makes an experiment's r
 @dataclass(frozen=True)
 class Data:
     manifest: dict
-    curves: pd.DataFrame  # usable points, columns of records.CURVE_COLUMNS
-    reward_models: pd.DataFrame  # columns of records.REWARD_MODEL_COLUMNS
+    curves: pd.DataFrame  # usable points, columns of columns.CURVE_COLUMNS
+    reward_models: pd.DataFrame  # columns of columns.REWARD_MODEL_COLUMNS
     warnings: list[str]
     provenance: dict  # label -> text
 

@@ -5,7 +5,7 @@ import numpy as np
 from analysis import curves, figures, scaling, tables
 from analysis.findings import Figure, Findings
 from gold_sim import laws
-from gold_sim.records import CURVE_COLUMNS
+from gold_sim.columns import CURVE_COLUMNS
 
 ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
 

@@ -30,7 +30,7 @@ def _arguments(argv):
 
 def plan(name: str, preset: str, overrides: dict):
     """(experiment, curve cells, all cells in an order that can be run)."""
-    from gold_sim import pipeline
+    from gold_sim import cells
 
     experiment = catalogue.find(name, preset)
     configs = experiment.configs(PRESETS[preset], overrides)
@@ -38,13 +38,13 @@ def plan(name: str, preset: str, overrides: dict):
     for stage in experiment.stages:
         # The largest reward model takes longest: start it first.
         for config in sorted(configs, key=lambda c: -c.reward_model.width * c.reward_model.depth):
-            cell = pipeline.cell(stage, config)
+            cell = cells.cell(stage, config)
             curves.setdefault(cell.fingerprint, cell)
     every = {}
     for cell in curves.values():
         for c in cell.all_upstream():
             every.setdefault(c.fingerprint, c)
-    order = list(pipeline.VERSIONS)
+    order = list(cells.VERSIONS)
     rest = sorted(every.values(), key=lambda c: order.index(c.stage))
     return experiment, list(curves.values()), rest + list(curves.values())
 

@@ -1,8 +1,4 @@
-"""Stages, cells and every mapped axis: from a Config to a stored curve, resumable at any moment.
-
-A cell is one stage of one Config with all its seeds and coefficients; its fingerprint chains the
-settings that the stage reads with the fingerprints of the cells that it reads. Reference policies,
-gold and reward models are cells of their own, so experiments share them.
+"""What each stage computes, and every mapped axis: from a cell to its stored result, resumable at any moment.
 
 This is the one file that knows mapped axes (order: seed, coefficient). Algorithms are written for one
 run. On an accelerator runs are vmapped; on a CPU they follow one another inside one compiled program,
@@ -12,7 +8,6 @@ because mapping there gains nothing per run and cells run in parallel processes 
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -31,86 +26,12 @@ from gold_sim import (
     transformer,
     world,
 )
-from gold_sim.config import Config, fingerprint, to_dict
+from gold_sim.cells import Cell
+from gold_sim.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS
+from gold_sim.config import to_dict
 from gold_sim.records import Store
 
-VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
-    reference=1, gold=1, preferences=1, reward_model=1, pool=1, best_of_n=1, policy_gradient=1
-)
-CURVE_STAGES = ("best_of_n", "policy_gradient")
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One stage of one Config; `upstream` are the cells whose results it reads, by role."""
-
-    stage: str
-    name: str  # readable; the fingerprint is what counts
-    fingerprint: str
-    config: Config
-    upstream: tuple[tuple[str, "Cell"], ...] = ()
-
-    def all_upstream(self) -> list["Cell"]:
-        """Every cell that must be done first, each once, in an order that can be run."""
-        found: dict[str, Cell] = {}
-        for _, cell in self.upstream:
-            for c in [*cell.all_upstream(), cell]:
-                found.setdefault(c.fingerprint, c)
-        return list(found.values())
-
-
-def _make(stage: str, name: str, config: Config, reads: dict, **upstream: Cell | None) -> Cell:
-    parents = {role: cell for role, cell in upstream.items() if cell is not None}
-    code = fingerprint(stage, VERSIONS[stage], reads, {role: c.fingerprint for role, c in parents.items()})
-    return Cell(stage, name, code, config, tuple(parents.items()))
-
-
-def cell(stage: str, config: Config) -> Cell:
-    """The cell of one stage, with all it depends on.  stage: a key of VERSIONS."""
-    values = to_dict(config)
-    rm = config.reward_model
-    rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}"
-    of_proxy = rm_name if config.reward == "proxy" else "gold"
-    make = functools.partial(_make, stage, config=config)
-    sub = lambda name, changed=config: cell(name, changed)
-    if stage == "reference":
-        p = config.reference
-        return make(name=f"{p.width}x{p.depth}-s{p.seed}", reads=_pick(values, "world", "reference"))
-    if stage == "gold":
-        g = config.gold
-        name = f"{g.kind}-{g.width}x{g.depth}-s{g.seed}"
-        return make(name=name, reads=_pick(values, "gold"), reference=sub("reference"))
-    if stage == "preferences":
-        p = config.preferences
-        reads = _pick(values, "preferences")
-        return make(name=f"{p.num_pairs}-{p.annotator}-flip{p.label_noise:g}", reads=reads, gold=sub("gold"))
-    if stage == "reward_model":
-        reads = _pick(values, "reward_model", "seeds")
-        return make(name=rm_name, reads=reads, preferences=sub("preferences"))
-    start = config if config.policy is None else _replace(config, reference=config.policy)
-    proxy = sub("reward_model") if config.reward == "proxy" else None
-    if stage == "pool":
-        b = config.best_of_n
-        reads = _pick(values, "best_of_n")
-        name = f"{b.num_prompts}x{b.num_samples}"
-        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"))
-    if stage == "best_of_n":
-        return make(name=of_proxy, reads=_pick(values, "reward"), pool=sub("pool"), proxy=proxy)
-    if stage == "policy_gradient":
-        reads = _pick(values, "optimiser", "reward", "seeds", "kl_coefs")
-        coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
-        name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
-        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy)
-    raise ValueError(f"stage={stage!r}: allowed are {', '.join(VERSIONS)}")
-
-
-def _pick(values: dict, *names: str) -> dict:
-    return {name: values[name] for name in names}
-
-
-def _replace(config: Config, **changes) -> Config:
-    return Config(**{f: getattr(config, f) for f in config.__dataclass_fields__} | changes)
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -244,7 +165,7 @@ def _reward_model(cell, inputs, store, progress):
     models, metrics = fit(jnp.asarray(config.seeds, jnp.int32), train, held_out)
     metrics = _to_numpy(metrics)
     table = dict(_describe(cell), cell=cell.fingerprint, seed=np.asarray(config.seeds), **metrics)
-    columns = {name: table[name] for name in records.REWARD_MODEL_COLUMNS}
+    columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
     record = dict(params=columns["rm_params"])
     return record, {"reward_models": _broadcast(columns, len(config.seeds))}, {"arrays": _to_numpy(models._asdict())}
 
@@ -402,8 +323,8 @@ def _curves(cell: Cell, described: dict, optimiser: str, rows: list[dict]) -> di
         finite = np.isfinite(np.stack([whole["kl"], whole["proxy"], whole["gold"]])).all()
         whole["d"] = np.sqrt(np.maximum(whole["kl"], 0.0))
         whole["status"] = np.full(length, "ok" if finite else "diverged")
-        parts.append({name: whole[name] for name in records.CURVE_COLUMNS})
-    return {name: np.concatenate([p[name] for p in parts]) for name in records.CURVE_COLUMNS}
+        parts.append({name: whole[name] for name in CURVE_COLUMNS})
+    return {name: np.concatenate([p[name] for p in parts]) for name in CURVE_COLUMNS}
 
 
 def _policy_gradient(cell, inputs, store, progress):

@@ -35,6 +35,8 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from gold_sim.columns import TABLES
+
 if typing.TYPE_CHECKING:
     import pandas as pd
 
@@ -47,83 +49,6 @@ DIFF_BYTES = 64 * 1024  # kept of a dirty diff
 
 class StoreError(Exception):
     """A file of the store cannot be read, trusted or written; the text is one line for the user."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table; str() is the line that documents it."""
-
-    dtype: str  # pyarrow's alias: string, int64, float64
-    unit: str
-    meaning: str
-
-    def __str__(self):
-        return f"{self.unit}: {self.meaning}"
-
-
-CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point)
-    "stage": Column("string", "name", "stage that made the curve, best_of_n or policy_gradient"),
-    "cell": Column("string", "fingerprint", "cell of the curve"),
-    "rm_cell": Column("string", "fingerprint", "reward-model cell that was optimised against; empty if none"),
-    "optimiser": Column("string", "name", "best_of_n, ppo, rloo, grpo or reinforce"),
-    "reward": Column("string", "name", "what was optimised, proxy or gold (a control)"),
-    "gold_kind": Column("string", "name", "how gold was made, rubric or random (a control)"),
-    "gold_params": Column("int64", "count", "parameters of the gold reward model"),
-    "rm_width": Column("int64", "count", "width of the proxy reward model"),
-    "rm_depth": Column("int64", "count", "blocks of the proxy reward model"),
-    "rm_params": Column("int64", "count", "parameters of the proxy reward model"),
-    "num_pairs": Column("int64", "pairs", "preference pairs that the proxy was trained on"),
-    "label_noise": Column("float64", "rate", "labels flipped at random; 0.5 is shuffled labels"),
-    "annotator": Column("string", "name", "how gold margins became labels, deterministic or bradley_terry"),
-    "policy_params": Column("int64", "count", "parameters of the policy"),
-    "world_seed": Column("int64", "seed", "of the synthetic language"),
-    "gold_seed": Column("int64", "seed", "of the gold reward model"),
-    "seed": Column("int64", "seed", "of reward model and policy"),
-    "kl_coef": Column("float64", "gold s.d. per nat", "KL penalty"),
-    "control": Column("int64", "count", "how far was optimised: n of best-of-n, or policy step"),
-    "kl": Column("float64", "nats a response", "KL(policy || ref_policy); best-of-n: log n - (n-1)/n"),
-    "kl_se": Column("float64", "nats a response", "standard error of kl over prompts"),
-    "d": Column("float64", "nats^0.5", "sqrt(kl)"),
-    "proxy": Column("float64", "gold s.d.", "calibrated proxy score, 0 = mean on reference samples"),
-    "proxy_se": Column("float64", "gold s.d.", "standard error of proxy over prompts"),
-    "proxy_raw": Column("float64", "raw proxy units", "output of the reward model before calibration"),
-    "gold": Column("float64", "gold s.d.", "standardised gold score, 0 = mean on samples of the labelling policy"),
-    "gold_se": Column("float64", "gold s.d.", "standard error of gold over prompts"),
-    "gold_raw": Column("float64", "raw gold units", "output of the gold network before standardising"),
-    "attr_relevance": Column("float64", "share of words", "mean share on the prompt's topic"),
-    "attr_fluency": Column("float64", "share of word pairs", "mean share that the grammar allows"),
-    "attr_length": Column("float64", "tokens", "mean length before EOS"),
-    "attr_repetition": Column("float64", "share of words", "mean share that stood before in the response"),
-    "attr_template": Column("float64", "count a response", "mean number of template phrases"),
-    "attr_hedging": Column("float64", "count a response", "mean number of hedges"),
-    "attr_agreement": Column("float64", "score", "mean stance: +1 deserved, negative sycophantic or out of place"),
-    "attr_refusal": Column("float64", "score", "mean refusal: +1 due and given, -1 missing or over-refusing"),
-    "length": Column("float64", "tokens a response", "mean length, EOS included"),
-    "entropy": Column("float64", "nats a response", "entropy of the policy; NaN for best-of-n"),
-    "distinct_1": Column("float64", "share", "distinct words / words of the evaluation batch; NaN for best-of-n"),
-    "distinct_2": Column("float64", "share", "distinct word pairs / word pairs of the batch; NaN for best-of-n"),
-    "clip_fraction": Column("float64", "share", "sampled tokens whose ratio was clipped; NaN unless ppo or grpo"),
-    "num_prompts": Column("int64", "count", "held-out prompts of the measurement"),
-    "status": Column("string", "name", "ok, or diverged (its scores are NaN)"),
-}
-
-REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
-    "cell": Column("string", "fingerprint", "cell of the reward models"),
-    **{name: CURVE_COLUMNS[name] for name in ("rm_width", "rm_depth", "rm_params", "num_pairs", "label_noise")},
-    **{name: CURVE_COLUMNS[name] for name in ("annotator", "gold_kind", "world_seed", "gold_seed")},
-    "seed": Column("int64", "seed", "of the reward model"),
-    "train_loss": Column("float64", "nats a pair", "raw scores against the given labels, training pairs"),
-    "val_loss": Column("float64", "nats a pair", "raw scores against the given labels, held-out pairs"),
-    "val_accuracy": Column("float64", "share of pairs", "held-out pairs ordered as gold orders them"),
-    "ece": Column("float64", "probability", "expected calibration error of sigmoid(raw margin) against labels"),
-    "val_loss_soft": Column("float64", "nats a pair", "raw scores against gold's probabilities, held-out pairs"),
-    "val_loss_soft_calibrated": Column("float64", "nats a pair", "as val_loss_soft, of calibrated scores"),
-    "scale": Column("float64", "gold s.d. per raw unit", "of calibrated = scale * (raw - shift)"),
-    "shift": Column("float64", "raw proxy units", "of calibrated = scale * (raw - shift)"),
-    "rank_correlation": Column("float64", "Spearman", "of proxy and gold on held-out reference samples"),
-}
-
-TABLES = {"curves": CURVE_COLUMNS, "reward_models": REWARD_MODEL_COLUMNS}
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _soft_scale(margin, probability):
 def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed):
     """One proxy: initialisation, choice and order of its pairs drawn from `seed`.
 
-    Returns (RewardModel, metrics: dict of scalars; see records.REWARD_MODEL_COLUMNS).
+    Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS).
     """
     net = network(language, config)
     key = streams.key(seed, "reward_model")

@@ -10,7 +10,7 @@ import pytest
 
 from analysis import bon_vs_rl, curves, findings, fit, scaling, tables
 from analysis.__main__ import main
-from gold_sim import laws, records
+from gold_sim import columns, laws, records
 
 SEEDS = (0, 1, 2, 3)
 SIZES = (1300, 4100, 15_000, 58_000, 230_000)
@@ -58,8 +58,8 @@ def one_run(form, seed, alpha, beta, d_end=5.0, spread=0.02, noise=0.015, start=
     gold = start + laws.evaluate(form, d, alpha, beta) + ripple - ripple[0]
     proxy = start + d * ((0.62 if slope is None else slope) - 0.015 * d) + 0.3 * (ripple - ripple[0])
     share = d / max(d_end, 1)
-    columns = {name: np.full(len(d), np.nan) for name, c in records.CURVE_COLUMNS.items() if c.dtype == "float64"}
-    columns |= {name: np.full(len(d), value) for name, value in (IDENTITY | identity).items()}
+    table = {name: np.full(len(d), np.nan) for name, c in columns.CURVE_COLUMNS.items() if c.dtype == "float64"}
+    table |= {name: np.full(len(d), value) for name, value in (IDENTITY | identity).items()}
     attributes = {
         "relevance": 0.6 - 0.2 * share,
         "fluency": 0.9 - 0.3 * share,
@@ -70,11 +70,11 @@ def one_run(form, seed, alpha, beta, d_end=5.0, spread=0.02, noise=0.015, start=
         "agreement": 0.1 - 0.2 * share,
         "refusal": -0.2 + 0.3 * share,
     }
-    columns |= {f"attr_{name}": values for name, values in attributes.items()}
-    columns |= {"control": control, "d": d, "kl": d**2, "proxy": proxy, "gold": gold, "seed": np.full(len(d), seed)}
-    columns["stage"] = np.full(len(d), "best_of_n" if form == "bon" else "policy_gradient")
-    columns["optimiser"] = np.full(len(d), "best_of_n" if form == "bon" else "rloo")
-    return pd.DataFrame(columns)
+    table |= {f"attr_{name}": values for name, values in attributes.items()}
+    table |= {"control": control, "d": d, "kl": d**2, "proxy": proxy, "gold": gold, "seed": np.full(len(d), seed)}
+    table["stage"] = np.full(len(d), "best_of_n" if form == "bon" else "policy_gradient")
+    table["optimiser"] = np.full(len(d), "best_of_n" if form == "bon" else "rloo")
+    return pd.DataFrame(table)
 
 
 class Records:
@@ -89,7 +89,7 @@ class Records:
         frame = pd.concat(frames)
         frame["cell"], frame["rm_cell"] = fingerprint, ""
         stage = frame["stage"].iloc[0]
-        table = {name: frame[name].to_numpy() for name in records.CURVE_COLUMNS}
+        table = {name: frame[name].to_numpy() for name in columns.CURVE_COLUMNS}
         self.store.write(stage, "synthetic", fingerprint, {"wall_seconds": 12.0, "device": "cpu"}, {"curves": table})
         return {"stage": stage, "fingerprint": fingerprint, "name": "synthetic"}
 
@@ -100,11 +100,11 @@ class Records:
         for i, key in enumerate(keys):
             for seed in SEEDS:
                 rng = np.random.default_rng([seed, i])
-                row = {name: IDENTITY.get(name, 0) for name in records.REWARD_MODEL_COLUMNS}
-                row |= {name: 0.1 for name, c in records.REWARD_MODEL_COLUMNS.items() if c.dtype == "float64"}
+                row = {name: IDENTITY.get(name, 0) for name in columns.REWARD_MODEL_COLUMNS}
+                row |= {name: 0.1 for name, c in columns.REWARD_MODEL_COLUMNS.items() if c.dtype == "float64"}
                 row |= {"cell": fingerprint, "seed": seed, axis: int(key), "val_accuracy": 0.8 + 0.02 * i}
                 rows.append(row | {"val_loss": 0.5 - 0.03 * i + 0.005 * rng.standard_normal()})
-        table = pd.DataFrame(rows)[list(records.REWARD_MODEL_COLUMNS)]
+        table = pd.DataFrame(rows)[list(columns.REWARD_MODEL_COLUMNS)]
         table = {"reward_models": {name: table[name].to_numpy() for name in table.columns}}
         self.store.write("reward_model", "synthetic", fingerprint, {}, table)
         return [fingerprint]

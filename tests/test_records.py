@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gold_sim import records
-from gold_sim.records import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, Store, StoreError
+from gold_sim.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, TABLES
+from gold_sim.records import Store, StoreError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -28,7 +29,7 @@ A, B, C = "a" * 16, "b" * 16, "c" * 16
 def columns(kind, cell, rows=3):
     """Made-up columns of a table: other numbers in every column and row, NaN in one place."""
     made = {}
-    for i, (name, column) in enumerate(records.TABLES[kind].items()):
+    for i, (name, column) in enumerate(TABLES[kind].items()):
         values = np.arange(rows) + 10 * i
         made[name] = values if column.dtype == "int64" else values + 0.5
         if column.dtype == "string":
@@ -91,8 +92,8 @@ def test_tables_come_back_with_values_dtypes_and_column_order(tmp_path):
         made = columns(kind, cell)
         store.write("reward_model", "tiny", cell, {}, {kind: made})
         table = store.table(kind)
-        assert list(table) == list(records.TABLES[kind])
-        for name, column in records.TABLES[kind].items():
+        assert list(table) == list(TABLES[kind])
+        for name, column in TABLES[kind].items():
             np.testing.assert_array_equal(table[name].tolist(), made[name])
             assert str(table[name].dtype) == column.dtype.replace("string", "str"), name
 
@@ -257,12 +258,16 @@ def start_python(code, *arguments, **options):
 
 
 def test_a_killed_writer_leaves_nothing_half_readable(tmp_path):
-    store, rng, half_written = Store(tmp_path), random.Random(0), 0
+    store, rng, half_written, start = Store(tmp_path), random.Random(0), 0, 0
+    deadline = time.monotonic() + 120
     with start_python(WRITERS, tmp_path, stdin=subprocess.PIPE) as launcher:
-        for start in range(0, 8000, 1000):
+        while half_written < 3 and time.monotonic() < deadline:  # a fast disk is caught in the act less often
             print(start, file=launcher.stdin, flush=True)
+            start += 1000
             pid = int(launcher.stdout.readline())
             time.sleep(0.01 + 0.08 * rng.random())
+            while not list(tmp_path.glob(".tmp-*")) and time.monotonic() < deadline:
+                pass
             os.kill(pid, signal.SIGKILL)
             assert launcher.stdout.readline() == "dead\n"
             half_written += len(list(tmp_path.glob(".tmp-*")))
@@ -391,7 +396,7 @@ def test_tables_of_another_version_are_refused(tmp_path, monkeypatch):
     store = Store(tmp_path)
     write(store)
     fewer = {name: column for name, column in CURVE_COLUMNS.items() if name != "d"}
-    monkeypatch.setitem(records.TABLES, "curves", fewer)
+    monkeypatch.setitem(TABLES, "curves", fewer)
     with pytest.raises(StoreError, match=r"curves.parquet: columns differ.*d: double"):
         store.table()
 

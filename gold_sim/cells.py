@@ -1,0 +1,88 @@
+"""Cells: the graph of stages that leads from a Config to its curves.
+
+A cell is one stage of one Config with all its seeds and coefficients; its fingerprint chains the
+settings that the stage reads with the fingerprints of the cells that it reads. Reference policies,
+gold and reward models are cells of their own, so experiments share them.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from gold_sim.config import Config, fingerprint, to_dict
+
+VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
+    reference=1, gold=1, preferences=1, reward_model=1, pool=1, best_of_n=1, policy_gradient=1
+)
+CURVE_STAGES = ("best_of_n", "policy_gradient")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One stage of one Config; `upstream` are the cells whose results it reads, by role."""
+
+    stage: str
+    name: str  # readable; the fingerprint is what counts
+    fingerprint: str
+    config: Config
+    upstream: tuple[tuple[str, "Cell"], ...] = ()
+
+    def all_upstream(self) -> list["Cell"]:
+        """Every cell that must be done first, each once, in an order that can be run."""
+        found: dict[str, Cell] = {}
+        for _, cell in self.upstream:
+            for c in [*cell.all_upstream(), cell]:
+                found.setdefault(c.fingerprint, c)
+        return list(found.values())
+
+
+def _make(stage: str, name: str, config: Config, reads: dict, **upstream: Cell | None) -> Cell:
+    parents = {role: cell for role, cell in upstream.items() if cell is not None}
+    code = fingerprint(stage, VERSIONS[stage], reads, {role: c.fingerprint for role, c in parents.items()})
+    return Cell(stage, name, code, config, tuple(parents.items()))
+
+
+def cell(stage: str, config: Config) -> Cell:
+    """The cell of one stage, with all it depends on.  stage: a key of VERSIONS."""
+    values = to_dict(config)
+    rm = config.reward_model
+    rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}"
+    of_proxy = rm_name if config.reward == "proxy" else "gold"
+    make = functools.partial(_make, stage, config=config)
+    sub = lambda name, changed=config: cell(name, changed)
+    if stage == "reference":
+        p = config.reference
+        return make(name=f"{p.width}x{p.depth}-s{p.seed}", reads=_pick(values, "world", "reference"))
+    if stage == "gold":
+        g = config.gold
+        name = f"{g.kind}-{g.width}x{g.depth}-s{g.seed}"
+        return make(name=name, reads=_pick(values, "gold"), reference=sub("reference"))
+    if stage == "preferences":
+        p = config.preferences
+        reads = _pick(values, "preferences")
+        return make(name=f"{p.num_pairs}-{p.annotator}-flip{p.label_noise:g}", reads=reads, gold=sub("gold"))
+    if stage == "reward_model":
+        reads = _pick(values, "reward_model", "seeds")
+        return make(name=rm_name, reads=reads, preferences=sub("preferences"))
+    start = config if config.policy is None else _replace(config, reference=config.policy)
+    proxy = sub("reward_model") if config.reward == "proxy" else None
+    if stage == "pool":
+        b = config.best_of_n
+        reads = _pick(values, "best_of_n")
+        name = f"{b.num_prompts}x{b.num_samples}"
+        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"))
+    if stage == "best_of_n":
+        return make(name=of_proxy, reads=_pick(values, "reward"), pool=sub("pool"), proxy=proxy)
+    if stage == "policy_gradient":
+        reads = _pick(values, "optimiser", "reward", "seeds", "kl_coefs")
+        coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
+        name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
+        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy)
+    raise ValueError(f"stage={stage!r}: allowed are {', '.join(VERSIONS)}")
+
+
+def _pick(values: dict, *names: str) -> dict:
+    return {name: values[name] for name in names}
+
+
+def _replace(config: Config, **changes) -> Config:
+    return Config(**{f: getattr(config, f) for f in config.__dataclass_fields__} | changes)
