@@ -19,27 +19,33 @@ import sys
 import time
 from pathlib import Path
 
+from experiments import engine
+
 PROMPT, COMPLETION, VOCABULARY, PROMPTS, GROUP = 8, 16, 64, 64, 4
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
 SIZES = {"smoke": ((32, 1),), "cpu": ((32, 1), (64, 2), (128, 4))}  # 16k, 0.1M, 0.8M parameters
 ROUNDS, STEPS = 3, 10
-OUT = Path("analysis/out/throughput/summary.json")
+OUT = Path("analysis/out")
 
 
-def forward_flops(width: int, depth: int, outputs: int, read: int = COMPLETION) -> float:
+def forward_flops(width: int, depth: int, outputs: int, tokens: int, heads: int) -> float:
     """Products of one completion's forward pass, prompt shared by its group: 2 a multiply-add.
 
     A token costs 12 width^2 multiply-adds a block and 2 width times the positions that it attends to;
-    the head is applied at `read` tokens of the completion.
+    `tokens` of the completion are read, and the head is applied at `heads` states.
     """
-    tokens = COMPLETION + PROMPT / GROUP
-    attended = sum(PROMPT + t + 1 for t in range(COMPLETION)) + sum(t + 1 for t in range(PROMPT)) / GROUP
-    return 2.0 * (12 * width**2 * depth * tokens + 2 * width * depth * attended + width * outputs * read)
+    attended = sum(PROMPT + t + 1 for t in range(tokens)) + sum(t + 1 for t in range(PROMPT)) / GROUP
+    tokens += PROMPT / GROUP
+    return 2.0 * (12 * width**2 * depth * tokens + 2 * width * depth * attended + width * outputs * heads)
 
 
 def flops_per_completion(width: int, depth: int) -> float:
-    """One RLOO step: sampling, reward model, reference, and a gradient pass of three forward passes."""
-    return 5 * forward_flops(width, depth, VOCABULARY) + forward_flops(*REWARD_MODEL, outputs=1, read=1)
+    """One RLOO step: sampling, reward model, reference, and a gradient pass of three forward passes.
+
+    The policy draws nothing from a completion's last token and does not read it; the reward model does.
+    """
+    of_policy = forward_flops(width, depth, VOCABULARY, tokens=COMPLETION - 1, heads=COMPLETION)
+    return 5 * of_policy + forward_flops(*REWARD_MODEL, outputs=1, tokens=COMPLETION, heads=1)
 
 
 def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
@@ -105,7 +111,7 @@ def _cpu_seconds(f) -> float:
 
 def _on_one_core(line: list) -> dict:
     """The JSON object on the last line that a command prints, run on one core with one thread."""
-    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")
+    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS=engine.XLA_FLAGS)
     pin = hasattr(os, "sched_setaffinity")  # Linux
     cores = os.sched_getaffinity(0) if pin else None
     if pin:
@@ -153,7 +159,8 @@ def main(args) -> int:
         print("\n".join(f"throughput of a policy {w}x{d}" for w, d in sizes))
         return 0
     rounds = 1 if args.preset == "smoke" else ROUNDS
-    out = Path(args.out) / "throughput/summary.json" if getattr(args, "out", None) else OUT
+    name = "throughput" if args.preset == "cpu" else f"throughput-{args.preset}"  # a smoke run is no result
+    out = OUT / name / "summary.json"
     rows, rates = [], []
     for width, depth in sizes:
         ours, peers = [], []

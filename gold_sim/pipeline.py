@@ -356,33 +356,42 @@ def _policy_gradient(cell, inputs, store, progress):
         score = measure.scores(language, net, ref_params, held_out, proxy, lambda p, r: judged(judge, p, r), judge[1:])
         return task, score, streams.key(run["seed"], "policy")
 
+    # Three programs, each compiled once: measuring inside the other two would compile it twice.
     @jax.jit
     def begin(runs, ref_params, judge):
-        def one(run):
-            task, score, key = parts(run, ref_params, judge)
-            state = policy_gradient.init(task, o)
-            return state, policy_gradient.record(state, score, key)
-
-        return _mapped(one)(runs)
+        return _mapped(lambda run: policy_gradient.init(parts(run, ref_params, judge)[0], o))(runs)
 
     @jax.jit
     def advance(runs, states, ref_params, judge):
         def one(both):
             run, state = both
-            task, score, key = parts(run, ref_params, judge)
-            return policy_gradient.advance(task, o, run["kl_coef"], score, key, state)
+            task, _, key = parts(run, ref_params, judge)
+            return policy_gradient.advance(task, o, run["kl_coef"], key, state)
 
         return _mapped(one)((runs, states))
 
-    states, point = begin(runs, ref_params, judge)
-    points = [_to_numpy(point)]
+    @jax.jit
+    def record(runs, states, ref_params, judge):
+        def one(both):
+            run, state = both
+            _, score, key = parts(run, ref_params, judge)
+            return policy_gradient.record(state, score, key)
+
+        return _mapped(one)((runs, states))
+
+    states = begin(runs, ref_params, judge)
+    points = [_to_numpy(record(runs, states, ref_params, judge))]
     if (saved := store.load_checkpoint(cell.fingerprint)) is not None:
-        states, points = _thaw(saved[1], states, points[0])
+        try:
+            states, points = _thaw(saved[1], states, points[0])
+        except ValueError as error:
+            what = f"{store.checkpoint_path(cell.fingerprint)}: not a checkpoint of this cell ({error})"
+            raise records.StoreError(f"{what}; remove it and run again") from error
     last_saved = time.monotonic()
     for t in range(len(points), o.evaluations + 1):
         progress(t - 1, o.evaluations)
-        states, point = advance(runs, states, ref_params, judge)
-        points.append(_to_numpy(point))
+        states = advance(runs, states, ref_params, judge)
+        points.append(_to_numpy(record(runs, states, ref_params, judge)))
         if time.monotonic() - last_saved > CHECKPOINT_SECONDS and t < o.evaluations:
             store.save_checkpoint(cell.fingerprint, t, _freeze(states, points))
             last_saved = time.monotonic()
@@ -413,6 +422,13 @@ def _freeze(states, points) -> dict:
 
 
 def _thaw(saved: dict, like_states, like_point):
+    """(states, points) of a checkpoint; ValueError if it is not shaped like this run's."""
+    wanted = _freeze(like_states, [like_point])
+    shapes = lambda tree, start: {name: (a.dtype.str, a.shape[start:]) for name, a in tree.items()}
+    for group, start in (("state", 0), ("points", 1)):  # points: the leading axis is time
+        found, expected = shapes(saved.get(group, {}), start), shapes(wanted[group], start)
+        if odd := sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)):
+            raise ValueError(f"{group} {odd[0]}: found {found.get(odd[0])}, expected {expected.get(odd[0])}")
     leaves = [jnp.asarray(saved["state"][name]) for name in sorted(saved["state"])]
     states = jax.tree.unflatten(jax.tree.structure(like_states), leaves)
     count = len(next(iter(saved["points"].values())))

@@ -64,22 +64,23 @@ def train(task: Task, config: OptimiserConfig, kl_coef, measure: Callable, key):
     """One whole run.  measure: (policy params, key) -> pytree of scalars.
 
     Returns (TrainState, curve): the measured pytree with a leading axis of evaluations + 1, the first
-    at step 0. Long runs call `init` and `advance` themselves and checkpoint in between; the numbers
-    are the same.
+    at step 0. Long runs call `init`, `advance` and `record` themselves and checkpoint in between.
     """
+
+    def to_next_point(state, _):
+        state = advance(task, config, kl_coef, key, state)
+        return state, record(state, measure, key)
+
     start = init(task, config)
     first = record(start, measure, key)
-    state, rest = jax.lax.scan(
-        lambda s, _: advance(task, config, kl_coef, measure, key, s), start, length=config.evaluations
-    )
+    state, rest = jax.lax.scan(to_next_point, start, length=config.evaluations)
     return state, jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
 
-def advance(task: Task, config: OptimiserConfig, kl_coef, measure: Callable, key, state: TrainState):
-    """steps / evaluations policy steps, then one measurement: (TrainState, one point of the curve)."""
+def advance(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
+    """steps / evaluations policy steps: the way from one point of the curve to the next."""
     one = lambda s, _: (step(task, config, kl_coef, key, s), None)
-    state, _ = jax.lax.scan(one, state, length=config.steps // config.evaluations)
-    return state, record(state, measure, key)
+    return jax.lax.scan(one, state, length=config.steps // config.evaluations)[0]
 
 
 def record(state: TrainState, measure: Callable, key):

@@ -142,11 +142,11 @@ class Store:
         flat = _flatten({"step": np.int64(step), "tree": tree})
         digest = _sha256(safetensors.save(flat))
         data = safetensors.save(flat | {"sha256": np.frombuffer(bytes.fromhex(digest), np.uint8)})
-        self._replace(self._checkpoint(fingerprint), data)
+        self._replace(self.checkpoint_path(fingerprint), data)
 
     def load_checkpoint(self, fingerprint: str) -> tuple[int, dict] | None:
         """(step, tree) of the last checkpoint, or None; a corrupt one is set aside as *.corrupt and is None too."""
-        path = self._checkpoint(fingerprint)
+        path = self.checkpoint_path(fingerprint)
         if not path.exists():
             return None
         data = _read(path)
@@ -162,7 +162,7 @@ class Store:
         return int(content["step"]), content["tree"]
 
     def drop_checkpoint(self, fingerprint: str) -> None:
-        path = self._checkpoint(fingerprint)
+        path = self.checkpoint_path(fingerprint)
         with _writing(path):
             path.unlink(missing_ok=True)
 
@@ -222,7 +222,7 @@ class Store:
             _sync(temporary / path.name)
             os.replace(temporary / path.name, path)
 
-    def _checkpoint(self, fingerprint: str) -> Path:
+    def checkpoint_path(self, fingerprint: str) -> Path:
         _check_names(fingerprint=fingerprint)
         return self.root / ".checkpoints" / f"{fingerprint}.safetensors"
 

@@ -168,20 +168,24 @@ def _head(params, h, name="head"):
     return _linear(h, params[name]["kernel"]) + params[name]["bias"]
 
 
-def _states(h_prompt, h):
-    """Hidden state from which each response token is drawn: the prompt's last, then each token's."""
-    first = jnp.broadcast_to(h_prompt[:, None, None], h[:, :, :1].shape)
-    return jnp.concatenate([first, h[:, :, :-1]], axis=2)
+def _states(net, params, prompts, responses):
+    """Hidden states from which each response token is drawn, the prompt's last and then each token's: [P, N, Lr, d].
+
+    Nothing is drawn from a response's last token, so it is not read.
+    """
+    h_prompt, h = hidden(net, params, prompts, responses[:, :, :-1])
+    first = jnp.broadcast_to(h_prompt[:, None, None], (*responses.shape[:2], 1, net.width))
+    return jnp.concatenate([first, h], axis=2)
 
 
 def logits(net: Network, params, prompts, responses):
     """Next-token logits at every state that the responses visit: [P, N, Lr, outputs]."""
-    return _head(params, _states(*hidden(net, params, prompts, responses)))
+    return _head(params, _states(net, params, prompts, responses))
 
 
 def logits_and_values(net: Network, params, prompts, responses):
     """As `logits`, with the value of every visited state: [P, N, Lr]."""
-    h = _states(*hidden(net, params, prompts, responses))
+    h = _states(net, params, prompts, responses)
     return _head(params, h), _head(params, h, "value")[..., 0]
 
 

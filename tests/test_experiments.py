@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from experiments import catalogue
 from experiments.__main__ import plan
+from gold_sim import pipeline
 from gold_sim.records import Store
 
 ROOT = Path(__file__).parent.parent
@@ -103,6 +106,70 @@ def test_a_killed_run_resumes_to_the_same_record_to_the_bit(tmp_path):
     assert len(one) == 61 * 2
     for column in one:  # NaN equals NaN here, and nothing is rounded
         np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
+def test_a_killed_driver_loses_nothing_finished(runs, tmp_path):
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    killed = tmp_path / "runs"
+    line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--workers", "2", "--runs", killed]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL) as driver:
+        deadline = time.monotonic() + 300
+        while not list(killed.glob("reward_model/*")) and driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert driver.poll() is None and list(killed.glob("reward_model/*")), "killed at the wrong moment"
+        driver.kill()
+    _, curves, cells = plan("rm_size", "smoke", {})
+    find = lambda root: {c.fingerprint: Store(root).find(c.stage, c.fingerprint) for c in cells}
+    written = {code: path.stat().st_mtime_ns for code, path in find(killed).items() if path}
+    assert 0 < len(written) < len(cells)
+    assert command("rm_size", "--preset", "smoke", "--runs", killed, "--workers", 2).returncode == 0
+    assert all(find(killed)[code].stat().st_mtime_ns == at for code, at in written.items())  # kept, not made again
+    one, other = (Store(root).table(fingerprints=[c.fingerprint for c in curves]) for root in (runs, killed))
+    for column in one:
+        np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
+def test_an_identical_call_compiles_nothing(runs):
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **_: compiled.append(name) if "compile" in name else None
+    )
+    _, curves, cells = plan("rm_size", "smoke", {})
+    before = {c.fingerprint: Store(runs).record(Store(runs).find(c.stage, c.fingerprint)) for c in cells}
+    for cell in cells:
+        pipeline.run(Store(runs), cell)
+    assert not compiled
+    after = {c.fingerprint: Store(runs).record(Store(runs).find(c.stage, c.fingerprint)) for c in cells}
+    assert before == after
+    jax.jit(lambda x: x * 3.25)(1.0)
+    assert compiled, "the listener hears compilations"
+
+
+def test_a_checkpoint_of_another_run_is_named_and_left_alone(runs, tmp_path):
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    _, curves, _ = plan("rm_size", "smoke", {"optimiser.steps": 16})
+    cell = next(c for c in curves if c.stage == "policy_gradient")
+    store = Store(copy)
+    store.save_checkpoint(cell.fingerprint, 2, {"state": {"0000": np.zeros(3)}, "points": {"kl": np.zeros((2, 2))}})
+    data = store.checkpoint_path(cell.fingerprint).read_bytes()
+    found = command("rm_size", "--preset", "smoke", "--runs", copy, "--set", "optimiser.steps=16")
+    assert found.returncode == 2 and str(store.checkpoint_path(cell.fingerprint)) in found.stderr, found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+    assert store.checkpoint_path(cell.fingerprint).read_bytes() == data
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # bytes a file: writes fail as on a disk
+    line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", tmp_path / "runs"]
+    environment = dict(os.environ, JAX_ENABLE_COMPILATION_CACHE="false")
+    options = dict(cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    found = subprocess.run(line, preexec_fn=full, **options)
+    assert found.returncode == 2 and "no room" in found.stderr, found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1, found.stderr
+    assert Store(tmp_path / "runs").table().empty  # readable, and nothing half-written in it
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_operations_by_hand():
     # width 2, depth 1, 64 outputs; 16 + 8/4 = 18 tokens of 12 * 4 multiply-adds = 864;
     # attended: sum of 9..24 = 264, and 36 / 4 = 9 for the prompt: 273 positions * 2 * 2 = 1092;
     # head: 2 * 64 * 16 = 2048; two operations each: 2 * (864 + 1092 + 2048) = 8008.
-    assert throughput.forward_flops(2, 1, 64) == 8008
+    assert throughput.forward_flops(2, 1, 64, tokens=16, heads=16) == 8008
 
 
 def test_smoke_writes_the_documented_keys(tmp_path):
@@ -23,7 +23,7 @@ def test_smoke_writes_the_documented_keys(tmp_path):
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    row = json.loads((tmp_path / "analysis/out/throughput/summary.json").read_text())["rows"][0]
+    row = json.loads((tmp_path / "analysis/out/throughput-smoke/summary.json").read_text())["rows"][0]
     names = "policy_params completions_per_cpu_second flops_per_completion matmul_fraction compile_seconds"
     assert all(row[name] > 0 for name in names.split())
 
