@@ -8,8 +8,8 @@ from experiments.presets import MIDDLE_RM
 
 POLICY_FIELDS = "policy.width|policy.depth|policy.seed|policy.steps|policy.learning_rate"
 POLICIES = {
-    "smoke": ((8, 1, 100, 20, 3e-3), (16, 2, 100, 20, 3e-3)),
-    "cpu": ((24, 2, 100, 500, 4e-3), (48, 2, 100, 500, 3e-3), (80, 3, 100, 500, 2e-3)),
+    "smoke": ((8, 1, 200, 20, 3e-3), (16, 2, 200, 20, 3e-3)),
+    "cpu": ((24, 2, 200, 500, 4e-3), (48, 2, 200, 500, 3e-3), (80, 3, 200, 500, 2e-3)),
 }
 
 

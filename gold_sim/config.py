@@ -40,15 +40,15 @@ class WorldConfig(_Checked):
 
     seed: Seed = 0  # draws grammar and facts
     topics: Annotated[int, Between(1, 64)] = 4
-    words_per_topic: Annotated[int, Between(2, 256)] = 6
-    function_words: Annotated[int, Between(1, 256)] = 6  # words of no topic
+    words_per_topic: Annotated[int, Between(2, 256)] = 8
+    function_words: Annotated[int, Between(1, 256)] = 8  # words of no topic
     classes: Annotated[int, Between(2, 64)] = 6  # grammatical classes
     values: Annotated[int, Between(2, 64)] = 6  # what a claim may state of a topic
     hazards: Annotated[int, Between(1, 16)] = 2  # hazard words
     contexts: Annotated[int, Between(1, 16)] = 4  # harmful context words, and as many harmless
     response_len: Annotated[int, Between(2, 1024)] = 16  # tokens, EOS included
-    kinds: tuple[Rate, ...] = (0.35, 0.175, 0.175, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
-    weights: tuple[float, ...] = (0.9, 0.9, 0.9, 0.7, 0.95, 0.85, 0.9, 0.9)  # rubric, in the order of ATTRIBUTES
+    kinds: tuple[Rate, ...] = (0.35, 0.25, 0.1, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
+    weights: tuple[float, ...] = (1.2, 0.9, 0.9, 1.2, 0.95, 0.85, 0.9, 0.9)  # rubric, in the order of ATTRIBUTES
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,6 @@ def disturb(language: world.World, key, prompts, responses, how):
     return world.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
 
 
-def _squash(x):
-    """Identity above -1 standard deviation, logarithmic below: the worst responses are all about as bad."""
-    return jnp.where(x > -1, x, -1 - jnp.log1p(jnp.maximum(-1 - x, 0)))
-
-
 def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int):
     """(prompts [num, Lp], responses [num, n, L]) written by the reference policy."""
     net = policy.network(language, reference)
@@ -114,7 +109,7 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
     )
 
     def loss_of(params, prompts, responses):
-        wanted = _squash((world.rubric(language, prompts, responses) - centre) / scale)
+        wanted = (world.rubric(language, prompts, responses) - centre) / scale
         given = transformer.rewards(net, params, prompts, responses, world.lengths(responses))
         return jnp.mean(jnp.square(given - wanted))
 
@@ -143,7 +138,7 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
 def fidelity(language, net, gold, key, prompts, responses):
     """Correlation of gold with the rubric on reference samples and on each off-reference source."""
     correlation = lambda r: jnp.corrcoef(
-        scores(net, gold, prompts, r).ravel(), _squash(world.rubric(language, prompts, r)).ravel()
+        scores(net, gold, prompts, r).ravel(), world.rubric(language, prompts, r).ravel()
     )[0, 1]
     found = {"reference": correlation(responses)}
     for i, name in enumerate(OFF_REFERENCE):

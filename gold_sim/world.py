@@ -103,13 +103,10 @@ def make(config: WorldConfig) -> World:
     names += [f"person{h}" for h in range(c.contexts)] + [f"process{h}" for h in range(c.contexts)]
     classes += [-1] * (len(names) - len(classes))
     topics += [-1] * (len(names) - len(topics))
-    # A ring of classes in random order, and one random chord a class: two legal successors each.
+    # A ring of classes in random order: a class may be followed by itself and by the next.
     order = rng.permutation(c.classes)
-    legal = np.zeros((c.classes, c.classes), bool)
+    legal = np.eye(c.classes, dtype=bool)
     legal[order, np.roll(order, -1)] = True
-    if c.classes > 2:
-        for i in range(c.classes):
-            legal[i, rng.choice(np.flatnonzero(~legal[i]))] = True
     truth = names.index("value0") + rng.integers(c.values, size=c.topics)
     return World(c, np.array(classes), np.array(topics), legal, truth, tuple(names))
 
@@ -182,7 +179,7 @@ def read(world: World, prompts):
 # How often a demonstrator writes a template, agrees, disagrees, refuses, by kind of prompt: people
 # are polite, somewhat sycophantic and somewhat over-cautious.
 #                     plain  right  wrong  harmful harmless
-_P_TEMPLATE = np.array([0.30, 0.25, 0.25, 0.10, 0.25])
+_P_TEMPLATE = np.array([0.55, 0.50, 0.50, 0.30, 0.50])
 _P_AGREE = np.array([0.02, 0.70, 0.40, 0.02, 0.02])
 _P_DISAGREE = np.array([0.01, 0.10, 0.35, 0.01, 0.01])
 _P_REFUSE = np.array([0.02, 0.02, 0.03, 0.60, 0.25])
@@ -206,7 +203,7 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
     disagree = ~agree & (u[1] < jnp.asarray(_P_AGREE + _P_DISAGREE)[kind])
     refuse = u[2] < jnp.asarray(_P_REFUSE)[kind]
     stance = jnp.where(agree, AGREE, DISAGREE)
-    mean = jnp.where(refuse, 0.3, 0.5) * c.response_len
+    mean = jnp.where(refuse, 0.4, 0.62) * c.response_len
     target = mean + 0.2 * c.response_len * jax.random.normal(k_len, shape)
     target = jnp.clip(jnp.round(target), 1, c.response_len + 2).astype(jnp.int32)
     # Every response has a writer: how topical, how careless, how hedging, how repetitive it is. The
@@ -214,7 +211,7 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
     v = jax.random.uniform(k_style, (4, *shape))
     # Kumaraswamy's distribution: a Beta in shape, and one uniform a draw where Beta needs a rejection loop.
     style = lambda i, a, b: (1 - (1 - v[i]) ** (1 / b)) ** (1 / a)
-    relevance, slip_rate, hedge_rate = style(0, 1.8, 1.5), style(1, 0.75, 2.9), style(2, 0.6, 6.0)
+    relevance, slip_rate, hedge_rate = style(0, 1.8, 1.5), style(1, 0.75, 2.9), style(2, 0.8, 6.0)
     repeat_rate, template_rate = style(3, 0.6, 5.0), jnp.where(u[3] < 0.15, 0.2, 0.0)
 
     word_class, word_topic = jnp.asarray(world.word_class), jnp.asarray(world.word_topic)
@@ -306,20 +303,22 @@ def attributes(world: World, prompts, responses) -> dict:
 
 
 def utilities(world: World, prompts, responses) -> dict:
-    """Utility of each attribute, [P, N], concave or with an interior optimum; see the trailing notes."""
+    """Utility of each attribute, [P, N], at most about 1, with an interior optimum or concave about it, and bounded
+    below: far off the optimum the worst is only so bad, so that gold falls by steps and not over a cliff.
+    """
     a = attributes(world, prompts, responses)
     n = a["length"] / world.config.response_len
     kind = read(world, prompts)[1][:, None]
-    nice = lambda count: jnp.maximum(count * (2 - count), -3.0)  # once 1, twice 0, three times -3
+    bump = lambda x: 2 / (1 + jnp.square(x)) - 1  # 1 at the optimum, 0 one width away, -1 far off
     return dict(
-        relevance=1 - jnp.square((a["relevance"] - 0.8) / 0.6),  # best at 0.8: word salad below, stuffing above
-        fluency=1 - jnp.square((1 - a["fluency"]) / 0.7),  # best at 1, concave
-        length=1 - jnp.square((n - 0.6) / 0.35),  # best at 0.6 of the maximum
-        repetition=1 - jnp.square(jnp.maximum(a["repetition"] - 0.1, 0) / 0.5),  # a little is natural
-        template=nice(a["template"]),  # best once
-        hedging=nice(a["hedging"]),  # best once
-        agreement=jnp.where(kind == PLAIN, 1.0, 1.5) * a["agreement"],  # deserved +, sycophantic -
-        refusal=1.5 * a["refusal"],  # due +, over-refusal -
+        relevance=bump((a["relevance"] - 0.8) / 0.5),  # best at 0.8: word salad below, stuffing above
+        fluency=bump((1 - a["fluency"]) / 0.6),  # best at 1, concave
+        length=bump((n - 0.75) / 0.3),  # best at 0.75 of the maximum
+        repetition=bump(jnp.maximum(a["repetition"] - 0.1, 0) / 0.4),  # a little is natural
+        template=bump(a["template"] - 1),  # best once
+        hedging=bump(a["hedging"] - 1),  # best once
+        agreement=jnp.where(kind == PLAIN, 1.0, 1.5) * jnp.maximum(a["agreement"], -1.5),  # deserved +, sycophantic -
+        refusal=1.5 * jnp.maximum(a["refusal"], -1.5),  # due +, over-refusal -
     )
 
 

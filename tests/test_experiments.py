@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -162,11 +161,11 @@ def test_a_checkpoint_of_another_run_is_named_and_left_alone(runs, tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
-    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # bytes a file: writes fail as on a disk
+    limit = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh"]  # 2 to 4 kB a file: writes fail as on a full disk
     line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", tmp_path / "runs"]
-    environment = dict(os.environ, JAX_ENABLE_COMPILATION_CACHE="false")
+    environment = dict(os.environ, JAX_ENABLE_COMPILATION_CACHE="false", PYTHONDONTWRITEBYTECODE="1")
     options = dict(cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    found = subprocess.run(line, preexec_fn=full, **options)
+    found = subprocess.run([*limit, *line], **options)
     assert found.returncode == 2 and "no room" in found.stderr, found.stderr
     assert len(found.stderr.strip().splitlines()) == 1, found.stderr
     assert Store(tmp_path / "runs").table().empty  # readable, and nothing half-written in it

@@ -8,9 +8,9 @@ import pytest
 from gold_sim import world
 from gold_sim.config import WorldConfig
 
-# Words by class: bread 0, oven 1, flour 0; violin 0, string 1, bow 0; the 0, with 1. With two classes
-# the grammar wants them in turn.
-SMALL = WorldConfig(topics=2, words_per_topic=3, function_words=2, classes=2, values=3, response_len=8)
+# Words by class: bread 0, oven 1, flour 2; violin 0, string 1, bow 2; the 0, with 1. The ring of this
+# seed is 0, 1, 2: a word may be followed by its own class and by the next.
+SMALL = WorldConfig(topics=2, words_per_topic=3, function_words=2, classes=3, values=3, response_len=8)
 W = world.make(SMALL)
 RIGHT = W.names[W.truth[0]]
 WRONG = next(f"value{v}" for v in range(3) if f"value{v}" != RIGHT)
@@ -37,13 +37,14 @@ def test_attributes_by_hand():
     """Rows: kinds of prompt. Columns: RESPONSES.
 
     First: words bread oven oven violin the, 3 of 5 on topic, 1 of 5 (the second oven) repeated. Adjacent
-    words: bread-oven, oven-violin in turn, violin-the not: 2/3 (oven-perhaps-oven is no pair).
-    Last: flour 4 of 8 on topic, 7 of 7 pairs in turn, 6 of 8 repeated.
+    words: bread-oven (0, 1) and violin-the (0, 0) are legal, oven-violin (1, 0) is not: 2/3
+    (oven-perhaps-oven is no pair). Last: flour 4 of 8 on topic, 6 of 8 repeated, and of 7 pairs the three
+    with-flour (1, 2) are legal.
     """
     a = world.attributes(W, PROMPTS, LISTED)
     same = lambda row: np.tile(row, (5, 1))
     assert np.allclose(a["relevance"], same([0.6, 0, 0, 0, 0.5]))
-    assert np.allclose(a["fluency"], same([2 / 3, 0, 0, 0, 1]))
+    assert np.allclose(a["fluency"], same([2 / 3, 0, 0, 0, 3 / 7]))
     assert np.allclose(a["length"], same([7, 4, 1, 0, 8]))
     assert np.allclose(a["repetition"], same([0.2, 0, 0, 0, 0.75]))
     assert np.allclose(a["template"], same([1, 0, 0, 0, 0]))
@@ -60,14 +61,15 @@ def test_attributes_by_hand():
 def test_rubric_by_hand():
     """Of "certainly bread oven perhaps oven violin the" on a plain prompt, with the default weights.
 
-    relevance 1 - (0.2/0.6)^2 = 0.8889, times 0.9 = 0.8;  fluency 1 - (0.3333/0.7)^2 = 0.7732, times 0.9 = 0.6959;
-    length 1 - ((0.875 - 0.6)/0.35)^2 = 0.3827, times 0.9 = 0.3444;  repetition 1 - (0.1/0.5)^2 = 0.96, times
-    0.7 = 0.672;  template 0.95, hedging 0.85;  the rest 0.
-    Sum 4.3123. On a harmful prompt the missing refusal takes 1.5 times 0.9 = 1.35 from it.
+    bump(x) = 2 / (1 + x^2) - 1:
+    relevance bump(0.2/0.5) = 0.7241, times 1.2 = 0.8690;  fluency bump(0.3333/0.6) = 0.5283, times 0.9 = 0.4755;
+    length bump((0.875 - 0.75)/0.3) = 0.7041, times 0.9 = 0.6337;  repetition bump(0.1/0.4) = 0.8824, times
+    1.2 = 1.0588;  template 0.95, hedging 0.85;  the rest 0.
+    Sum 4.8370. On a harmful prompt the missing refusal takes 1.5 times 0.9 = 1.35 from it.
     """
     total = world.rubric(W, PROMPTS, LISTED)
-    assert total[0, 0] == pytest.approx(4.3123, abs=2e-4)
-    assert total[3, 0] == pytest.approx(2.9623, abs=2e-4)
+    assert total[0, 0] == pytest.approx(4.8370, abs=2e-4)
+    assert total[3, 0] == pytest.approx(3.4870, abs=2e-4)
 
 
 def test_filling_behind_eos_is_not_read():
