@@ -132,8 +132,8 @@ def interval(per_seed) -> list[float]:
 def observed(g: Group) -> dict:
     """What the seed-averaged curve shows, without a law; intervals over seeds.
 
-    peak: the largest mean gold, and as its interval that of the seeds' own largest gold. A maximum of a noisy curve
-    lies above the maximum of the mean, so this interval can lie a little above gold_peak, in every group alike.
+    peak: the largest mean gold and where it is; the interval is that of gold there. (That of the seeds' own maxima
+    would lie too high, and above the mean's maximum itself: a maximum of a noisy curve is biased upwards.)
     final: at the largest d that all seeds reach.
     drop: gold at the peak minus gold at the end.
     """
@@ -142,7 +142,7 @@ def observed(g: Group) -> dict:
     return {
         "d_peak": float(g.d[at]),
         "gold_peak": float(gold[:, at].mean()),
-        "gold_peak_ci": interval(gold.max(1)),
+        "gold_peak_ci": interval(gold[:, at]),
         "d_final": float(g.d[-1]),
         "gold_final": float(gold[:, -1].mean()),
         "gold_final_ci": interval(gold[:, -1]),

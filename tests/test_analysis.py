@@ -553,16 +553,16 @@ def test_a_policy_that_comes_back_does_not_bend_its_law():
     assert len(g.runs[0]) == 40  # the record is kept whole: where a run ended is told by its last step
 
 
-def test_peak_interval_is_that_of_the_seeds_own_peaks():
-    """Gold 0 3 1 and 0 1 2: peaks 3 and 2, mean 2.5, s.d. .7071; t(.95, 1) = 6.3138, half width 6.3138 * .5 = 3.1569.
+def test_peak_interval_is_that_of_gold_where_the_mean_peaks():
+    """Gold 0 3 1 and 0 1 2: the mean 0 2 1.5 peaks at d = 1, where gold is 3 and 1: mean 2, s.d. 1.4142.
 
-    The mean curve 0 2 1.5 peaks at 2, at d = 1.
+    t(.95, 1) = 6.3138, half width 6.3138 * 1.4142 / sqrt 2 = 6.3138.
     """
     rows = [one_run("rl", s, 0.5, 0.1).iloc[:3].assign(cell="x", d=range(3), kl=np.arange(3.0) ** 2) for s in (0, 1)]
     table = pd.concat([rows[0].assign(gold=[0.0, 3, 1]), rows[1].assign(gold=[0.0, 1, 2])])
     seen = curves.observed(curves.group(table, "rl"))
     assert (seen["gold_peak"], seen["d_peak"]) == (2, 1)
-    assert seen["gold_peak_ci"] == pytest.approx([2.5 - 3.1569, 2.5 + 3.1569], abs=1e-3)
+    assert seen["gold_peak_ci"] == pytest.approx([2 - 6.3138, 2 + 6.3138], abs=1e-3)
 
 
 @pytest.mark.parametrize(("drop", "holds"), [(0.02, True), (0.2, False)])
