@@ -92,7 +92,7 @@ def _group(rows, key, by, form, rezero):
         run = run.sort_values("control").reset_index(drop=True)
         if len(run) < 2:
             continue
-        at_reference = run["d"] < 1e-6
+        at_reference = run["d"] < laws.AT_REFERENCE
         for name in SCORES:
             start = run.loc[at_reference, name].iloc[0] if at_reference.any() else np.nan
             starts[name].append(start)

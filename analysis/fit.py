@@ -85,7 +85,7 @@ def fit(
         by_seed = dict(list(rows.groupby(seed_column, sort=True))) if seed_column else {None: rows}
         seeds[key], runs = list(by_seed), list(by_seed.values())
         groups[key] = ([run["d"].to_numpy() for run in runs], [run["gold"].to_numpy() for run in runs])
-        starts = rows.loc[rows["d"] < 1e-6, "gold"]
+        starts = rows.loc[rows["d"] < laws.AT_REFERENCE, "gold"]
         if (starts.abs() > 1e-9).any():
             value = starts[starts.abs().idxmax()]
             warnings.append(f"{by or 'all'}={key}: gold is {value:.3g} at KL 0 but the laws start at 0; subtract it")

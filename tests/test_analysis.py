@@ -266,6 +266,15 @@ def test_runs_are_rezeroed_at_the_reference_policy_only_on_demand():
     assert curves.group(table, "bon", rezero=False).values["gold"][0, 0] == pytest.approx(0.7)
 
 
+def test_rounding_of_the_first_kl_does_not_hide_the_reference_policy():
+    """Real RL records start at KL 3e-7, not 0 (float32); the seeds' starts differ by 0.1 and would be fitted."""
+    table = pd.concat([one_run("rl", s, 0.5, 0.1, start=0.1 * s, noise=0).assign(cell=str(s)) for s in (0, 1)])
+    table.loc[table["control"] == 0, ["d", "kl"]] = [5.7e-4, 3.2e-7]
+    group = curves.group(table, "rl")
+    np.testing.assert_allclose(group.values["gold"][:, 0], 0, atol=1e-12)
+    np.testing.assert_allclose(group.start["gold"], [0, 0.1])
+
+
 def test_seeds_of_different_reach_are_averaged_over_what_all_reach():
     table = pd.concat([one_run("rl", s, 0.5, 0.1, d_end=3.0 + 2 * s, noise=0).assign(cell="x") for s in (0, 1)])
     g = curves.group(table, "rl")
