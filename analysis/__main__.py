@@ -79,37 +79,82 @@ def _throughput(runs: Path, folder: Path) -> int:
     return 0
 
 
-def _fit(argv) -> int:
-    parser = _Parser(prog="python -m analysis fit", description="Fit the laws to a table with one row a point.")
-    parser.add_argument("file", type=Path, help="CSV, Parquet or JSON lines")
+def _fit_arguments(prog: str, about: str) -> _Parser:
+    """What `fit` and `advise` both ask about a file of curves."""
+    raw = argparse.RawTextHelpFormatter
+    parser = _Parser(prog=f"python -m analysis {prog}", description=about, formatter_class=raw)
+    parser.add_argument("file", type=Path, help="CSV, Parquet, JSON lines, trainer_state.json, TensorBoard events")
     parser.add_argument("--x", required=True, metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
     parser.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
     parser.add_argument("--by", metavar="COLUMN", help="one law for each value of it; default: one law for all rows")
-    parser.add_argument("--form", required=True, help=", ".join(f"{k}: {f.formula}" for k, f in laws.FORMS.items()))
-    parser.add_argument("--share", metavar="alpha", help="one alpha for all groups")
-    parser.add_argument("--seed-column", metavar="COLUMN", help="tells runs apart; intervals are over runs")
-    parser.add_argument("--d-min", type=float, help="leave out points nearer than this, nats^0.5 (bon 0, rl 0.3)")
+    forms = "\n".join(f"{name}: {law.formula}" for name, law in laws.FORMS.items())
+    parser.add_argument("--form", required=prog == "fit", default="rl", metavar="FORM", help=forms)
+    parser.add_argument("--seed-column", metavar="COLUMN[,...]", help="tells runs apart, outermost first (world,seed)")
+    parser.add_argument("--se", metavar="COLUMN", help="standard errors of y: points are weighted by 1 / se^2")
+    parser.add_argument("--d-min", type=float, help="leave out points nearer than this, nats^0.5 (rl 0.3, others 0)")
+    parser.add_argument("--kl-unit", metavar="response|token", help="of KL, in nats; to be stated for a trainer's log")
+    parser.add_argument("--length", metavar="COLUMN", help="mean tokens a response, for --kl-unit token")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
-    args = parser.parse_args(argv)
-    laws.form_named(args.form)
-    if args.share not in (None, "alpha"):
-        return _complain(f"--share {args.share}: allowed is alpha")
-    if args.d_min is not None and not args.d_min >= 0:
-        return _complain(f"--d-min {args.d_min}: allowed from 0")
-    from analysis import fit, tables
+    return parser
 
-    columns = [c for c in (args.by, args.seed_column) if c is not None]
-    kept, left_out = fit.ended_well(fit.read(args.file), args.file)
-    points = fit.distances_and_gold(kept, args.file, args.x, args.y, columns)
-    result = fit.fit(points, args.form, args.by, args.seed_column, args.share, args.d_min)
-    result["warnings"] = left_out + result["warnings"]
+
+def _fit_options(args, share=None):
+    from analysis import fit
+
+    laws.form_named(args.form)
+    if args.d_min is not None and not args.d_min >= 0:
+        raise ValueError(f"--d-min {args.d_min}: allowed from 0")
+    seeds = tuple(args.seed_column.split(",")) if args.seed_column else ()
+    return fit.Options(
+        x=args.x,
+        form=args.form,
+        y=args.y,
+        by=args.by,
+        seeds=seeds,
+        se=args.se,
+        share=share,
+        d_min=args.d_min,
+        kl_unit=args.kl_unit,
+        length=args.length,
+    )
+
+
+def _fit(argv) -> int:
+    parser = _fit_arguments("fit", "Fit a law to a table with one row a point.")
+    parser.add_argument("--share", metavar="alpha|beta", help="one alpha (or beta) for all groups")
+    parser.add_argument("--compare", action="store_true", help="also say which of the forms each group follows")
+    args = parser.parse_args(argv)
+    if args.share not in (None, "alpha", "beta"):
+        return _complain(f"--share {args.share}: allowed are alpha, beta")
+    from analysis import fit, tables
+    from analysis.findings import with_interval
+
+    options = _fit_options(args, args.share)
+    if options.share and options.se:
+        return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
+    points, odd = fit.load(args.file, options)
+    result = fit.fit(points, options)
+    result["warnings"] = odd + result["warnings"]
     print(tables.plain_text(fit.table(result)))
+    for name, line in result["trends"].items():
+        print(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
+    if args.compare:
+        result["comparison"] = fit.compare(points, options)
+        for told in result["comparison"]:
+            print(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
+    return _tell(result, args.json)
+
+
+def _tell(result: dict, path: Path | None) -> int:
+    """Warnings to stderr, the result to the file."""
+    from analysis.findings import plain
+
     for warning in result["warnings"]:
         print(f"analysis: warning: {warning}", file=sys.stderr)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(fit.to_json(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        print(f"written to {args.json}")
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        print(f"written to {path}")
     return 0
 
 

@@ -87,7 +87,7 @@ def kl_axis(ax, kl_max: float):
             ticks.append(tick)
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
-    ax.set_xlabel("KL from the reference policy (nats, square-root axis)")
+    ax.set_xlabel("KL from the reference policy (nats)")
 
 
 def key_outside(figure, groups, title: str, styles):

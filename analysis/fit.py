@@ -1,41 +1,62 @@
-"""Fit the laws to anyone's logs: a long table with a distance, a gold score and a grouping column."""
+"""Fit the laws to anyone's curves: a long table with a distance, a gold score and a grouping column."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from analysis import importers
 from analysis.findings import Table, plain
-from gold_sim import laws
+from analysis.importers import BadInput
+from gold_sim import intervals, laws, selection
 
 DISTANCES = {  # name -> (least value allowed, value -> d in nats^0.5)
     "kl": (0.0, np.sqrt),
     "sqrt_kl": (0.0, lambda d: d),
     "n": (1.0, lambda n: np.sqrt(np.maximum(np.log(n) - (n - 1) / n, 0.0))),  # best-of-n (Stiennon et al. 2020, G.3)
 }
-READERS = {
-    ".csv": pd.read_csv,
-    ".parquet": pd.read_parquet,
-    ".jsonl": lambda path: pd.read_json(path, lines=True),
-    ".ndjson": lambda path: pd.read_json(path, lines=True),
-}
+COEFFICIENTS = ("alpha", "beta")
+UNLIKE = 50.0  # times the median reach in KL; a group beyond it, either way, looks like another unit
 
 
-class BadInput(ValueError):
-    """One line for the user: the value, what is allowed, where."""
+@dataclass(frozen=True)
+class Options:
+    """What `python -m analysis fit` was asked for."""
+
+    x: str  # kl, sqrt_kl or n, or one of these =COLUMN
+    form: str
+    y: str = "gold"
+    by: str | None = None
+    seeds: tuple[str, ...] = ()  # columns that tell runs apart, outermost first (world, seed)
+    se: str | None = None  # column of standard errors of y
+    share: str | None = None  # alpha or beta
+    d_min: float | None = None  # nats^0.5; None takes the form's
+    kl_unit: str | None = None  # response or token
+    length: str | None = None  # column of tokens a response, for kl_unit token
+
+    @property
+    def keys(self) -> list[str]:
+        return [c for c in (self.by, *self.seeds) if c is not None]
+
+    @property
+    def least(self) -> float:
+        return laws.form_named(self.form).d_min if self.d_min is None else self.d_min
 
 
-def read(path: Path) -> pd.DataFrame:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise BadInput(f"{path}: file type {path.suffix!r}; allowed are {', '.join(READERS)}")
-    try:
-        table = reader(path)
-    except Exception as error:  # whatever the readers raise on what is no table
-        raise BadInput(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
-    if table.empty:
-        raise BadInput(f"{path}: no rows; a table with one row a point is wanted")
-    return table
+def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    """(points with columns d, gold, se if given, and the keys; warnings)."""
+    kind, _, column = options.x.partition("=")
+    if kind not in DISTANCES:
+        raise BadInput(f"--x {options.x}: allowed are {', '.join(DISTANCES)}, or one of them with =COLUMN")
+    wanted = [column or kind, options.y, *options.keys, "status"] + [c for c in (options.se, options.length) if c]
+    log = importers.read(path, wanted)
+    warnings = []
+    if path.is_file() and path.stat().st_size >= importers.LARGE:
+        warnings.append(f"{path.name} has {path.stat().st_size / 1e9:.1f} GB; only the columns asked for were kept")
+    kept, left_out = ended_well(log.table, path)
+    points = distances_and_gold(importers.Log(kept, log.of_trainer), path, options)
+    return points, warnings + left_out + oddities(points, options)
 
 
 def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
@@ -47,87 +68,220 @@ def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
     return table[~bad], [f"left out {bad.sum()} of {len(table)} rows whose status is not ok"]
 
 
-def distances_and_gold(table: pd.DataFrame, path, x: str, y: str, by: list[str]) -> pd.DataFrame:
-    """Columns d and gold, and those of `by`, checked; x: "kl", "sqrt_kl" or "n", or one of these "=COLUMN"."""
-    kind, _, column = x.partition("=")
-    if kind not in DISTANCES:
-        raise BadInput(f"--x {x}: allowed are {', '.join(DISTANCES)}, or one of them with =COLUMN")
-    column = column or kind
-    for name in (column, y, *by):
+def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFrame:
+    """Columns d, gold, se and those of the keys, checked."""
+    kind, _, column = options.x.partition("=")
+    column, table = column or kind, log.table
+    scores = [options.y] + ([options.se] if options.se else [])
+    for name in (column, *scores, *options.keys):
         if name not in table.columns:
             raise BadInput(f"{path}: no column {name!r}; it has {', '.join(map(str, table.columns))}")
-    for name in by:  # grouping would drop these rows without a word
+    if kind != "n":
+        raw = importers.kl_per_response(log, path, column, options.kl_unit, options.length)
+        if kind == "sqrt_kl" and options.kl_unit == "token":
+            raise BadInput("--kl-unit token goes with --x kl: the root of a mean over tokens has no length to multiply")
+        table = table.assign(**{column: raw})
+    for name in options.keys:  # grouping would drop these rows without a word
         if (empty := table[name].isna()).any():
             row = int(np.flatnonzero(empty)[0])
             raise BadInput(f"{path}: {name} is empty in data row {row + 1}; a value in every row is wanted")
-    for name in (column, y):
+    for name in (column, *scores):
         values = pd.to_numeric(table[name], errors="coerce")
         if (bad := ~np.isfinite(values)).any():
             row = int(np.flatnonzero(bad)[0])
             raise BadInput(f"{path}: {name}={table[name].iloc[row]!r} in data row {row + 1}; a finite number is wanted")
         table = table.assign(**{name: values})
     least, to_d = DISTANCES[kind]
-    if (table[column] < least).any():
-        row = int(np.flatnonzero(table[column] < least)[0])
-        raise BadInput(f"{path}: {column}={table[column].iloc[row]:g} in data row {row + 1}; allowed from {least:g}")
-    return table[list(dict.fromkeys(by))].assign(d=to_d(table[column].to_numpy(float)), gold=table[y].to_numpy(float))
+    for name, floor in ((column, least), *((s, 0.0) for s in scores[1:])):
+        if (table[name] < floor).any():
+            row = int(np.flatnonzero(table[name] < floor)[0])
+            raise BadInput(f"{path}: {name}={table[name].iloc[row]:g} in data row {row + 1}; allowed from {floor:g}")
+    out = table[list(dict.fromkeys(options.keys))].assign(d=to_d(table[column].to_numpy(float)))
+    out["gold"] = table[options.y].to_numpy(float)
+    if options.se:
+        out["se"] = table[options.se].to_numpy(float)
+        if ((out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
+            row = int(np.flatnonzero((out["se"] == 0) & (out["d"] > laws.AT_REFERENCE))[0])
+            raise BadInput(f"{path}: {options.se}=0 in data row {row + 1}; a standard error above 0 is wanted")
+    return out
 
 
-def fit(
-    points: pd.DataFrame, form: str, by: str | None, seed_column: str | None, share: str | None, d_min=None
-) -> dict:
-    """The contract of `python -m analysis fit --json`: {form, share, n_points, groups, warnings}.
+def oddities(points: pd.DataFrame, options: Options) -> list[str]:
+    """What may be read but should be said: repeated distances, and groups that look like another unit of KL."""
+    found = []
+    repeated = points.duplicated([*options.keys, "d"]).sum()
+    if repeated:
+        runs = f"one value of {', '.join(options.keys)}" if options.keys else "the table"
+        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: they are averaged; "
+                     "if they are different runs, name the column that tells them apart (--seed-column)")  # fmt: skip
+    if options.by:
+        reach = points.groupby(options.by, sort=True)["d"].max() ** 2
+        middle = reach.median()
+        for key, kl in reach.items():
+            if middle > 0 and kl > 0 and not 1 / UNLIKE < kl / middle < UNLIKE:
+                ends = f"KL ends at {kl:.3g} where the median group ends at {middle:.3g} nats"
+                found.append(f"{options.by}={key}: {ends}; mixed units (a token, bits) would look like this")
+    return found
 
-    points: as `distances_and_gold` gives them.  Intervals are over the values of seed_column, null without one.
+
+def fit(points: pd.DataFrame, options: Options) -> dict:
+    """The contract of `python -m analysis fit --json`: {form, share, n_points, groups, aicc, bic, warnings}.
+
+    points: as `load` gives them. Intervals are between runs, or between the outermost units that differ
+    (`intervals.top_level`); null where there is one. aicc, bic: of all points used, as if they were independent.
     """
-    warnings, groups, seeds = [], {}, {}
-    for key, rows in points.groupby(by, sort=True) if by else [("all", points)]:
-        by_seed = dict(list(rows.groupby(seed_column, sort=True))) if seed_column else {None: rows}
-        seeds[key], runs = list(by_seed), list(by_seed.values())
-        groups[key] = ([run["d"].to_numpy() for run in runs], [run["gold"].to_numpy() for run in runs])
-        starts = rows.loc[rows["d"] < laws.AT_REFERENCE, "gold"]
-        if (starts.abs() > 1e-9).any():
-            value = starts[starts.abs().idxmax()]
-            warnings.append(f"{by or 'all'}={key}: gold is {value:.3g} at KL 0 but the laws start at 0; subtract it")
-    if share is not None:
-        groups = _on_common_seeds(groups, seeds, seed_column, warnings)
-        fits = laws.fit_shared(form, list(groups.values()), d_min)
+    warnings, by = [], options.by or "group"
+    runs = {key: _runs(rows, options) for key, rows in _groups(points, options)}
+    for key, group in runs.items():
+        at_zero = [gold[d < laws.AT_REFERENCE] for d, gold in zip(group.ds, group.golds, strict=True)]
+        worst = max(np.concatenate(at_zero), key=abs, default=0.0)
+        if abs(worst) > 1e-9:
+            warnings.append(f"{by}={key}: gold is {worst:.3g} at KL 0 but the laws start at 0; subtract it")
+    if options.share is not None:
+        runs = _on_common_seeds(runs, options, warnings)
+        groups = [(group.ds, group.golds) for group in runs.values()]
+        fits = laws.fit_shared(options.form, groups, options.d_min, share=options.share)
     else:
-        fits = [laws.fit(form, *runs, d_min=d_min) for runs in groups.values()]
-    least = laws.FORMS[form].d_min if d_min is None else d_min
-    rows = []
-    for key, found in zip(groups, fits, strict=True):
-        row = {by or "group": key, "alpha": found.alpha, "alpha_ci": found.alpha_ci}
-        row |= {"beta": found.beta, "beta_ci": found.beta_ci, "r2": found.r2}
-        row |= {"d_peak": found.d_peak, "d_peak_ci": found.d_peak_ci}
-        row |= {"gold_peak": found.gold_peak, "gold_peak_ci": found.gold_peak_ci}
-        row |= {"converged": found.converged, "n_points": int(sum(np.sum(d >= least) for d in groups[key][0]))}
-        rows.append(row)
-        if not found.converged:
-            warnings.append(
-                f"{by or 'all'}={key}: not fitted, two distinct d >= {least:g} that all seeds reach are wanted"
-            )
-        elif not np.isfinite(found.d_peak):
-            why = "alpha <= 0, it never gains" if np.isnan(found.d_peak) else "beta <= 0, it never turns"
-            warnings.append(f"{by or 'all'}={key}: the law has no peak ({why})")
-        elif found.d_peak > found.d_max:
-            warnings.append(f"{by or 'all'}={key}: the law's peak at d = {found.d_peak:.3g} is beyond the data, "
-                            f"which end at {found.d_max:.3g}")  # fmt: skip
-    if seed_column is None:
+        fits = [
+            laws.fit(options.form, group.ds, group.golds, options.d_min, ses=group.ses, units=group.units)
+            for group in runs.values()
+        ]
+    rows, residual, used = [], 0.0, 0
+    for (key, group), found in zip(runs.items(), fits, strict=True):
+        kept = [d >= options.least for d in group.ds]
+        count = int(sum(map(np.sum, kept)))
+        rows.append({by: key} | entry(found) | {"runs": len(group.ds), "n_points": count})
+        warnings += complaints(f"{by}={key}", found, options)
+        inner = found.shape if np.isfinite(found.shape) else None
+        if found.converged:
+            used += count
+            for d, gold, keep in zip(group.ds, group.golds, kept, strict=True):
+                fitted = laws.evaluate(options.form, d[keep], found.alpha, found.beta, inner)
+                residual += float(np.sum((gold[keep] - fitted) ** 2))
+    if not options.seeds:
         warnings.append("no --seed-column: one run a group, so no intervals (points of one run are not independent)")
-    total = sum(row["n_points"] for row in rows)
-    return {"form": form, "share": share, "n_points": total, "groups": rows, "warnings": warnings}
+    elif single := [key for key, group in runs.items() if len(group.ds) == 1]:
+        warnings.append(f"one run only, so no intervals: {by}={', '.join(map(str, single[:5]))}")
+    each = laws.form_named(options.form).num_params
+    coefficients = each * len(rows) if options.share is None else 1 + len(rows)
+    known = selection.information(residual, used, coefficients)
+    return {
+        "form": options.form,
+        "share": options.share,
+        "trends": trends(runs, fits),
+        "n_points": sum(row["n_points"] for row in rows),
+        "groups": rows,
+        "log_likelihood": known.log_likelihood,
+        "aicc": known.aicc,
+        "bic": known.bic,
+        "warnings": warnings,
+    }
 
 
-def _on_common_seeds(groups, seeds, seed_column, warnings):
-    """The runs of the seeds that every group has: a shared alpha is fitted seed by seed, so seed must meet seed."""
-    common = set.intersection(*map(set, seeds.values()))
+def trends(runs: dict, fits: list) -> dict:
+    """Slopes of alpha and beta against log10 of the grouping column, where it is a size (positive numbers).
+
+    The interval is by the scatter of the groups about the line: their runs are independent of each other.
+    """
+    sizes = [key for key, found in zip(runs, fits, strict=True) if found.converged]
+    numbers = [isinstance(size, int | float | np.number) and size > 0 for size in sizes]
+    if len(sizes) < 3 or not all(numbers):
+        return {}
+    out = {}
+    for name in COEFFICIENTS:
+        line = laws.trend_over_groups(np.log10(sizes), [getattr(f, name) for f in fits if f.converged])
+        out[name] = {"slope": line.slope, "slope_ci": line.slope_ci}
+    return out
+
+
+def _groups(points: pd.DataFrame, options: Options):
+    return points.groupby(options.by, sort=True) if options.by else [("all", points)]
+
+
+def entry(found: laws.LawFit) -> dict:
+    """One group's line of the result."""
+    names = ["alpha", "beta"] + ([laws.form_named(found.form).shape] if laws.form_named(found.form).shape else [])
+    out = {}
+    for name in names:
+        source = name if name in ("alpha", "beta") else "shape"
+        out |= {name: getattr(found, source), f"{name}_ci": getattr(found, f"{source}_ci")}
+    out["r2"] = found.r2
+    for name in ("d_peak", "gold_peak"):
+        out |= {name: getattr(found, name), f"{name}_ci": getattr(found, f"{name}_ci")}
+    return out | {"converged": found.converged}
+
+
+def complaints(where: str, found: laws.LawFit, options: Options) -> list[str]:
+    if not found.converged:
+        wanted = laws.form_named(options.form).num_params
+        return [f"{where}: not fitted, {wanted} distinct d >= {options.least:g} that all seeds reach are wanted"]
+    law = laws.form_named(options.form)
+    out = []
+    if law.shape and not 1.001 * law.shapes[0] < found.shape < law.shapes[1] / 1.001:
+        out.append(f"{where}: {law.shape} = {found.shape:.3g} is at the end of its range; another form may do as well")
+    if not np.isfinite(found.d_peak):
+        why = "alpha <= 0, it never gains" if np.isnan(found.d_peak) else "beta <= 0, it never turns"
+        out += [f"{where}: the law has no peak ({why})"] if law.num_linear == 2 else []
+    elif found.d_peak > found.d_max:
+        where_from = f"beyond the data, which end at {found.d_max:.3g}"
+        out.append(f"{where}: the law's peak at d = {found.d_peak:.3g} is {where_from}")
+    return out
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one group."""
+
+    seeds: tuple  # labels, one a run
+    ds: list
+    golds: list
+    ses: list | None
+    units: np.ndarray | None
+
+
+def _runs(rows: pd.DataFrame, options: Options) -> Runs:
+    seeds = list(options.seeds)
+    parts = list(rows.groupby(seeds, sort=True)) if seeds else [((None,), rows)]
+    column = lambda name: [part[name].to_numpy() for _, part in parts]
+    levels = list(zip(*[label for label, _ in parts], strict=True))
+    units = intervals.top_level(*levels) if seeds else None
+    labels = tuple(label[0] if len(label) == 1 else label for label, _ in parts)
+    return Runs(labels, column("d"), column("gold"), column("se") if options.se else None, units)
+
+
+def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
+    """The runs of the seeds that every group has: a shared coefficient is fitted seed by seed."""
+    common = set.intersection(*(set(group.seeds) for group in runs.values()))
+    name = ", ".join(options.seeds)
     if not common:
-        raise BadInput(f"--share alpha: no {seed_column} occurs in every group; at least one common value is wanted")
-    if left := sorted(set().union(*seeds.values()) - common):
-        warnings.append(f"left out {seed_column} {', '.join(map(str, left))}: not in every group, and alpha is shared")
-    keep = {key: [i for i, seed in enumerate(own) if seed in common] for key, own in seeds.items()}
-    return {key: ([ds[i] for i in keep[key]], [golds[i] for i in keep[key]]) for key, (ds, golds) in groups.items()}
+        raise BadInput(f"--share {options.share}: no {name} occurs in every group; at least one common value is wanted")
+    everything = set().union(*(group.seeds for group in runs.values()))
+    if left := sorted(everything - common):
+        told = ", ".join(map(str, left))
+        warnings.append(f"left out {name} {told}: not in every group, and {options.share} is shared")
+    out = {}
+    for key, group in runs.items():
+        keep = [i for i, seed in enumerate(group.seeds) if seed in common]
+        pick = lambda values, keep=keep: [values[i] for i in keep]
+        out[key] = Runs(tuple(pick(group.seeds)), pick(group.ds), pick(group.golds), None, None)
+    return out
+
+
+def compare(points: pd.DataFrame, options: Options) -> list[dict]:
+    """Per group: which form its runs follow (`selection.verdict`), all forms on the same points d >= the rl form's."""
+    out = []
+    for key, rows in _groups(points, options):
+        runs = _runs(rows, options)
+        d_min = laws.FORMS["rl"].d_min if options.d_min is None else options.d_min
+        d, (gold,) = laws.seed_averaged(runs.ds, [runs.golds], d_min)
+        if len(d) < 5:
+            text = f"cannot tell: {len(d)} common distances, at least 5 are wanted"
+            told = {"verdict": None, "text": text, "errors": {}}
+        else:
+            found = selection.verdict(d, gold)
+            told = {"verdict": found.form, "text": found.text, "errors": found.scores}
+        out.append({options.by or "group": key} | told)
+    return out
 
 
 def table(result: dict) -> Table:
@@ -141,7 +295,7 @@ def table(result: dict) -> Table:
                 if f"{name}_ci" in group:
                     row[f"{name}_low"], row[f"{name}_high"] = group[f"{name}_ci"]
         rows.append(row)
-    shared = ", one alpha for all" if result["share"] else ""
+    shared = f", one {result['share']} for all" if result["share"] else ""
     return Table("fit", f"R(d) = {laws.FORMS[result['form']].formula}{shared}", pd.DataFrame(rows))
 
 

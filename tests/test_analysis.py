@@ -435,7 +435,7 @@ def test_fit_recovers_the_law_from_a_log(tmp_path, name, x, share):
     command += ["--share", share] if share else []
     assert main([str(a) for a in [*command, "--json", tmp_path / "fit.json"]]) == 0
     found = json.loads((tmp_path / "fit.json").read_text())
-    assert set(found) == {"form", "share", "n_points", "groups", "warnings"} and found["share"] == share
+    assert {"form", "share", "n_points", "groups", "aicc", "bic", "warnings"} <= set(found) and found["share"] == share
     by_size = {g["size"]: g for g in found["groups"]}
     assert by_size["small"]["beta"] == pytest.approx(0.5, abs=1e-4)
     assert by_size["large"]["beta"] == pytest.approx(0.3, abs=1e-4)
@@ -451,17 +451,20 @@ def test_fit_from_n_of_best_of_n(tmp_path):
     d = np.sqrt(np.log(n) - (n - 1) / n)
     path = tmp_path / "n.csv"
     pd.DataFrame({"n": n, "gold": laws.overoptimization_bon(d, 0.6, 0.1)}).to_csv(path, index=False)
-    result = fit.fit(fit.distances_and_gold(fit.read(path), path, "n", "gold", []), "bon", None, None, None)
+    options = fit.Options(x="n", form="bon")
+    points, _ = fit.load(path, options)
+    result = fit.fit(points, options)
     group = result["groups"][0]
     assert (group["alpha"], group["beta"]) == pytest.approx((0.6, 0.1)) and np.isnan(group["alpha_ci"]).all()
     assert any("no intervals" in w for w in result["warnings"])
 
 
 def test_fit_warns_where_gold_does_not_start_at_zero(tmp_path):
-    path = csv(tmp_path)
-    points = fit.distances_and_gold(fit.read(path), path, "kl", "gold", ["size"])
+    options = fit.Options(x="kl", form="rl", by="size", seeds=("seed",))
+    points, _ = fit.load(csv(tmp_path), options)
+    assert not any("subtract" in w for w in fit.fit(points, options)["warnings"])
     points["gold"] += 0.4
-    assert any("subtract" in w for w in fit.fit(points, "rl", "size", None, None)["warnings"])
+    assert any("subtract" in w for w in fit.fit(points, options)["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -471,7 +474,11 @@ def test_fit_warns_where_gold_does_not_start_at_zero(tmp_path):
         ({}, ["--y", "score"], "'score'"),
         ({}, ["--x", "steps"], "steps"),
         ({}, ["--form", "cubic"], "'cubic'"),
-        ({}, ["--share", "beta"], "beta"),
+        ({}, ["--share", "gamma"], "gamma"),
+        ({}, ["--form", "power", "--share", "alpha"], "'power'"),
+        ({}, ["--se", "gold_se"], "'gold_se'"),
+        ({}, ["--kl-unit", "bits"], "bits"),
+        ({}, ["--kl-unit", "token"], "--length"),
         ({}, ["--d-min", "-1"], "-1"),
         ({"gold": np.nan}, [], "nan"),
         ({"gold": "high"}, [], "'high'"),

@@ -8,9 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("config", "columns", "streams"),
-    ("cells",),
+    ("cells", "forms"),
+    ("intervals",),
     ("world", "transformer", "laws", "records"),
-    ("policy", "gold"),
+    ("policy", "gold", "crosschecks", "hierarchy", "selection"),
     ("preferences", "reward_model", "ensemble", "measure"),
     ("best_of_n", "policy_gradient", "direct_alignment", "constrained", "exact"),
     ("pipeline",),
