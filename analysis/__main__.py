@@ -17,6 +17,7 @@ STUDIES = {  # experiment -> what its analysis shows
     "kl_penalty": "KL penalties: one frontier of gold against KL, or several",
     "bon_vs_rl": "best-of-n against RL, in the plane of proxy and gold",
     "policy_size": "policy size: start, gain, peak, gap",
+    "worlds": "other worlds: the laws with intervals between worlds, and world by world",
     "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
     "throughput": "speed; `python -m experiments throughput` writes its own summary",
 }

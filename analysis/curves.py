@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from gold_sim import laws
+from gold_sim import intervals, laws
 
 DRAWN = 61  # points of the grid on which the curves of seeds with different d are averaged and drawn
 SCORES = ("gold", "proxy")
@@ -21,11 +21,12 @@ class Group:
 
     key: object  # value of the compared column
     form: str  # "bon" or "rl"
-    seeds: tuple
+    seeds: tuple  # labels of the R runs: seed, or (world, seed) where worlds differ
     d: np.ndarray  # [T] nats^0.5, from the reference policy to the largest d that all seeds reach
-    values: dict  # name -> [S, T]: gold, proxy, attr_...
-    runs: tuple  # S tables of recorded points in order of control, gold and proxy as in values
+    values: dict  # name -> [S, T]: gold, proxy, attr_...; S independent draws: runs, or worlds where they differ
+    runs: tuple  # R tables of recorded points in order of control, gold and proxy as in values
     start: dict = field(default_factory=dict)  # "gold", "proxy" -> [S] recorded value at d = 0 (NaN if not recorded)
+    units: np.ndarray | None = None  # [R] the draw that a run belongs to; None: a run is one
 
     @property
     def kl(self):
@@ -35,11 +36,12 @@ class Group:
         return self.values[name].mean(0)
 
     def band(self, name):
-        """(low, high), each [T]: Student-t interval of the mean over seeds; NaN with one seed."""
+        """(low, high), each [T]: Student-t interval of the mean over draws; NaN with one."""
         return laws.t_interval(self.values[name])
 
 
 RUN = ["cell", "seed", "kl_coef"]  # what tells runs apart
+WORLD = ("world_seed", "gold_seed")  # what a draw is where it differs, seeds being inside it
 
 
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -81,12 +83,13 @@ def group(table: pd.DataFrame, form: str, key="", rezero: bool = True) -> Group:
 
 
 def _group(rows, key, by, form, rezero):
-    runs, seeds, starts = [], [], {name: [] for name in SCORES}
-    for seed, run in rows.groupby("seed", sort=True):
+    worlds = len(rows[list(WORLD)].drop_duplicates()) > 1
+    runs, seeds, levels, starts = [], [], [], {name: [] for name in SCORES}
+    for label, run in rows.groupby([*WORLD, "seed"], sort=True):
         if len(run[["cell", "kl_coef", "optimiser"]].drop_duplicates()) > 1:
             cells = ", ".join(sorted(run["cell"].unique())[:3])
             raise ValueError(
-                f"{by}={key!r}, seed {seed}: more than one {form} run (cells {cells}); "
+                f"{by}={key!r}, seed {label[-1]}: more than one {form} run (cells {cells}); "
                 "compare by a column that tells them apart"
             )
         run = run.sort_values("control").reset_index(drop=True)
@@ -99,17 +102,25 @@ def _group(rows, key, by, form, rezero):
             if rezero and np.isfinite(start):
                 run[name] = run[name] - start
         runs.append(run)
-        seeds.append(seed)
+        seeds.append((label[0], label[-1]) if worlds else label[-1])
+        levels.append(label[:-1])
     if not runs:
         raise ValueError(f"{by}={key!r}: no {form} run has two usable points")
-    names = [*SCORES, *(c for c in rows.columns if c.startswith("attr_"))]
+    units = intervals.top_level(*zip(*levels, strict=True))
+    return _averaged(key, form, seeds, runs, {k: np.array(v) for k, v in starts.items()}, units, by)
+
+
+def _averaged(key, form, seeds, runs, start, units, by=""):
+    """The group of these runs: on one grid, those of a world averaged where worlds differ."""
+    names = [*SCORES, *(c for c in runs[0].columns if c.startswith("attr_"))]
     out = [outward(run) for run in runs]
     ds = [run["d"].to_numpy() for run in out]
     d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in out] for name in names], points=DRAWN)
     if not len(d):
         raise ValueError(f"{by}={key!r}: the {form} runs have no distance in common; all stay at the reference policy?")
-    values = dict(zip(names, columns, strict=True))
-    return Group(key, form, tuple(seeds), d, values, tuple(runs), {k: np.array(v) for k, v in starts.items()})
+    drawn = lambda values: intervals.by_unit(values, units)
+    values = {name: drawn(column) for name, column in zip(names, columns, strict=True)}
+    return Group(key, form, tuple(seeds), d, values, tuple(runs), {k: drawn(v) for k, v in start.items()}, units)
 
 
 def outward(run: pd.DataFrame) -> pd.DataFrame:
@@ -155,14 +166,15 @@ def observed(g: Group) -> dict:
 def gains(g: Group) -> tuple[np.ndarray, np.ndarray]:
     """Distances and gold of the S runs as the laws want them: minus the value at the reference policy."""
     golds = []
-    for run, start in zip(g.runs, g.start["gold"], strict=True):
-        gold, first = outward(run)["gold"].to_numpy(), run["gold"].iloc[run["d"].argmin()]
-        golds.append(gold - first if np.isfinite(start) else gold)
+    for run in g.runs:
+        gold, at = outward(run)["gold"].to_numpy(), run["d"].argmin()
+        golds.append(gold - run["gold"].iloc[at] if run["d"].iloc[at] < laws.AT_REFERENCE else gold)
     return [outward(run)["d"].to_numpy() for run in g.runs], golds
 
 
-def law(g: Group) -> laws.LawFit:
-    return laws.fit(g.form, *gains(g))
+def law(g: Group, form: str | None = None) -> laws.LawFit:
+    """The group's own law, or another form."""
+    return laws.fit(form or g.form, *gains(g), units=g.units)
 
 
 def on_common_seeds(gs: list[Group]) -> list[Group]:
@@ -173,28 +185,33 @@ def on_common_seeds(gs: list[Group]) -> list[Group]:
     out = []
     for g in gs:
         keep = [i for i, seed in enumerate(g.seeds) if seed in common]
-        runs = tuple(g.runs[i] for i in keep)
-        values = {name: v[keep] for name, v in g.values.items()}
-        start = {name: v[keep] for name, v in g.start.items()}
-        out.append(Group(g.key, g.form, tuple(g.seeds[i] for i in keep), g.d, values, runs, start))
+        if len(keep) == len(g.seeds):
+            out.append(g)
+            continue
+        if g.units is not None:
+            raise ValueError(f"{g.key!r}: runs of several worlds do not have the same seeds in every group")
+        seeds, runs = [g.seeds[i] for i in keep], [g.runs[i] for i in keep]
+        out.append(_averaged(g.key, g.form, seeds, runs, {k: v[keep] for k, v in g.start.items()}, None))
     return out
 
 
 def seed_fits(gs: list[Group]) -> list[laws.SeedFits]:
     """Each group's fits seed by seed, on the seeds that all groups have, so that they can be compared in pairs."""
-    return [laws.fit_seeds(g.form, *gains(g)) for g in on_common_seeds(gs)]
+    return [laws.fit_seeds(g.form, *gains(g), units=g.units) for g in on_common_seeds(gs)]
 
 
 def seed_fits_shared(gs: list[Group]) -> list[laws.SeedFits]:
     """As `seed_fits`, with one alpha a seed for all groups."""
     cut = on_common_seeds(gs)
-    return laws.fit_seeds_shared(cut[0].form, [gains(g) for g in cut]) if cut else []
+    fits = laws.fit_seeds_shared(cut[0].form, [gains(g) for g in cut]) if cut else []
+    return [replace(fit, units=g.units) for fit, g in zip(fits, cut, strict=True)]
 
 
 def at_distance(g: Group, name: str, d) -> np.ndarray:
     """[S, len(d)] of one column at distances d, by interpolation along each seed's own run (ends held)."""
     runs = [outward(run) for run in g.runs]
-    return np.stack([laws.on_grid(run["d"], run[name], np.asarray(d, float)) for run in runs])
+    along = np.stack([laws.on_grid(run["d"], run[name], np.asarray(d, float)) for run in runs])
+    return intervals.by_unit(along, g.units)
 
 
 def with_column(g: Group, name: str, values) -> Group:

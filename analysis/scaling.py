@@ -19,7 +19,8 @@ def law_and_peak(g: curves.Group, fit: laws.LawFit) -> dict:
     """One group's entry of summary.json: d_peak, gold_peak.. are observed (`curves.observed`), .._fit the law's."""
     return {
         "form": g.form,
-        "seeds": len(g.seeds),
+        "runs": len(g.runs),
+        "seeds": len(g.values["gold"]),
         "alpha": fit.alpha,
         "alpha_ci": fit.alpha_ci,
         "beta": fit.beta,
@@ -47,10 +48,10 @@ def coefficients(groups: dict) -> dict[str, Coefficients]:
     """bon_alpha, bon_beta and, at one alpha shared by all sizes (Gao et al. 2023, figure 3c), rl_beta."""
     out = {}
     if bon := curves.seed_fits(groups.get("bon", [])):
-        out["bon_alpha"] = _coefficients(groups["bon"], [f.alphas for f in bon])
-        out["bon_beta"] = _coefficients(groups["bon"], [f.betas for f in bon])
+        out["bon_alpha"] = _coefficients(groups["bon"], [f.per_unit[:, 0] for f in bon])
+        out["bon_beta"] = _coefficients(groups["bon"], [f.per_unit[:, 1] for f in bon])
     if rl := curves.seed_fits_shared(groups.get("rl", [])):
-        out["rl_beta"] = _coefficients(groups["rl"], [f.betas for f in rl])
+        out["rl_beta"] = _coefficients(groups["rl"], [f.per_unit[:, 1] for f in rl])
     return out
 
 

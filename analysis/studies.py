@@ -14,6 +14,7 @@ from analysis import (
     report,
     rm_size,
     tables,
+    worlds,
 )
 from analysis.findings import Findings, plain
 from gold_sim import laws
@@ -24,6 +25,7 @@ STUDIES = {
     "kl_penalty": kl_penalty.study,
     "bon_vs_rl": bon_vs_rl.study,
     "policy_size": policy_size.study,
+    "worlds": worlds.study,
     "negative_controls": negative_controls.study,
 }
 

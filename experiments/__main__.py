@@ -117,10 +117,10 @@ def _list(root: Path):
     for name in catalogue.NAMES:
         experiment, curves, every = plan(name, "cpu", {})
         done = sum(store.find(c.stage, c.fingerprint) is not None for c in every)
-        print(f"{name:18s} {experiment.question}")
-        print(f"{'':18s} {experiment.figure}; {experiment.cost} on two cores; {done} of {len(every)} cells done\n")
-    print(f"{'throughput':18s} How many completions a second does one core make, at what fraction of its peak?")
-    print(f"{'':18s} a benchmark: python -m experiments throughput; 2 min on one core")
+        print(f"{name:22s} {experiment.question}")
+        print(f"{'':22s} {experiment.figure}; {experiment.cost} on two cores; {done} of {len(every)} cells done\n")
+    print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
+    print(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core")
 
 
 def main(argv=None) -> int:

@@ -1,10 +1,25 @@
 """Every experiment by name, in the order in which a newcomer would run them."""
 
-from experiments import bon_vs_rl, data_size, kl_penalty, negative_controls, policy_size, rm_size, worlds
+from experiments import (
+    bon_vs_rl,
+    data_size,
+    epochs,
+    grid,
+    kl_penalty,
+    negative_controls,
+    policy_size,
+    policy_size_large_rm,
+    ppo_penalty,
+    rm_size,
+    worlds,
+)
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
 
-_MODULES = (rm_size, data_size, kl_penalty, bon_vs_rl, policy_size, worlds, negative_controls)
+_MODULES = (
+    *(rm_size, data_size, grid, epochs, kl_penalty, ppo_penalty, bon_vs_rl),
+    *(policy_size, policy_size_large_rm, worlds, negative_controls),
+)
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 
 

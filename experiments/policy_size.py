@@ -11,10 +11,10 @@ POLICIES = {
     "smoke": ((8, 1, 200, 20, 3e-3), (16, 2, 200, 20, 3e-3)),
     "cpu": ((24, 2, 200, 500, 4e-3), (48, 2, 200, 500, 3e-3), (80, 3, 200, 500, 2e-3)),
 }
+BATCH = {"smoke": 32, "cpu": 256}
 
 
 def experiment(preset: str) -> Experiment:
-    batch = {"smoke": 32, "cpu": 256}[preset]
     return Experiment(
         name="policy_size",
         title="Over-optimization by policy size",
@@ -25,6 +25,6 @@ def experiment(preset: str) -> Experiment:
         cost="5 min (a guess, not yet timed)",
         axis="policy_params",
         stages=("best_of_n", "policy_gradient"),
-        base=MIDDLE_RM[preset] | {"policy.batch": batch},
+        base=MIDDLE_RM[preset] | {"policy.batch": BATCH[preset]},
         grid={POLICY_FIELDS: POLICIES[preset]},
     )

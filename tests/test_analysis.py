@@ -558,8 +558,9 @@ def retreating(seed):
     d[-8:] = d[-9] - np.linspace(0.2, 1.6, 8)
     gold = laws.overoptimization_rl(d, 0.6, 0.43)
     gold[-8:] -= np.linspace(0.3, 1.5, 8)
-    return pd.DataFrame({"cell": "x", "seed": seed, "kl_coef": 0.0, "optimiser": "rloo", "control": range(40), "d": d,
-                         "kl": d**2, "gold": gold, "proxy": d, "proxy_se": 0.01})  # fmt: skip
+    return pd.DataFrame({"cell": "x", "seed": seed, "world_seed": 0, "gold_seed": 0, "kl_coef": 0.0,
+                         "optimiser": "rloo", "control": range(40), "d": d, "kl": d**2,
+                         "gold": gold, "proxy": d, "proxy_se": 0.01})  # fmt: skip
 
 
 def test_a_policy_that_comes_back_does_not_bend_its_law():

@@ -1,0 +1,80 @@
+"""Other worlds: the laws with intervals between worlds, and each world's own trends."""
+
+import numpy as np
+import pandas as pd
+
+from analysis import curves, scaling, tables
+from analysis.findings import Figure, Findings, check, with_interval
+
+LEGEND = "RM parameters"
+SIGNS = {"bon_alpha": 1, "rl_beta": -1}  # of the slopes per tenfold size, as the paper has them
+NAMES = {"bon_alpha": "alpha_bon", "bon_beta": "beta_bon", "rl_beta": "beta_rl"}
+
+
+def study(data, folder) -> Findings:
+    groups = curves.groups(data.curves, data.axis)
+    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
+    rows = [
+        {data.axis: g.key} | scaling.law_and_peak(g, f)
+        for form, gs in groups.items()
+        for g, f in zip(gs, fits[form], strict=True)
+    ]
+    between = scaling.coefficients(groups)
+    each = {int(world): one_world(part, data.axis) for world, part in data.curves.groupby("world_seed", sort=True)}
+    summary = {
+        "sizes": [
+            {data.axis: key, **{row["form"]: row for row in rows if row[data.axis] == key}}
+            for key in sorted({row[data.axis] for row in rows})
+        ],
+        "trends": {name: one.trend for name, one in between.items()},
+        "worlds": each,
+        "checks": checks(between, each),
+    }
+    made = [tables.laws_table(data.axis, rows, "Fitted laws, intervals between worlds"), world_table(each)]
+    caption = "Gold (solid, band) and proxy (dashed) against KL, mean and interval over worlds; thin lines: the laws."
+    drawn: list[Figure] = [scaling.score_figure(folder, "gold", groups, fits, LEGEND, caption)]
+    drawn += scaling.coefficient_figure(folder, "coefficients", between, LEGEND)
+    return Findings(summary, drawn, made)
+
+
+def one_world(part, axis) -> dict:
+    """Trends and fit of one world, over its seeds."""
+    groups = curves.groups(part, axis)
+    lines = {name: c.trend for name, c in scaling.coefficients(groups).items()}
+    found = {name: {"slope": line.slope, "slope_ci": line.slope_ci} for name, line in lines.items()}
+    r2 = {form: [curves.law(g).r2 for g in gs] for form, gs in groups.items()}
+    peaks = {form: [curves.observed(g)["gold_peak"] for g in gs] for form, gs in groups.items()}
+    return {"trends": found, "r2": r2, "gold_peaks": peaks}
+
+
+def checks(between, each) -> dict:
+    out = {}
+    for name, sign in SIGNS.items():
+        if name in between:
+            trend = between[name].trend
+            slope = with_interval(trend.slope, trend.slope_ci)
+            says = f"slope of {NAMES[name]}, interval between worlds: {slope} per tenfold size"
+            low, high = (sign * x for x in trend.slope_ci)
+            holds = None if not np.isfinite([low, high]).all() else min(low, high) > 0
+            out[f"{name}_slope"] = check(holds, says)
+            slopes = [world["trends"][name]["slope"] for world in each.values()]
+            says = f"slopes of {NAMES[name]} world by world: {', '.join(f'{s:.3f}' for s in slopes)}"
+            out[f"{name}_same_sign"] = check(all(sign * s > 0 for s in slopes), says)
+    for form in ("bon", "rl"):
+        medians = [float(np.median(world["r2"][form])) for world in each.values() if form in world["r2"]]
+        if medians:
+            wanted = scaling.R2_WANTED[form]
+            says = f"median R² of the {scaling.NAMES[form]} law, world by world: "
+            says += f"{', '.join(f'{m:.3f}' for m in medians)} (wanted {wanted})"
+            out[f"r2_{form}"] = check(float(np.median(medians)) >= wanted, says)
+    return out
+
+
+def world_table(each) -> tables.Table:
+    rows = []
+    for world, found in each.items():
+        row = {"world": world}
+        for name, trend in found["trends"].items():
+            row |= tables.spread({name: trend["slope"], f"{name}_ci": trend["slope_ci"]}, name)
+        rows.append(row | {f"median R² {form}": float(np.median(r2)) for form, r2 in found["r2"].items()})
+    return tables.Table("worlds", "Slopes of coefficients per tenfold size, world by world", pd.DataFrame(rows))

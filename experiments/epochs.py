@@ -1,0 +1,27 @@
+"""Are few preference pairs too few, or seen too seldom?
+
+    python -m experiments epochs             not yet timed; 4 minutes guessed, after rm_size
+    python -m analysis epochs
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import RM_FIELDS, RM_SIZES
+
+FIELDS = "reward_model.num_pairs|reward_model.epochs"
+PASSES = {"smoke": ((64, 1), (64, 4), (256, 1)), "cpu": ((2000, 1), (2000, 4), (8000, 1))}
+SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"][::2]}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="epochs",
+        title="Epochs against data",
+        question="Do four passes over 2,000 pairs do what one pass over 8,000 does?",
+        figure="Gao et al. 2023, Fig. 13",
+        expected="Four passes are about as one over the same pairs; four times the pairs is much better.",
+        cost="4 min (a guess, not yet timed)",
+        axis="num_pairs",
+        stages=("best_of_n",),
+        base={},
+        grid={RM_FIELDS: SIZES[preset], FIELDS: PASSES[preset]},
+    )

@@ -1,0 +1,24 @@
+"""Do larger policies over-optimise more, under the largest reward model?
+
+    python -m experiments policy_size_large_rm    not yet timed; 6 minutes guessed, after rm_size and policy_size
+    python -m analysis policy_size_large_rm
+"""
+
+import dataclasses
+
+from experiments import policy_size
+from experiments.experiment import Experiment
+from experiments.presets import LARGEST_RM
+
+
+def experiment(preset: str) -> Experiment:
+    return dataclasses.replace(
+        policy_size.experiment(preset),
+        name="policy_size_large_rm",
+        title="Over-optimization by policy size, under the largest reward model",
+        figure="Gao et al. 2023, Fig. 22",
+        expected="As under a smaller reward model, but gold hardly turns within reach.",
+        cost="6 min (a guess, not yet timed)",
+        stages=("policy_gradient",),
+        base=LARGEST_RM[preset] | {"policy.batch": policy_size.BATCH[preset]},
+    )

@@ -1,0 +1,27 @@
+"""PPO under KL penalties: how often does its ratio clip, and is it a penalty of its own?
+
+    python -m experiments ppo_penalty        not yet timed; 8 minutes guessed, after rm_size
+    python -m analysis ppo_penalty
+"""
+
+import dataclasses
+
+from experiments import kl_penalty
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM
+
+COEFFICIENTS = {"smoke": (0.0, 0.1), "cpu": (0.0, 0.03, 0.12)}
+
+
+def experiment(preset: str) -> Experiment:
+    return dataclasses.replace(
+        kl_penalty.experiment(preset),
+        name="ppo_penalty",
+        title="PPO and the KL penalty",
+        question="Does a KL penalty move the gold-KL frontier of PPO, and how often does PPO clip?",
+        figure="Gao et al. 2023, Fig. 9, 14 and 25",
+        expected="As with RLOO; the share of clipped tokens starts at a few per cent and falls with the penalty.",
+        cost="8 min (a guess, not yet timed)",
+        base=MIDDLE_RM[preset] | {"optimiser.name": "ppo"},
+        grid={"kl_coefs": tuple((c,) for c in COEFFICIENTS[preset])},
+    )
