@@ -36,7 +36,8 @@ def _complain(text) -> int:
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return _fit(argv[1:]) if argv[:1] == ["fit"] else _experiment(argv)
+        commands = {"fit": _fit, "advise": _advise}
+        return commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
     except (StoreError, ValueError) as error:
         return _complain(error)
     except OSError as error:  # of a place to write to; readers say theirs themselves
@@ -69,7 +70,8 @@ def _list(runs: Path) -> int:
     for name, what in STUDIES.items():
         presets = sorted(p.stem.rpartition("-")[2] for p in (runs / "experiments").glob(f"{name}-*.json"))
         print(f"  {name:<18} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
-    print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form bon|rl fits the laws to any log")
+    print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
+    print("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
 
 
@@ -143,6 +145,48 @@ def _fit(argv) -> int:
         result["comparison"] = fit.compare(points, options)
         for told in result["comparison"]:
             print(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
+    return _tell(result, args.json)
+
+
+def _advise(argv) -> int:
+    """Advice from a file of curves, or from an experiment's records with a back-test."""
+    from analysis import advise
+
+    if argv[:1] and argv[0] in STUDIES:
+        parser = _Parser(prog="python -m analysis advise", description=advise.__doc__)
+        parser.add_argument("name")
+        parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+        parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
+        parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+        parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+        args = parser.parse_args(argv)
+        from analysis import curves, data
+
+        read = data.load(Store(args.runs), args.name, args.preset)
+        gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
+        parts = [(g.form, {read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
+        warnings = read.warnings
+    else:
+        parser = _fit_arguments("advise", "How far may I optimise? From an experiment NAME or a file of curves.")
+        parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
+        args = parser.parse_args(argv)
+        from analysis import fit
+
+        options = _fit_options(args)
+        points, warnings = fit.load(args.file, options)
+        parts = fit.parts(points, options)
+    if args.at_kl is not None and not args.at_kl > 0:
+        return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
+    result = {"groups": [], "backtest": None, "warnings": warnings}
+    for form, key, ds, golds, units in parts:
+        told = advise.advise(form, ds, golds, units, args.at_kl)
+        result["groups"].append(key | vars(told))
+        print(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {told.text}")
+    tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
+    if tested["runs"]:
+        result["backtest"] = tested
+        print(f"back-test: each run from the others of its group: the {tested['level']:.0%} interval holds the peak of "
+              f"{tested['covered']} of {tested['runs']} runs ({tested['share']:.0%})")  # fmt: skip
     return _tell(result, args.json)
 
 

@@ -284,6 +284,12 @@ def compare(points: pd.DataFrame, options: Options) -> list[dict]:
     return out
 
 
+def parts(points: pd.DataFrame, options: Options) -> list[tuple]:
+    """(form, {by: key}, ds, golds, units) a group, as `advise` takes them."""
+    grouped = [(key, _runs(rows, options)) for key, rows in _groups(points, options)]
+    return [(options.form, {options.by or "group": key}, runs.ds, runs.golds, runs.units) for key, runs in grouped]
+
+
 def table(result: dict) -> Table:
     """The fitted groups for a terminal."""
     rows = []

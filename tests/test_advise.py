@@ -1,0 +1,87 @@
+"""Advice covers the peaks of runs that it has not seen, and says when it cannot."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import advise
+from analysis.__main__ import main
+from gold_sim import laws
+from tests.curves_made import TRUTHS, replicated_runs
+
+FAR = np.linspace(0.05, 6, 37)
+
+
+def test_the_peak_and_its_price_by_hand():
+    """RL, alpha 0.7, beta 0.5 in both runs: d* = exp(0.4) = 1.4918, KL 2.2255, R* = 0.5 d* = 0.7459.
+
+    At sqrt(2) d* = 2.1098: 2.1098 (0.7 - 0.5 log 2.1098) = 0.6893; lost 0.0566. It has turned well before d = 5.
+    """
+    d = np.linspace(0, 5, 20)
+    told = advise.advise("rl", [d, d], [laws.overoptimization_rl(d, 0.7, 0.5)] * 2)
+    assert (told.kl_peak, told.gold_peak, told.loss_at_twice) == pytest.approx((2.2255, 0.7459, 0.0566), abs=1e-4)
+    assert told.probability_turned == 1.0 and "2.226" in told.text
+
+
+@pytest.mark.parametrize("form", ["bon", "rl", "log1p"])
+def test_intervals_hold_the_peak_of_a_further_run(form):
+    """500 replications of 4 runs and a fifth: s.e. 0.0134.
+
+    The probability that it has turned is right on average, up to the caution that four runs call for (towards 1/2).
+    """
+    rng = np.random.default_rng(5)
+    alpha, beta, _ = TRUTHS[form]
+    where = np.sqrt(1.1) * laws.peak(form, alpha, beta)[0]
+    inside, said, turned = [], [], []
+    for _ in range(500):
+        a, b = alpha + 0.03 * rng.standard_normal(5), beta + 0.012 * rng.standard_normal(5)
+        d = np.linspace(0, 5, 20)
+        golds = list(laws.evaluate(form, d, a[:4], b[:4]))
+        told = advise.advise(form, [d] * 4, golds, at_kl=where**2)
+        true = laws.peak(form, a[4], b[4])[0]
+        inside.append(told.kl_peak_interval[0] <= true**2 <= told.kl_peak_interval[1])
+        said.append(told.probability_turned)
+        turned.append(true < where)
+    assert 0.85 < np.mean(inside) < 0.95
+    assert np.mean(turned) - 0.09 < np.mean(said) < np.mean(turned) + 0.01
+
+
+def test_backtest_covers_on_made_runs_and_counts_them():
+    """Noise so low that a run's own peak, read off a spline, is where its law has it."""
+    d, gold = replicated_runs("rl", np.random.default_rng(6), 40, 5, noise=0.002, d=FAR, spread=0.6)
+    tested = advise.backtest([("rl", [d] * 5, list(one)) for one in gold])
+    assert tested["runs"] == 200 and 0.84 < tested["share"] < 0.97
+    assert tested["covered"] == round(tested["share"] * 200)
+
+
+def test_backtest_of_a_wrong_law_does_not_cover():
+    """A quadratic in KL puts the peaks of RL curves far too late: the back-test can fail."""
+    d, gold = replicated_runs("rl", np.random.default_rng(6), 40, 5, noise=0.002, d=FAR, spread=0.3)
+    tested = advise.backtest([("quadratic", [d] * 5, list(one)) for one in gold])
+    assert tested["no_interval"] + tested["runs"] == 200 and tested["covered"] < 100
+
+
+def test_without_seeds_or_a_peak_it_says_so():
+    d = np.linspace(0, 5, 20)
+    alone = advise.advise("rl", [d], [laws.overoptimization_rl(d, 0.7, 0.5)])
+    assert alone.kl_peak_interval is None and alone.probability_turned is None and "one run" in alone.text
+    rising = advise.advise("bon", [d, d], [0.5 * d + 0.02 * d**2] * 2)
+    assert rising.kl_peak is None and "does not turn" in rising.text
+    falling = advise.advise("bon", [d, d], [-0.5 * d - 0.02 * d**2] * 2)
+    assert falling.kl_peak is None and "never gains" in falling.text
+
+
+def test_advice_from_a_file(tmp_path, capsys):
+    d, gold = replicated_runs("rl", np.random.default_rng(7), 1, 4, noise=0.01)
+    rows = [pd.DataFrame({"seed": s, "kl": d**2, "gold": gold[0, s]}) for s in range(4)]
+    pd.concat(rows).to_csv(tmp_path / "c.csv", index=False)
+    command = ["advise", tmp_path / "c.csv", "--x", "kl", "--seed-column", "seed", "--json", tmp_path / "a.json"]
+    assert main([str(c) for c in command]) == 0
+    told = json.loads((tmp_path / "a.json").read_text())
+    low, high = told["groups"][0]["kl_peak_interval"]
+    assert low < np.exp(2 * (0.7 / 0.5 - 1)) < high and told["backtest"]["runs"] == 4
+    assert "peak at" in capsys.readouterr().out
+    assert main([str(c) for c in command] + ["--at-kl", "-3"]) == 2
+    assert "--at-kl -3" in capsys.readouterr().err
