@@ -13,6 +13,7 @@ from analysis.findings import number, with_interval
 from gold_sim import intervals, laws, selection
 
 TOO_FAR = np.sqrt(2.0)  # times d: twice the KL
+PIECES = 8  # of the spline that reads a run's own peak; with 4 it is biased where an RL curve bends most
 AT_END = 0.98  # of a run's reach; a peak beyond that is only known to be at least there
 
 
@@ -61,7 +62,8 @@ def advise(form: str, ds, golds, units=None, at_kl: float | None = None, level: 
     wide = lambda pair: None if not np.isfinite(pair).all() else tuple(pair)
     peak, height, loss = map(wide, further(reading, seeds.estimate[: draws.shape[1]], draws, level))
     turned = probability_turned(form, seeds, np.sqrt(kl_end))
-    kl = tuple(d**2 for d in peak) if peak else None
+    with np.errstate(over="ignore"):  # an interval may end nowhere
+        kl = tuple(np.square(peak).tolist()) if peak else None
     text = _sentence(value, kl, height, loss, turned, kl_end, level)
     return Advice(form, len(draws), kl_end, float(value[0] ** 2), kl, float(value[1]), height, float(value[2]), loss,
                   turned, text)  # fmt: skip
@@ -119,7 +121,7 @@ def _sentence(value, kl, height, loss, turned, kl_end, level):
 def seen_peak(d, gold) -> tuple[float, bool]:
     """(d of a run's own peak by a spline, whether it lies at the end of the run and so may be further)."""
     x = np.linspace(0, np.max(d), 400)
-    at = float(x[np.argmax(selection.predictor(selection.SPLINE, d, gold)(x))])
+    at = float(x[np.argmax(selection.predictor(selection.SPLINE, d, gold, pieces=PIECES)(x))])
     return at, bool(at > AT_END * np.max(d))
 
 

@@ -41,18 +41,18 @@ def information(residual_squares: float, n_points: int, num_params: int) -> Info
     return Information(float(log_likelihood), float(aic + correction), float(k * np.log(n_points) - 2 * log_likelihood))
 
 
-def predictor(form: str, d, gold, weights=None):
-    """Fit `form` (or the spline) to gold [..., T] at d [T] -> a function of distances [X] giving [..., X]."""
+def predictor(form: str, d, gold, weights=None, pieces: int = SPLINE_PIECES):
+    """Fit `form` (or the spline, of so many pieces) to gold [..., T] at d [T] -> function of [X] giving [..., X]."""
     if form == SPLINE:
-        return _spline(d, gold)
+        return _spline(d, gold, pieces)
     alpha, beta, shape = laws.estimate(form, d, gold, weights)
     return lambda at: evaluate(form, at, alpha, beta, shape if form_named(form).shape else None)
 
 
-def _spline(d, gold):
+def _spline(d, gold, pieces):
     """Least-squares cubic spline through R(0) = 0, linear beyond the last distance."""
     d, end = np.asarray(d, float), float(np.max(d))
-    pieces = int(np.clip(len(d) // 4, 1, SPLINE_PIECES))
+    pieces = int(np.clip(len(d) // 4, 1, pieces))
     knots = np.concatenate([np.zeros(4), np.linspace(0, end, pieces + 1)[1:-1], np.full(4, end)])
     design = lambda x: BSpline.design_matrix(np.clip(x, 0, end), knots, 3).toarray()[:, 1:]  # without the value at 0
     coefficients = np.linalg.lstsq(design(d), np.moveaxis(np.atleast_2d(gold), -1, 0), rcond=None)[0]
