@@ -77,4 +77,14 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     "rank_correlation": Column("float64", "Spearman", "of proxy and gold on held-out reference samples"),
 }
 
-TABLES = {"curves": CURVE_COLUMNS, "reward_models": REWARD_MODEL_COLUMNS}
+SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)
+    **{name: CURVE_COLUMNS[name] for name in ("cell", "seed", "kl_coef", "control")},
+    "prompt_id": Column("int64", "number", "of the held-out prompt; the same prompts at every point and in every run"),
+    "kind": Column("string", "name", "of the prompt: plain, claim_right, claim_wrong, harmful or harmless"),
+    "prompt": Column("string", "words", "decoded prompt"),
+    "response": Column("string", "words", "decoded response of the policy"),
+    "proxy": Column("float64", "gold s.d.", "calibrated proxy score of this response"),
+    "gold": Column("float64", "gold s.d.", "gold score of this response"),
+}
+
+TABLES = {"curves": CURVE_COLUMNS, "reward_models": REWARD_MODEL_COLUMNS, "samples": SAMPLE_COLUMNS}

@@ -5,12 +5,15 @@ scores of a sample are computed together and never sorted apart.
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 from gold_sim import policy, transformer, world
 
+SAMPLES = 16  # responses kept as they are, for transcripts
+
 
 def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
-    """A callback (policy params, key) -> dict of scalars; one response a prompt.
+    """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
 
     proxy: (prompts, responses) -> calibrated rewards.  gold: the same, in gold standard deviations.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
@@ -39,10 +42,31 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             entropy=jnp.mean(jnp.sum(policy.entropy(s.logits) * mask, -1)),
             distinct_1=distinct(s.responses, mask, net.outputs, 1),
             distinct_2=distinct(s.responses, mask, net.outputs, 2),
+            sample_responses=s.responses[:SAMPLES, 0],
+            sample_proxy=r[:SAMPLES],
+            sample_gold=g[:SAMPLES],
             **attributes,
         )
 
     return measure
+
+
+def transcripts(language, prompts, controls, kept: dict) -> dict:
+    """Columns of samples.parquet of one run, all but those that name the run.
+
+    kept: responses [T, K, L] to the first K prompts at each of T controls, proxy and gold [T, K].
+    """
+    points, count = kept["proxy"].shape
+    prompts = np.asarray(prompts)[:count]
+    once = dict(
+        prompt_id=np.arange(count),
+        kind=np.array([world.KINDS[k] for k in np.asarray(world.read(language, prompts)[1])]),
+        prompt=np.array([language.decode(p) for p in prompts]),
+    )
+    each = {name: np.tile(values, points) for name, values in once.items()}
+    each |= dict(control=np.repeat(controls, count), proxy=kept["proxy"].ravel(), gold=kept["gold"].ravel())
+    each["response"] = np.array([language.decode(r) for r in kept["responses"].reshape(points * count, -1)])
+    return each
 
 
 def _standard_error(x):

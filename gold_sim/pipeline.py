@@ -27,7 +27,7 @@ from gold_sim import (
     world,
 )
 from gold_sim.cells import Cell
-from gold_sim.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS
+from gold_sim.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, SAMPLE_COLUMNS
 from gold_sim.config import to_dict
 from gold_sim.records import Store
 
@@ -397,15 +397,21 @@ def _policy_gradient(cell, inputs, store, progress):
             last_saved = time.monotonic()
     curve = {name: np.stack([p[name] for p in points], axis=1) for name in points[0]}  # [runs, T]
 
-    rows = []
+    kept = {name.removeprefix("sample_"): curve.pop(name) for name in list(curve) if name.startswith("sample_")}
+    rows, samples = [], []
     for i in range(num_seeds * num_coefs):
         row = {name: values[i] for name, values in curve.items()}
+        told = measure.transcripts(language, held_out, row["control"], {k: v[i] for k, v in kept.items()})
+        told |= dict(cell=cell.fingerprint, seed=int(seeds[i]), kl_coef=config.kl_coefs[i % num_coefs])
+        samples.append(_broadcast(told, len(told["proxy"])))
         scale, shift = (1.0, 0.0) if models is None else (float(runs["model"].scale[i]), float(runs["model"].shift[i]))
         raw = row["proxy"] / scale + shift
         settings = dict(seed=int(seeds[i]), kl_coef=config.kl_coefs[i % num_coefs], num_prompts=o.eval_prompts)
         rows.append(dict(row, **settings, proxy_raw=raw))
     arrays = {"policies": _to_numpy(states.params)}
-    return {}, {"curves": _curves(cell, _describe(cell), o.name, rows)}, {"arrays": arrays}
+    tables = {"curves": _curves(cell, _describe(cell), o.name, rows)}
+    tables["samples"] = {name: np.concatenate([part[name] for part in samples]) for name in SAMPLE_COLUMNS}
+    return {}, tables, {"arrays": arrays}
 
 
 def _with_value_head(net, params):
