@@ -14,9 +14,13 @@ from gold_sim.records import Store, StoreError
 STUDIES = {  # experiment -> what its analysis shows
     "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",
     "data_size": "amount of preference data: laws, coefficients, validation losses",
+    "grid": "reward-model size by data: one surface of laws, and what foretells a reward model's fate",
+    "epochs": "passes over the data against more data",
+    "ppo_penalty": "the KL penalty under PPO",
     "kl_penalty": "KL penalties: one frontier of gold against KL, or several",
     "bon_vs_rl": "best-of-n against RL, in the plane of proxy and gold",
     "policy_size": "policy size: start, gain, peak, gap",
+    "policy_size_large_rm": "policy size under the largest reward model",
     "worlds": "other worlds: the laws with intervals between worlds, and world by world",
     "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
     "throughput": "speed; `python -m experiments throughput` writes its own summary",
@@ -36,7 +40,7 @@ def _complain(text) -> int:
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
-        commands = {"fit": _fit, "advise": _advise}
+        commands = {"fit": _fit, "advise": _advise, "paper": _paper}
         return commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
     except (StoreError, ValueError) as error:
         return _complain(error)
@@ -69,8 +73,9 @@ def _list(runs: Path) -> int:
     print("python -m analysis NAME, with NAME one of")
     for name, what in STUDIES.items():
         presets = sorted(p.stem.rpartition("-")[2] for p in (runs / "experiments").glob(f"{name}-*.json"))
-        print(f"  {name:<18} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
+        print(f"  {name:<22} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
     print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
+    print("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
     print("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
 
@@ -188,6 +193,27 @@ def _advise(argv) -> int:
         print(f"back-test: each run from the others of its group: the {tested['level']:.0%} interval holds the peak of "
               f"{tested['covered']} of {tested['runs']} runs ({tested['share']:.0%})")  # fmt: skip
     return _tell(result, args.json)
+
+
+def _paper(argv) -> int:
+    """The figure set of a paper, from the records of all experiments."""
+    parser = _Parser(prog="python -m analysis paper", description="The figures of a paper, from our records.")
+    parser.add_argument("name", choices=["gao2023"], help="gao2023: Scaling laws for reward model overoptimization")
+    parser.add_argument("--venue", default="neurips", help="sizes and letters: neurips, icml, iclr, ... (neurips)")
+    parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+    parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
+    args = parser.parse_args(argv)
+    from analysis import paper
+
+    out = args.out / f"paper_{args.name}"
+    made, missing = paper.make(Store(args.runs), out, args.venue, args.preset)
+    for plate, seen in made:
+        print(f"figure {int(plate.number):>2}  {plate.title}. {seen}")
+    for plate, why in missing:
+        print(f"analysis: figure {int(plate.number)} not drawn: {why}", file=sys.stderr)
+    print(f"{len(made)} figures, tables and captions.md in {out}")
+    return 0 if made else 2
 
 
 def _tell(result: dict, path: Path | None) -> int:

@@ -17,10 +17,21 @@ class Data:
     reward_models: pd.DataFrame  # columns of columns.REWARD_MODEL_COLUMNS
     warnings: list[str]
     provenance: dict  # label -> text
+    store: Store
 
     @property
     def axis(self) -> str:
         return self.manifest["axis"]
+
+    def passes(self) -> dict[str, tuple[int, int]]:
+        """Reward-model cell -> (epochs, training pairs); the curves' table has no column of epochs."""
+        pairs = self.reward_models.groupby("cell")["num_pairs"].first()
+        record = lambda cell: self.store.record(self.store.find("reward_model", cell))
+        return {cell: (int(record(cell)["config"]["reward_model"]["epochs"]), int(n)) for cell, n in pairs.items()}
+
+    def samples(self) -> pd.DataFrame:
+        """Responses that RL cells kept (columns.SAMPLE_COLUMNS); empty if they kept none."""
+        return self.store.table("samples", {cell["fingerprint"] for cell in self.manifest["cells"]})
 
 
 def load(store: Store, experiment: str, preset: str | None = None) -> Data:
@@ -35,7 +46,7 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     if table.empty:
         raise StoreError(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
     reward_models = store.table("reward_models", set(manifest["reward_models"]))
-    return Data(manifest, table, reward_models, warnings, provenance(store, manifest, table, cells))
+    return Data(manifest, table, reward_models, warnings, provenance(store, manifest, table, cells), store)
 
 
 def provenance(store, manifest, table, cells) -> dict:

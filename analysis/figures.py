@@ -77,6 +77,12 @@ def panels(count: int, width: float = 4.6, height: float = 3.6):
     return figure, list(axes[0])
 
 
+def page(count: int, width: float, height: float):
+    """A row of `count` panels within a page's text width, inches -> (figure, list of axes)."""
+    figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False, layout="constrained")
+    return figure, list(axes[0])
+
+
 def kl_axis(ax, kl_max: float):
     """Square-root axis in nats; sqrt(KL) is the papers' distance d, so d is linear on it."""
     ax.set_xscale("function", functions=(lambda kl: np.sqrt(np.maximum(kl, 0)), np.square))
@@ -101,6 +107,17 @@ def key_outside(figure, groups, title: str, styles):
     first.get_title().set_fontweight("bold")
     if styles:
         figure.legend(handles=styles, loc="outside right lower", alignment="left", handlelength=3)
+
+
+def against_steps(ax, wide, tint, marker):
+    """Mean over seeds, with its interval, of a table with one row a step and one column a seed."""
+    low, high = laws.t_interval(wide.to_numpy().T)
+    every = max(1, len(wide) // 6)
+    ax.plot(wide.index, wide.mean(axis=1), color=tint, lw=2, marker=marker, markevery=(every // 2, every), **MARKED)
+    if np.isfinite(low).any():
+        ax.fill_between(wide.index, np.maximum(low, 0), high, color=tint, alpha=0.16, lw=0)
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
 
 
 def styles_of_scores(with_law: bool = True, with_band: bool = True):

@@ -123,15 +123,7 @@ def draw(folder, gs, table, axis) -> list[Figure]:
         table.groupby(axis, sort=True), figures.colours(len(keys)), figures.MARKERS * 9, strict=False
     ):
         kl = part.pivot_table(index="control", columns="seed", values="kl").dropna()
-        low, high = laws.t_interval(kl.to_numpy().T)
-        every = max(1, len(kl) // 6)
-        ax.plot(
-            kl.index, kl.mean(axis=1), color=tint, lw=2, marker=marker, markevery=(every // 2, every), **figures.MARKED
-        )
-        if np.isfinite(low).any():
-            ax.fill_between(kl.index, np.maximum(low, 0), high, color=tint, alpha=0.16, lw=0)
-    ax.set_xlim(left=0)
-    ax.set_ylim(bottom=0)
+        figures.against_steps(ax, kl, tint, marker)
     ax.set_xlabel("policy steps")
     ax.set_ylabel("KL (nats)")
     figures.key_outside(figure, keys, LEGEND, [])

@@ -8,6 +8,8 @@ from analysis import (
     bon_vs_rl,
     data,
     data_size,
+    epochs,
+    grid,
     kl_penalty,
     negative_controls,
     policy_size,
@@ -22,9 +24,13 @@ from gold_sim import laws
 STUDIES = {
     "rm_size": rm_size.study,
     "data_size": data_size.study,
+    "grid": grid.study,
+    "epochs": epochs.study,
     "kl_penalty": kl_penalty.study,
+    "ppo_penalty": kl_penalty.study,
     "bon_vs_rl": bon_vs_rl.study,
     "policy_size": policy_size.study,
+    "policy_size_large_rm": policy_size.study,
     "worlds": worlds.study,
     "negative_controls": negative_controls.study,
 }

@@ -54,6 +54,16 @@ def write(folder: Path, tables: list[Table]) -> None:
         (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8")
 
 
+def latex(table: Table) -> str:
+    """A tabular with booktabs rules (\\usepackage{booktabs}), intervals in their cells."""
+    headings, rows = shown(table.frame)
+    escape = lambda text: text.replace("_", r"\_").replace("%", r"\%").replace("²", "$^2$").replace("–", "--")
+    line = lambda cells: " & ".join(map(escape, cells)) + r" \\"
+    begin = rf"\begin{{tabular}}{{{'r' * len(headings)}}}"
+    body = [rf"% {table.title}", begin, r"\toprule", line(headings), r"\midrule"]
+    return "\n".join([*body, *map(line, rows), r"\bottomrule", r"\end{tabular}", ""])
+
+
 def plain_text(table: Table) -> str:
     """For a terminal: columns aligned by spaces."""
     headings, rows = shown(table.frame)
