@@ -24,14 +24,18 @@ def study(data, folder) -> Findings:
         for key in keys
     ]
     shared = curves.seed_fits_shared(groups.get("rl", []))
+    which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
+        "verdict": which,
         "sizes": sizes,
         "trends": {name: one.trend for name, one in found.items()},
         "shared_alpha_rl": laws.law_fit(shared[0]).alpha if shared else None,
-        "checks": checks(data, groups, found, fits),
+        "checks": checks(data, groups, found, fits) | scaling.which_form(which),
     }
     rows = [{data.axis: key} | entry for (key, _), entry in entries.items()]
-    return Findings(summary, draw(data, folder, groups, fits, found), rm_size.make_tables(data, groups, rows))
+    return Findings(
+        summary, draw(data, folder, groups, fits, found), rm_size.make_tables(data, groups, rows) + verdict_tables
+    )
 
 
 def checks(data, groups, found, fits) -> dict:

@@ -20,6 +20,7 @@ class Table:
     name: str  # file stem
     title: str
     frame: pd.DataFrame
+    of_words: bool = False  # text to be read, not numbers to be compared
 
 
 @dataclass(frozen=True)

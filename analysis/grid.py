@@ -184,5 +184,3 @@ def averaged(entries, name) -> tuple[list, list]:
     """(numbers of pairs, [G] of [sizes] values): a coefficient by data, one value a size (figures 17 and 18)."""
     pairs = sorted({e["num_pairs"] for e in entries})
     return pairs, [np.array([e[name] for e in entries if e["num_pairs"] == p]) for p in pairs]
-
-

@@ -170,7 +170,10 @@ def penalties(book, name="kl_penalty"):
     off = [f"{key:g} by {number(f['mean_difference'])}" for key, f in frontier.items() if f and not f["on_frontier"]]
     if off:
         seen = f"Gold at a given KL differs from that without a penalty ({', '.join(off)} s.d.)"
-        return figure, f"{seen}: not early stopping alone. The paper saw one frontier, and warned that this may depend on hyperparameters."
+        return (
+            figure,
+            f"{seen}: not early stopping alone. The paper saw one frontier, which it warned may depend on settings.",
+        )
     return figure, "All penalties lie on one frontier within intervals, as in the paper: the penalty stops early."
 
 

@@ -24,13 +24,15 @@ def study(data, folder) -> Findings:
             rows.append({data.axis: g.key} | row)
             entries.setdefault(g.key, {})[form] = row
     gaps = {form: gap(gs) for form, gs in gained.items() if len(gs) > 1}
+    which, verdict_tables = scaling.verdicts(data.axis, gained)
     summary = {
+        "verdict": which,
         "sizes": [{data.axis: key} | entries[key] for key in sorted(entries)],
         "gap_difference": gaps,
-        "checks": checks(recorded, gained, gaps),
+        "checks": checks(recorded, gained, gaps) | scaling.which_form(which),
     }
     title = "Fitted laws and observed peaks, of gains over each policy's own start"
-    return Findings(summary, draw(folder, recorded), [tables.laws_table(data.axis, rows, title)])
+    return Findings(summary, draw(folder, recorded), [tables.laws_table(data.axis, rows, title), *verdict_tables])
 
 
 def gap(gs) -> dict | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from analysis import tables
+from analysis import interactive, tables
 from analysis.data import Data
 from analysis.findings import Findings
 
@@ -17,6 +17,7 @@ def write(folder: Path, data: Data, findings: Findings) -> Path:
         manifest=data.manifest,
         provenance=data.provenance,
         warnings=[*data.warnings, *findings.warnings],
+        chart=interactive.chart(data),
         checks=findings.summary.get("checks", {}),
         figures=[(figure, _inline(folder / f"{figure.name}.png")) for figure in findings.figures],
         tables=[(table, *tables.shown(table.frame)) for table in findings.tables],

@@ -27,14 +27,16 @@ def study(data, folder) -> Findings:
                 entry |= {"r2_shared": shared_fits[i].r2}
             entries.setdefault(g.key, {})[form] = entry
             rows.append({data.axis: g.key} | entry)
+    which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
+        "verdict": which,
         "sizes": [{data.axis: key} | reward_model(data, key) | entries[key] for key in sorted(entries)],
         "trends": {name: one.trend for name, one in found.items()},
         "shared_alpha_rl": shared_fits[0].alpha if shared else None,
         "shared_alpha_rl_ci": shared_fits[0].alpha_ci if shared else None,
-        "checks": checks(groups, fits, found),
+        "checks": checks(groups, fits, found) | scaling.which_form(which),
     }
-    return Findings(summary, draw(data, folder, groups, fits, found), make_tables(data, groups, rows))
+    return Findings(summary, draw(data, folder, groups, fits, found), make_tables(data, groups, rows) + verdict_tables)
 
 
 def reward_model(data, key) -> dict:

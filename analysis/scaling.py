@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from analysis import curves, figures
+from analysis import curves, figures, tables
 from analysis.findings import Figure, check, disjoint_and_above, excludes_zero, number, with_interval
-from gold_sim import laws
+from gold_sim import laws, selection
 
 NAMES = {"bon": "best-of-n", "rl": "RL"}
 RISING = 2.0  # standard errors by which a mean proxy curve may fall below its own maximum and still count as rising
@@ -86,6 +87,62 @@ def score_figure(folder, name, groups, fits, legend, caption) -> Figure:
         figures.scores(ax, gs, fits and fits[form], figures.METHOD_NAMES[form], keys)
     figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits)))
     return Figure(figures.save(figure, folder, name), caption)
+
+
+# --- which form the curves follow -----------------------------------------------------------------
+
+CUT = 0.6  # share of the reach in d below which laws are fitted when extrapolation is tested
+
+
+def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
+    """(for summary.json, a table): per group the form that its runs follow, and how its law extrapolates.
+
+    left_out_sizes: error of each form on a size whose coefficients are predicted from the other sizes, RMS over sizes.
+    """
+    rows, sizes = [], {}
+    for form, gs in groups.items():
+        for g in gs:
+            keep = g.d >= laws.FORMS["rl"].d_min
+            d, gold = g.d[keep], g.values["gold"][:, keep]
+            if len(d) < 8 or len(gold) < 3:
+                continue
+            found = selection.verdict(d, gold)
+            ahead = selection.extrapolate(g.form, d, gold, CUT * d[-1])
+            rows.append(
+                {axis: g.key, "method": NAMES[form], "verdict": found.form or "cannot tell"}
+                | {f"error {name}": found.scores[name] for name in SHOWN}
+                | {"not beaten": ", ".join(found.rivals), "extrapolation error": ahead.error}
+                | {"extrapolation coverage": ahead.coverage, "text": found.text}
+            )
+        numbers = [g for g in gs if isinstance(g.key, int | float | np.number) and g.key > 0]
+        if len(numbers) > 2:
+            parts = [(np.log10(g.key), g.d[g.d > 0.3], g.mean("gold")[g.d > 0.3]) for g in numbers]
+            errors = selection.leave_out_sizes(parts)
+            sizes[form] = {name: float(np.sqrt(np.mean(e**2))) for name, e in errors.items()}
+    summary = {"groups": rows, "left_out_sizes": sizes, "text": sentence(rows, sizes)}
+    frame = pd.DataFrame(rows).drop(columns="text") if rows else pd.DataFrame()
+    title = f"Which form the runs follow: errors on left-out runs (gold s.d.); extrapolation from {CUT:.0%} of d"
+    return summary, [tables.Table("verdicts", title, frame)] if rows else []
+
+
+SHOWN = ("bon", "rl", "log1p", "quadratic")
+
+
+def which_form(summary) -> dict:
+    """The verdict as a check that has no expectation."""
+    return {"which_form": check(None, summary["text"])}
+
+
+def sentence(rows, sizes) -> str:
+    """The verdict of an experiment in words."""
+    parts = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        named = pd.Series([row["verdict"] for row in rows if row["method"] == method]).value_counts()
+        parts.append(f"{method}: " + ", ".join(f"{name} in {count} of {named.sum()}" for name, count in named.items()))
+    for form, errors in sizes.items():
+        best = min(errors, key=errors.get)
+        parts.append(f"a left-out {NAMES[form]} size is predicted best by {best} ({number(errors[best])} s.d.)")
+    return "; ".join(parts) + "." if parts else "cannot tell: fewer than three runs a group."
 
 
 # --- checks of the expected phenomenon ------------------------------------------------------------

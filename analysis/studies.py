@@ -16,6 +16,7 @@ from analysis import (
     report,
     rm_size,
     tables,
+    transcripts,
     worlds,
 )
 from analysis.findings import Findings, plain
@@ -41,6 +42,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[data.Da
     read = data.load(store, name, preset)
     folder.mkdir(parents=True, exist_ok=True)
     findings = STUDIES[name](read, folder)
+    findings.tables.extend(transcripts.tables(read))
     tables.write(folder, findings.tables)
     header = {"experiment": name, "preset": read.manifest["preset"], "interval": laws.LEVEL}
     warnings = [*read.warnings, *findings.warnings]

@@ -21,16 +21,22 @@ def study(data, folder) -> Findings:
     ]
     between = scaling.coefficients(groups)
     each = {int(world): one_world(part, data.axis) for world, part in data.curves.groupby("world_seed", sort=True)}
+    which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
+        "verdict": which,
         "sizes": [
             {data.axis: key, **{row["form"]: row for row in rows if row[data.axis] == key}}
             for key in sorted({row[data.axis] for row in rows})
         ],
         "trends": {name: one.trend for name, one in between.items()},
         "worlds": each,
-        "checks": checks(between, each),
+        "checks": checks(between, each) | scaling.which_form(which),
     }
-    made = [tables.laws_table(data.axis, rows, "Fitted laws, intervals between worlds"), world_table(each)]
+    made = [
+        tables.laws_table(data.axis, rows, "Fitted laws, intervals between worlds"),
+        world_table(each),
+        *verdict_tables,
+    ]
     caption = "Gold (solid, band) and proxy (dashed) against KL, mean and interval over worlds; thin lines: the laws."
     drawn: list[Figure] = [scaling.score_figure(folder, "gold", groups, fits, LEGEND, caption)]
     drawn += scaling.coefficient_figure(folder, "coefficients", between, LEGEND)

@@ -1,0 +1,36 @@
+"""What a policy writes at the start, at the peak of gold and at the end of optimisation, in words."""
+
+import pandas as pd
+
+from analysis import curves
+from analysis.findings import Table
+
+KINDS = 5  # prompts shown a run, one of each kind
+RUN = ["cell", "seed", "kl_coef"]
+
+
+def tables(data) -> list[Table]:
+    """One table for the smallest and one for the largest value of the compared column; none without responses."""
+    samples, rl = data.samples(), curves.methods(data.curves).get("rl")
+    if samples.empty or rl is None:
+        return []
+    keys = sorted(rl[data.axis].unique())
+    return [_table(data.axis, key, rl[rl[data.axis] == key], samples) for key in dict.fromkeys([keys[0], keys[-1]])]
+
+
+def _table(axis, key, runs, samples) -> Table:
+    """Of the first run with this key."""
+    first = runs.sort_values(RUN).iloc[0]
+    of_run = lambda frame: frame[(frame[RUN] == first[RUN]).all(axis=1)]
+    run, said = of_run(runs).sort_values("control"), of_run(samples)
+    moments = {"start": run["control"].iloc[0], "peak": run.loc[run["gold"].idxmax(), "control"]}
+    moments |= {"end": run["control"].iloc[-1]}
+    rows = []
+    for prompt_id in said.drop_duplicates("kind")["prompt_id"].head(KINDS):
+        for moment, control in moments.items():
+            line = said[(said["prompt_id"] == prompt_id) & (said["control"] == control)].iloc[0]
+            shown = {name: line[name] if moment == "start" else "" for name in ("prompt", "kind")}
+            scores = {name: float(line[name]) for name in ("proxy", "gold")}
+            rows.append(shown | {"at": moment, "response": line["response"] or "(nothing)"} | scores)
+    title = f"Responses at {axis.replace('_', ' ')} {key}, seed {first['seed']} (peak of gold: step {moments['peak']})"
+    return Table(f"transcripts_{key}", title, pd.DataFrame(rows), of_words=True)
