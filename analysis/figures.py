@@ -120,7 +120,7 @@ def against_steps(ax, wide, tint, marker):
     ax.set_ylim(bottom=0)
 
 
-def styles_of_scores(with_law: bool = True, with_band: bool = True):
+def styles_of_scores(with_law: bool = True, with_band: bool = True, over: str = "seeds"):
     out = [
         Line2D([], [], color=INK, lw=2, label="gold"),
         Line2D([], [], color=INK, lw=1.2, ls=(0, (4, 2)), label="proxy"),
@@ -128,7 +128,7 @@ def styles_of_scores(with_law: bool = True, with_band: bool = True):
     if with_law:
         out.append(Line2D([], [], color=INK, lw=0.8, label="fitted law"))
     if with_band:
-        out.append(Patch(color=INK, alpha=0.16, lw=0, label=f"{laws.LEVEL:.0%} interval\nover seeds"))
+        out.append(Patch(color=INK, alpha=0.16, lw=0, label=f"{laws.LEVEL:.0%} interval\nover {over}"))
     return out
 
 

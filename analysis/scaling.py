@@ -79,13 +79,13 @@ def coefficient_figure(folder, name, found: dict[str, Coefficients], xlabel) -> 
     return [Figure(figures.save(figure, folder, name), caption)]
 
 
-def score_figure(folder, name, groups, fits, legend, caption) -> Figure:
+def score_figure(folder, name, groups, fits, legend, caption, over="seeds") -> Figure:
     """Best-of-n on the left, RL on the right, one legend for both."""
     keys = sorted({g.key for gs in groups.values() for g in gs})
     figure, axes = figures.panels(len(groups))
     for ax, (form, gs) in zip(axes, groups.items(), strict=True):
         figures.scores(ax, gs, fits and fits[form], figures.METHOD_NAMES[form], keys)
-    figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits)))
+    figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits), over=over))
     return Figure(figures.save(figure, folder, name), caption)
 
 

@@ -1,6 +1,6 @@
 """The main job: how does over-optimization depend on the size of the reward model?
 
-    python -m experiments rm_size            14 minutes on two cores with other work beside it
+    python -m experiments rm_size            14 minutes on two idle cores, of which 1 is the install
     python -m analysis rm_size
 
 Gold first rises, then falls; it peaks later and higher for larger proxies (Gao, Schulman & Hilton 2023).

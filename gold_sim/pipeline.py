@@ -45,7 +45,8 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
     inputs = _Inputs(store, cell)
     record, tables, arrays = _STAGES[cell.stage](cell, inputs, store, progress)
     spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
-    device = dict(device=jax.devices()[0].device_kind, precision=str(jax.config.jax_default_matmul_precision))
+    precision = jax.config.jax_default_matmul_precision or "default (float32 on CPU)"
+    device = dict(device=jax.devices()[0].device_kind, precision=precision)
     upstream = {role: c.fingerprint for role, c in cell.upstream}
     record = dict(record, upstream=upstream, **spent, **device, **records.provenance(to_dict(cell.config)))
     path = store.write(cell.stage, cell.name, cell.fingerprint, record, tables=tables, arrays=arrays)
