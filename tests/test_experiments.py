@@ -46,6 +46,19 @@ def test_every_experiment_runs_at_smoke_size_and_is_analysed(name, runs, tmp_pat
     assert list((tmp_path / name).glob("*.png")) and (tmp_path / name / "report.html").stat().st_size > 10_000
 
 
+def test_the_papers_figures_are_drawn_from_these_records_the_same_twice(runs, tmp_path):
+    for name in catalogue.NAMES:
+        command(name, "--preset", "smoke", "--runs", runs)
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        found = command("paper", "gao2023", "--runs", runs, "--out", folder, "--venue", "icml", module="analysis")
+        assert found.returncode == 0 and found.stderr == "", found.stderr
+    one, other = ({p.name: p.read_bytes() for p in (f / "paper_gao2023").iterdir()} for f in folders)
+    assert {f"figure_{i:02d}.{kind}" for i in range(2, 27) for kind in ("png", "pdf")} <= set(one)
+    assert {"captions.md", "laws.tex", "laws.md", "reward_models.tex"} <= set(one) and one == other
+    assert "--venue 'vogue'" in command("paper", "gao2023", "--venue", "vogue", module="analysis").stderr
+
+
 def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
     command("rm_size", "--preset", "smoke", "--runs", runs)
     table = Store(runs).table()
