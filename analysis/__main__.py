@@ -40,7 +40,7 @@ def _complain(text) -> int:
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
-        commands = {"fit": _fit, "advise": _advise, "paper": _paper}
+        commands = {"fit": _fit, "advise": _advise, "paper": _paper, "calibration": _calibration}
         return commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
     except (StoreError, ValueError) as error:
         return _complain(error)
@@ -75,6 +75,7 @@ def _list(runs: Path) -> int:
         presets = sorted(p.stem.rpartition("-")[2] for p in (runs / "experiments").glob(f"{name}-*.json"))
         print(f"  {name:<22} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
     print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
+    print("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
     print("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
     print("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
@@ -214,6 +215,20 @@ def _paper(argv) -> int:
         print(f"analysis: figure {int(plate.number)} not drawn: {why}", file=sys.stderr)
     print(f"{len(made)} figures, tables and captions.md in {out}")
     return 0 if made else 2
+
+
+def _calibration(argv) -> int:
+    """How good intervals and verdicts are, on curves made by known laws."""
+    parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made curves.")
+    parser.add_argument("--replications", type=int, default=500, help="made data sets a form (500)")
+    args = parser.parse_args(argv)
+    if args.replications < 20:
+        return _complain(f"--replications {args.replications}: allowed from 20")
+    from analysis import calibration, tables
+
+    for table in calibration.tables(args.replications):
+        print(tables.plain_text(table) + "\n", flush=True)
+    return 0
 
 
 def _tell(result: dict, path: Path | None) -> int:

@@ -75,8 +75,9 @@ def checks(recorded, gained, gaps) -> dict:
         if g := gaps.get(form):
             says = f"{name} mean gap at equal KL: {number(g['smallest'])} smallest, {number(g['largest'])} largest; "
             says += f"difference {with_interval(g['difference'], g['difference_ci'])}"
-            same = abs(g["difference"]) <= 0.25 * max(abs(g["smallest"]), abs(g["largest"]))
-            out[f"same_gap_{form}"] = check(same, says + " (same: within 25%)")
+            near = abs(g["difference"]) <= 0.25 * max(abs(g["smallest"]), abs(g["largest"]))
+            low, high = g["difference_ci"]
+            out[f"same_gap_{form}"] = check(near or low <= 0 <= high, says + " (same: within 25% or interval holds 0)")
     return out
 
 

@@ -14,6 +14,7 @@ from gold_sim import laws
 from gold_sim.forms import FORMS, evaluate, form_named
 from gold_sim.intervals import LEVEL, predictive_interval, t_interval
 
+LEANING = 0.8  # one-sided level at which a larger form, not better for sure, leaves the smaller one in doubt
 SPLINE = "spline"  # the non-parametric reference
 SPLINE_PIECES = 4
 
@@ -154,7 +155,7 @@ def verdict(d, gold, forms=tuple(FORMS), level: float = LEVEL) -> Verdict:
 
     The form with the least error on left-out runs is the best; another is beaten if its excess error, paired over
     runs, has a one-sided t interval above 0. The unbeaten form of fewest parameters is chosen if every other unbeaten
-    form holds it as a special case (then nothing asks for the larger one); else the data cannot tell.
+    form holds it as a special case and the errors do not lean towards that form (LEANING); else the data cannot tell.
     """
     gold = np.asarray(gold, float)
     errors = leave_out_runs(d, gold, forms)
@@ -171,9 +172,17 @@ def verdict(d, gold, forms=tuple(FORMS), level: float = LEVEL) -> Verdict:
         if form == best or not low > 0:
             unbeaten.append(form)
     simple = min(unbeaten, key=num_params)
-    rivals = [form for form in unbeaten if form != simple and form not in form_named(simple).within]
+    rivals = [form for form in unbeaten if form != simple and not _holds(form, simple, errors)]
     chosen = None if rivals else simple
     return Verdict(chosen, tuple(unbeaten), _words(chosen, best, unbeaten, scores, level), scores, against)
+
+
+def _holds(larger: str, simple: str, errors) -> bool:
+    """Whether `larger` has `simple` as a special case and nothing leans towards it: if it does, who is to say?"""
+    if larger not in form_named(simple).within:
+        return False
+    low, _ = t_interval(errors[simple] - errors[larger], 2 * LEANING - 1)  # one-sided
+    return not low > 0
 
 
 def _words(chosen, best, unbeaten, scores, level):

@@ -8,8 +8,8 @@ import pytest
 
 from analysis import advise
 from analysis.__main__ import main
+from analysis.calibration import TRUTHS, replicated_runs
 from gold_sim import laws
-from tests.curves_made import TRUTHS, replicated_runs
 
 FAR = np.linspace(0.05, 6, 37)
 

@@ -9,8 +9,8 @@ import pytest
 
 from analysis import fit, importers
 from analysis.__main__ import main
+from analysis.calibration import replicated_runs
 from gold_sim import laws
-from tests.curves_made import replicated_runs
 
 # ICML version of Gao et al. 2023, figures 3a and 3b, by eye: (alpha, beta) of best-of-n by reward-model size.
 ICML = {
@@ -67,7 +67,8 @@ def test_every_form_is_fitted_and_compared(tmp_path, form):
     path = curves(tmp_path, form, seeds=8)
     found = run(tmp_path, path, "--x", "kl", "--by", "size", "--form", form, "--seed-column", "seed", "--compare")
     assert all(g["converged"] and g["r2"] > 0.99 for g in found["groups"])
-    assert [told["verdict"] for told in found["comparison"]] == [form, form]
+    verdicts = {told["verdict"] for told in found["comparison"]}
+    assert form in verdicts and verdicts <= {form, None}
     shape = laws.FORMS[form].shape
     assert not shape or all(low < g[shape] < high for g in found["groups"] for low, high in [g[f"{shape}_ci"]])
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from analysis.calibration import TRUTHS, D
 from gold_sim import laws
-from tests.curves_made import TRUTHS, D
 
 TWO = [name for name, law in laws.FORMS.items() if not law.shape and law.num_linear == 2]
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from analysis.calibration import D, replicated_runs
 from gold_sim import laws, selection
-from tests.curves_made import D, replicated_runs
 
 CLEAR, NOISY = 0.003, 0.1  # gold s.d. of the noise along a run; peaks here are 0.9 to 1.3
 
