@@ -346,7 +346,7 @@ def test_files_of_every_experiment(out, name):
     assert all((folder / f"{p.stem}.pdf").read_bytes()[:4] == b"%PDF" for p in pngs)
     page = (folder / "report.html").read_text()
     assert page.count('<img src="data:image/png;base64,') == len(pngs)
-    without_scripts = re.sub(r"<script type.*?</script>", "", page, flags=re.DOTALL)
+    without_scripts = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search("http|<script[^>]* src", without_scripts)  # nothing is fetched
     assert "newPlot" in page and "customdata" in page
     assert "How far?" in page and "Gold rises, then falls." in page and "12 s" not in page
