@@ -3,7 +3,9 @@
 import pandas as pd
 
 from analysis import curves, figures, tables
+from analysis import data as records
 from analysis.findings import Figure, Findings, check, with_interval
+from gold_sim.records import StoreError
 
 SMALL = 0.05  # share of the peak that counts as no fall
 CONTROLS = {  # name -> (title, which rows)
@@ -17,14 +19,30 @@ CONTROLS = {  # name -> (title, which rows)
 
 
 def study(data, folder) -> Findings:
-    found = {}
-    for name, (_, rows) in CONTROLS.items():
-        part = data.curves[rows(data.curves)]
-        found[name] = {form: curves.group(t, form, name) for form, t in curves.methods(part).items()}
+    found = controls(data.curves)
     entries = {name: {form: entry(g) for form, g in gs.items()} for name, gs in found.items() if gs}
     missing = [f"no records of the control {CONTROLS[name][0]}" for name, gs in found.items() if not gs]
     summary = {"controls": entries, "checks": checks(entries)}
     return Findings(summary, draw(folder, found), [table(entries)], missing)
+
+
+def controls(points: pd.DataFrame) -> dict:
+    """control -> form -> its runs as one group."""
+    found = {}
+    for name, (_, rows) in CONTROLS.items():
+        part = points[rows(points)]
+        found[name] = {form: curves.group(t, form, name) for form, t in curves.methods(part).items()}
+    return found
+
+
+def beside(store, preset: str) -> dict:
+    """Checks of the controls at the same preset, for the reports of other experiments; empty if they were not run."""
+    try:
+        read = records.load(store, "negative_controls", preset)
+    except StoreError:
+        return {}
+    found = controls(read.curves)
+    return checks({name: {form: entry(g) for form, g in gs.items()} for name, gs in found.items() if gs})
 
 
 def entry(g: curves.Group) -> dict:

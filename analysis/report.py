@@ -10,13 +10,17 @@ from analysis.data import Data
 from analysis.findings import Findings
 
 
-def write(folder: Path, data: Data, findings: Findings) -> Path:
-    """<folder>/report.html, with the PNGs of `findings.figures` (already in folder) inlined."""
+def write(folder: Path, data: Data, findings: Findings, controls: dict) -> Path:
+    """<folder>/report.html, with the PNGs of `findings.figures` (already in folder) inlined.
+
+    controls: checks of the negative controls beside this experiment, empty if they were not run.
+    """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", "."), autoescape=True, trim_blocks=True)
     page = environment.get_template("report.html.j2").render(
         manifest=data.manifest,
         provenance=data.provenance,
         warnings=[*data.warnings, *findings.warnings],
+        controls=controls,
         chart=interactive.chart(data),
         checks=findings.summary.get("checks", {}),
         figures=[(figure, _inline(folder / f"{figure.name}.png")) for figure in findings.figures],

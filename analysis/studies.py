@@ -48,7 +48,8 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[data.Da
     warnings = [*read.warnings, *findings.warnings]
     content = plain(header | findings.summary | {"warnings": warnings})
     (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    report.write(folder, read, findings)
+    controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
+    report.write(folder, read, findings, controls)
     return read, findings
 
 
