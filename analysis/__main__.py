@@ -5,6 +5,8 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 
 import argparse
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -41,7 +43,12 @@ def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         commands = {"fit": _fit, "advise": _advise, "paper": _paper, "calibration": _calibration}
-        return commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
+        done = commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
+        sys.stdout.flush()
+        return done
+    except BrokenPipeError:  # whoever read our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (StoreError, ValueError) as error:
         return _complain(error)
     except OSError as error:  # of a place to write to; readers say theirs themselves

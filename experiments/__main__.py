@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -118,7 +119,7 @@ def _list(root: Path):
         experiment, curves, every = plan(name, "cpu", {})
         done = sum(store.find(c.stage, c.fingerprint) is not None for c in every)
         print(f"{name:22s} {experiment.question}")
-        print(f"{'':22s} {experiment.figure}; {experiment.cost} on two cores; {done} of {len(every)} cells done\n")
+        print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
     print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
     print(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core")
 
@@ -126,24 +127,33 @@ def _list(root: Path):
 def main(argv=None) -> int:
     args = _arguments(argv)
     try:
-        if args.engine != "local":
-            raise ValueError(f"--engine {args.engine!r}: allowed is 'local'")
-        if args.workers < 1:
-            raise ValueError(f"--workers {args.workers}: at least 1 is wanted")
-        if args.name is None:
-            _list(args.runs)
-            return 0
-        if args.name == "throughput":
-            from experiments import throughput
-
-            return throughput.main(args)
-        return _run(args)
+        done = _main(args)
+        sys.stdout.flush()
+        return done
     except (ValueError, StoreError) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("\nexperiments: interrupted; finished cells are stored, the same command resumes", file=sys.stderr)
         return 130
+
+
+def _main(args) -> int:
+    if args.engine != "local":
+        raise ValueError(f"--engine {args.engine!r}: allowed is 'local'")
+    if args.workers < 1:
+        raise ValueError(f"--workers {args.workers}: at least 1 is wanted")
+    if args.name is None:
+        _list(args.runs)
+        return 0
+    if args.name == "throughput":
+        from experiments import throughput
+
+        return throughput.main(args)
+    return _run(args)
 
 
 def _run(args) -> int:
@@ -152,7 +162,7 @@ def _run(args) -> int:
     store = Store(args.runs)
     todo = [c for c in every if store.find(c.stage, c.fingerprint) is None]
     print(f"{experiment.title}: {len(every)} cells, {len(every) - len(todo)} stored, {len(todo)} to do; "
-          f"{experiment.cost} at preset cpu on two cores", flush=True)
+          f"at preset cpu {experiment.cost}", flush=True)
     if args.dry_run:
         for c in every:
             state = "to do " if c in todo else "stored"

@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 5 (ICML) / 7 (arXiv) and 24",
         expected="A larger policy starts higher and gains less; gold peaks at about the same KL, and the gap between "
         "proxy and gold at a given KL is about the same.",
-        cost="9 min after rm_size",
+        cost="9 min on two cores, after rm_size",
         axis="policy_params",
         stages=("best_of_n", "policy_gradient"),
         base=MIDDLE_RM[preset] | {"policy.batch": BATCH[preset]},

@@ -18,7 +18,7 @@ def experiment(preset: str) -> Experiment:
         title="Over-optimization by policy size, under the largest reward model",
         figure="Gao et al. 2023, Fig. 22",
         expected="As under a smaller reward model, but gold hardly turns within reach.",
-        cost="6 min after rm_size",
+        cost="6 min on two cores, after rm_size",
         stages=("policy_gradient",),
         base=LARGEST_RM[preset] | {"policy.batch": policy_size.BATCH[preset]},
     )

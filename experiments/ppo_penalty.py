@@ -21,7 +21,7 @@ def experiment(preset: str) -> Experiment:
         question="Does a KL penalty move the gold-KL frontier of PPO, and how often does PPO clip?",
         figure="Gao et al. 2023, Fig. 9, 14 and 25",
         expected="As with RLOO; the share of clipped tokens starts at a few per cent and falls with the penalty.",
-        cost="8 min (a guess, not yet timed)",
+        cost="8 min on two cores (a guess, not yet timed)",
         base=MIDDLE_RM[preset] | {"optimiser.name": "ppo"},
         grid={"kl_coefs": tuple((c,) for c in COEFFICIENTS[preset])},
     )
