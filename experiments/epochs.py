@@ -9,7 +9,7 @@ from experiments.presets import RM_FIELDS, RM_SIZES
 
 FIELDS = "reward_model.num_pairs|reward_model.epochs"
 PASSES = {"smoke": ((64, 1), (64, 4), (256, 1)), "cpu": ((2000, 1), (2000, 4), (8000, 1))}
-SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"][::2]}
+SIZES = {"smoke": RM_SIZES["smoke"][:1], "cpu": RM_SIZES["cpu"][::2]}
 
 
 def experiment(preset: str) -> Experiment:

@@ -12,7 +12,7 @@ from experiments.presets import RM_FIELDS, RM_SIZES
 
 WORLD_FIELDS = "world.seed|reference.seed|gold.seed|preferences.seed|best_of_n.seed"
 WORLDS = {"smoke": (200, 201), "cpu": (200, 201, 202)}
-SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"][::2]}
+SIZES = {"smoke": RM_SIZES["smoke"][:1], "cpu": RM_SIZES["cpu"][::2]}
 
 
 def experiment(preset: str) -> Experiment:

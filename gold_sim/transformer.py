@@ -106,7 +106,7 @@ def _mlp(block, x):
 def _qkv(net, block, x):
     """[..., d] -> queries, keys, values, each [..., H, d/H]."""
     h = _linear(_norm(x, block["norm_attention"]["scale"]), block["qkv"]["kernel"])
-    q, k, v = jnp.split(h.reshape(*x.shape[:-1], 3 * net.heads, -1), 3, axis=-2)
+    q, k, v = jnp.split(h.reshape(*x.shape[:-1], 3 * net.heads, net.width // net.heads), 3, axis=-2)
     return q * (net.width // net.heads) ** -0.5, k, v
 
 
@@ -147,7 +147,7 @@ def _behind_prompt(of_prompt, of_response):
     """[P, Lp, H, dh], [P, N, Lr, H, dh] -> [P * N, Lp + Lr, H, dh]."""
     p, n, length, *rest = of_response.shape
     of_prompt = jnp.broadcast_to(of_prompt[:, None], (p, n, *of_prompt.shape[1:]))
-    return jnp.concatenate([of_prompt, of_response], axis=2).reshape(p * n, -1, *rest)
+    return jnp.concatenate([of_prompt, of_response], axis=2).reshape(p * n, of_prompt.shape[2] + length, *rest)
 
 
 def hidden(net: Network, params, prompts, responses):

@@ -20,4 +20,17 @@ def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
     kl = float(exact.kl(log_p, tiny.ref[:1])[0])
     reverse = float(exact.kl(tiny.ref[:1], log_p)[0])
     assert abs(found["kl"] - kl) < 5 * found["kl_se"] < abs(kl - reverse)  # and not the other direction
-    assert np.isfinite(list(found.values())).all()
+    assert all(np.isfinite(value).all() for value in found.values())
+    assert found["sample_responses"].shape == (measure.SAMPLES, 3)
+
+
+def test_transcripts_are_words_of_the_kept_responses(tiny):
+    """Two points of two prompts: rows run over prompts within a point."""
+    prompts = tiny.prompts[jnp.array([0, 3])]
+    responses = np.stack([tiny.responses[[5, 9]], tiny.responses[[7, 0]]])
+    kept = dict(responses=responses, proxy=np.array([[0.1, 0.2], [0.3, 0.4]]), gold=np.zeros((2, 2)))
+    told = measure.transcripts(tiny.language, prompts, np.array([0, 10]), kept)
+    assert told["control"].tolist() == [0, 0, 10, 10] and told["prompt_id"].tolist() == [0, 1, 0, 1]
+    assert told["kind"].tolist() == ["plain", "harmful"] * 2 and told["proxy"].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert told["response"].tolist() == [tiny.language.decode(r) for r in responses.reshape(4, -1)]
+    assert told["prompt"][1] == "<bos> oven oven hazard0 person0 <ask>"
