@@ -11,13 +11,7 @@ SHARE = 0.8  # of the lower of the two peaks: the gold whose price in KL is comp
 
 
 def study(data, folder) -> Findings:
-    groups = curves.groups(data.curves, data.axis)
-    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
-    rows = [
-        {data.axis: g.key} | scaling.law_and_peak(g, f)
-        for form, gs in groups.items()
-        for g, f in zip(gs, fits[form], strict=True)
-    ]
+    groups, fits, rows = scaling.laws_of(data)
     pairs = compare(groups, data.axis)
     summary = {
         "sizes": [

@@ -36,6 +36,14 @@ def law_and_peak(g: curves.Group, fit: laws.LawFit) -> dict:
     }
 
 
+def laws_of(data) -> tuple[dict, dict, list[dict]]:
+    """(form -> groups by the compared column, form -> their fits, one row a group for tables.laws_table)."""
+    groups = curves.groups(data.curves, data.axis)
+    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
+    pairs = [pair for form, gs in groups.items() for pair in zip(gs, fits[form], strict=True)]
+    return groups, fits, [{data.axis: g.key} | law_and_peak(g, fit) for g, fit in pairs]
+
+
 @dataclass(frozen=True)
 class Coefficients:
     """One coefficient along the sizes, seed by seed, and its trend per tenfold size."""

@@ -12,13 +12,7 @@ NAMES = {"bon_alpha": "alpha_bon", "bon_beta": "beta_bon", "rl_beta": "beta_rl"}
 
 
 def study(data, folder) -> Findings:
-    groups = curves.groups(data.curves, data.axis)
-    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
-    rows = [
-        {data.axis: g.key} | scaling.law_and_peak(g, f)
-        for form, gs in groups.items()
-        for g, f in zip(gs, fits[form], strict=True)
-    ]
+    groups, fits, rows = scaling.laws_of(data)
     between = scaling.coefficients(groups)
     each = {int(world): one_world(part, data.axis) for world, part in data.curves.groupby("world_seed", sort=True)}
     which, verdict_tables = scaling.verdicts(data.axis, groups)
