@@ -13,18 +13,20 @@ SHARE = 0.8  # of the lower of the two peaks: the gold whose price in KL is comp
 def study(data, folder) -> Findings:
     groups, fits, rows = scaling.laws_of(data)
     pairs = compare(groups, data.axis)
+    which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
+        "verdict": which,
         "sizes": [
             {data.axis: key, **{row["form"]: row for row in rows if row[data.axis] == key}}
             for key in sorted({row[data.axis] for row in rows})
         ],
         "comparison": pairs,
-        "checks": {"proxy_rises": scaling.proxy_rises(groups)} | checks(pairs, data.axis),
+        "checks": {"proxy_rises": scaling.proxy_rises(groups)} | checks(pairs, data.axis) | scaling.which_form(which),
     }
     made = [tables.laws_table(data.axis, rows)]
     if pairs:
         made.append(tables.Table("comparison", "RL minus best-of-n", comparison_frame(pairs, data.axis)))
-    return Findings(summary, draw(folder, groups), made)
+    return Findings(summary, draw(folder, groups), made + verdict_tables)
 
 
 def compare(groups, axis) -> list[dict]:

@@ -1,9 +1,11 @@
 """Reward-model size by preference data under best-of-n: one surface, and what of a reward model foretells its fate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from analysis import curves, diagnostics, figures, tables
+from analysis import curves, diagnostics, figures, scaling, tables
 from analysis.findings import Figure, Findings, check, excludes_zero, number, with_interval
 from gold_sim import hierarchy
 
@@ -17,18 +19,21 @@ def study(data, folder) -> Findings:
     fits = {key: curves.law(g) for key, g in cells.items()}
     entries = [entry(key, g, fits[key], data.reward_models) for key, g in cells.items()]
     scores = diagnostics.score(data)
+    named = [replace(g, key=f"{figures.short(params)} x {pairs:,}") for (params, pairs), g in cells.items()]
+    which, verdict_tables = scaling.verdicts("size x pairs", {FORM: named})
     summary = {
+        "verdict": which,
         "cells": entries,
         "surface": one,
         "diagnostics": scores.to_dict("records"),
-        "checks": checks(entries, one, scores),
+        "checks": checks(entries, one, scores) | scaling.which_form(which),
     }
     made = [tables.Table("cells", "Best-of-n by reward-model size and training pairs", pd.DataFrame(flat(entries)))]
     if one:
         made.append(surface_table(one))
     if len(scores):
         made.append(tables.Table("diagnostics", diagnostics.TITLE, scores))
-    return Findings(summary, draw(folder, cells, entries), made)
+    return Findings(summary, draw(folder, cells, entries), made + verdict_tables)
 
 
 def cell_groups(table: pd.DataFrame) -> dict:

@@ -21,18 +21,19 @@ def study(data, folder) -> Findings:
     frontiers = frontier(gs, free)
     entries = [final(g) | {"frontier": frontiers.get(g.key)} for g in gs]
     tested = [f for f in frontiers.values() if f]
+    which, verdict_tables = scaling.verdicts("kl_coef", {FORM: gs})
     summary = {
+        "verdict": which,
         "kl_coefs": entries,
         "on_one_frontier": all(f["on_frontier"] for f in tested) if tested else None,
         "off_frontier": [gap | {"kl_coef": key} for key, f in frontiers.items() if f for gap in f["off"]],
-        "checks": checks(gs, entries, frontiers),
+        "checks": checks(gs, entries, frontiers) | scaling.which_form(which),
     }
     rows = [{"kl_coef": e["kl_coef"]} | {"kl_final": e["kl_final"]} | tables.spread(e, "gold_final")
             | tables.spread(e, "proxy_final") | frontier_columns(e["frontier"]) for e in entries]  # fmt: skip
     caption = "Where each penalty ends, and its mean gold and proxy minus the unpenalised run's at the same KL"
-    return Findings(
-        summary, draw(folder, gs, table, data.axis), [tables.Table("penalties", caption, pd.DataFrame(rows))]
-    )
+    made = [tables.Table("penalties", caption, pd.DataFrame(rows)), *verdict_tables]
+    return Findings(summary, draw(folder, gs, table, data.axis), made)
 
 
 def final(g: curves.Group) -> dict:

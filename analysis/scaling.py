@@ -99,6 +99,7 @@ def score_figure(folder, name, groups, fits, legend, caption, over="seeds") -> F
 
 # --- which form the curves follow -----------------------------------------------------------------
 
+SIZES = ("rm_params", "num_pairs", "policy_params")  # compared columns along whose logarithm coefficients are lines
 CUT = 0.6  # share of the reach in d below which laws are fitted when extrapolation is tested
 
 
@@ -122,9 +123,8 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
                 | {"not beaten": ", ".join(found.rivals), "extrapolation error": ahead.error}
                 | {"extrapolation coverage": ahead.coverage, "text": found.text}
             )
-        numbers = [g for g in gs if isinstance(g.key, int | float | np.number) and g.key > 0]
-        if len(numbers) > 2:
-            parts = [(np.log10(g.key), g.d[g.d > 0.3], g.mean("gold")[g.d > 0.3]) for g in numbers]
+        if axis in SIZES and len(gs) > 2:
+            parts = [(np.log10(g.key), g.d[g.d > 0.3], g.mean("gold")[g.d > 0.3]) for g in gs]
             errors = selection.leave_out_sizes(parts)
             sizes[form] = {name: float(np.sqrt(np.mean(e**2))) for name, e in errors.items()}
     summary = {"groups": rows, "left_out_sizes": sizes, "text": sentence(rows, sizes)}
