@@ -8,12 +8,13 @@ gold and reward models are cells of their own, so experiments share them.
 import functools
 from dataclasses import dataclass
 
-from gold_sim.config import Config, fingerprint, to_dict
+from gold_sim.config import Config, fingerprint, to_hashed
 
 VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
-    reference=1, gold=1, preferences=1, reward_model=1, pool=1, best_of_n=1, policy_gradient=1
+    **dict(reference=1, gold=1, preferences=1, reward_model=1, pool=1),
+    **dict(best_of_n=1, policy_gradient=1, direct_alignment=1),  # these make curves
 )
-CURVE_STAGES = ("best_of_n", "policy_gradient")
+_REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,14 @@ def _make(stage: str, name: str, config: Config, reads: dict, **upstream: Cell |
 
 def cell(stage: str, config: Config) -> Cell:
     """The cell of one stage, with all it depends on.  stage: a key of VERSIONS."""
-    values = to_dict(config)
+    values = to_hashed(config)
     rm = config.reward_model
-    rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}"
-    of_proxy = rm_name if config.reward == "proxy" else "gold"
+    rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
+    of_proxy = {"proxy": rm_name, "gold": "gold", "synthetic": config.error.kind}[config.reward]
+    if rm.members > 1:
+        of_proxy += f"-{config.ensemble.rule}"
+    if config.shaping.name != "none":
+        of_proxy += f"-{config.shaping.name.replace(':', '.')}"
     make = functools.partial(_make, stage, config=config)
     sub = lambda name, changed=config: cell(name, changed)
     if stage == "reference":
@@ -71,9 +76,20 @@ def cell(stage: str, config: Config) -> Cell:
         name = f"{b.num_prompts}x{b.num_samples}"
         return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"))
     if stage == "best_of_n":
-        return make(name=of_proxy, reads=_pick(values, "reward"), pool=sub("pool"), proxy=proxy)
+        reads = _pick(values, *_REWARD, "selection")
+        if config.reward == "synthetic":  # no reward-model cell carries them
+            reads |= _pick(values, "seeds") | {"members": rm.members}
+        rule = config.selection.rule
+        name = of_proxy if rule == "best_of_n" else f"{rule}-{of_proxy}"
+        return make(name=name, reads=reads, pool=sub("pool"), proxy=proxy)
+    if stage == "direct_alignment":
+        reads = _pick(values, "direct", "seeds", "dpo_betas")
+        name = f"{config.direct.loss}-D{config.direct.num_pairs}-{','.join(f'{b:g}' for b in config.dpo_betas)}"
+        return make(name=name, reads=reads, preferences=sub("preferences"), policy=cell("reference", start))
     if stage == "policy_gradient":
-        reads = _pick(values, "optimiser", "reward", "seeds", "kl_coefs")
+        reads = _pick(values, "optimiser", *_REWARD, "seeds", "kl_coefs")
+        if config.reward == "synthetic":
+            reads |= {"members": rm.members}
         coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
         name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
         return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy)
@@ -81,7 +97,8 @@ def cell(stage: str, config: Config) -> Cell:
 
 
 def _pick(values: dict, *names: str) -> dict:
-    return {name: values[name] for name in names}
+    """Groups of `to_hashed`, which leaves out later ones that are at their defaults."""
+    return {name: values[name] for name in names if name in values}
 
 
 def _replace(config: Config, **changes) -> Config:

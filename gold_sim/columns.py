@@ -10,17 +10,20 @@ class Column:
     dtype: str  # pyarrow's alias: string, int64, float64
     unit: str
     meaning: str
+    absent: str | int | float | None = None  # what tables stored before the column existed had; None: it always did
 
     def __str__(self):
         return f"{self.unit}: {self.meaning}"
 
 
+NAN = float("nan")
+
 CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point)
-    "stage": Column("string", "name", "stage that made the curve, best_of_n or policy_gradient"),
+    "stage": Column("string", "name", "stage that made the curve: best_of_n, policy_gradient or direct_alignment"),
     "cell": Column("string", "fingerprint", "cell of the curve"),
     "rm_cell": Column("string", "fingerprint", "reward-model cell that was optimised against; empty if none"),
-    "optimiser": Column("string", "name", "best_of_n, ppo, rloo, grpo or reinforce"),
-    "reward": Column("string", "name", "what was optimised, proxy or gold (a control)"),
+    "optimiser": Column("string", "name", "best_of_n or another selection rule, ppo, rloo, .., dpo, ipo, .."),
+    "reward": Column("string", "name", "what was optimised: proxy, gold (a control), synthetic (gold + an error)"),
     "gold_kind": Column("string", "name", "how gold was made, rubric or random (a control)"),
     "gold_params": Column("int64", "count", "parameters of the gold reward model"),
     "rm_width": Column("int64", "count", "width of the proxy reward model"),
@@ -59,6 +62,14 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "clip_fraction": Column("float64", "share", "sampled tokens whose ratio was clipped; NaN unless ppo or grpo"),
     "num_prompts": Column("int64", "count", "held-out prompts of the measurement"),
     "status": Column("string", "name", "ok, or diverged (its scores are NaN)"),
+    "ensemble_size": Column("int64", "count", "reward models that were combined", 1),
+    "ensemble_rule": Column("string", "name", "how they were combined; single for one", "single"),
+    "proxy_spread": Column("float64", "gold s.d.", "s.d. over an ensemble's members, mean of samples", NAN),
+    "shaping": Column("string", "name", "transform of the reward before it was optimised", "none"),
+    "error_kind": Column("string", "name", "kind of the error of a synthetic proxy", "none"),
+    "divergence": Column("string", "name", "what kl_coef penalises, kl or chi2", "kl"),
+    "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
+    "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
 }
 
 REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
@@ -75,6 +86,7 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     "scale": Column("float64", "gold s.d. per raw unit", "of calibrated = scale * (raw - shift)"),
     "shift": Column("float64", "raw proxy units", "of calibrated = scale * (raw - shift)"),
     "rank_correlation": Column("float64", "Spearman", "of proxy and gold on held-out reference samples"),
+    "member": Column("int64", "number", "of the reward model in its ensemble, from 0", 0),
 }
 
 SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)
@@ -85,6 +97,7 @@ SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluat
     "response": Column("string", "words", "decoded response of the policy"),
     "proxy": Column("float64", "gold s.d.", "calibrated proxy score of this response"),
     "gold": Column("float64", "gold s.d.", "gold score of this response"),
+    "dpo_beta": CURVE_COLUMNS["dpo_beta"],
 }
 
 TABLES = {"curves": CURVE_COLUMNS, "reward_models": REWARD_MODEL_COLUMNS, "samples": SAMPLE_COLUMNS}

@@ -27,6 +27,15 @@ Rate = Annotated[float, Between(0.0, 1.0)]
 Positive = Annotated[float, Between(1e-12, 1e12)]
 
 
+def _later(default):
+    """A field that came after cells were stored: left out of fingerprints at its default, so that they stay valid.
+
+    default: a value, or the class of a group of settings.
+    """
+    make = default if isinstance(default, type) else lambda: default
+    return field(default_factory=make, metadata={"later": make})
+
+
 class _Checked:
     def __post_init__(self):
         hints = typing.get_type_hints(type(self), include_extras=True)
@@ -100,6 +109,57 @@ class RewardModelConfig(_Checked):
     batch: Count = 64  # pairs a step (Gao et al. 2023, table 1)
     learning_rate: Positive = 3e-3
     weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01
+    members: Annotated[int, Between(1, 64)] = _later(1)  # of an ensemble, for each seed
+    diversity: Literal["init", "order", "bootstrap", "features"] = _later("init")  # of members: see reward_model.fit
+
+
+@dataclass(frozen=True)
+class EnsembleConfig(_Checked):
+    """How the scores of an ensemble's members become one reward (ensemble.py); a single member needs no rule."""
+
+    rule: Literal[
+        "mean", "median", "worst_case", "uncertainty_weighted", "mean_minus_std", "robust", "weight_average"
+    ] = "mean"
+    coef: Annotated[float, Between(0.0, 1e6)] = 0.5  # of uncertainty_weighted (Coste et al. 2023) and the two after it
+
+
+@dataclass(frozen=True)
+class ErrorConfig(_Checked):
+    """The error of a synthetic proxy = gold + error (goodhart.py), for reward='synthetic'."""
+
+    kind: Literal["regressional", "heavy_tailed", "extremal", "causal", "adversarial"] = "regressional"
+    scale: Annotated[float, Between(0.0, 1e6)] = 1.0  # gold standard deviations
+    shared: Rate = 0.0  # share of its variance that all members of an ensemble have in common
+    df: Annotated[int, Between(1, 100)] = 3  # degrees of freedom of heavy_tailed (Student's t)
+
+
+@dataclass(frozen=True)
+class ShapingConfig(_Checked):
+    """A transform of the reward before optimisation (shaping.py)."""
+
+    name: str = "none"  # a rule of shaping.py, or module:function of yours
+    coef: Annotated[float, Between(0.0, 1e6)] = 1.0  # of par (slope), length_penalty (gold s.d. a full length)
+    references: Annotated[int, Between(1, 64)] = 4  # reference responses a prompt, for rules that compare with them
+
+
+@dataclass(frozen=True)
+class DirectConfig(_Checked):
+    """Direct alignment: a policy fit to preferences without a reward model (direct_alignment.py)."""
+
+    loss: Literal["dpo", "ipo", "slic", "rpo", "chipo", "length_dpo"] = "dpo"
+    num_pairs: Annotated[int, Between(1, 10**9)] = 8_000  # training pairs
+    epochs: Annotated[int, Between(1, 1000)] = 2
+    evaluations: Count = 25  # measurements after the one at step 0; must divide the steps
+    batch: Count = 64  # pairs a step
+    learning_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Between(0, 10**9)] = 10
+    max_grad_norm: Positive = 1.0
+    coef: Annotated[float, Between(0.0, 1e6)] = 0.02  # of rpo (a nat of the chosen), length_dpo (a token)
+    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
+
+    @property
+    def steps(self) -> int:
+        return self.num_pairs // self.batch * self.epochs
 
 
 @dataclass(frozen=True)
@@ -112,10 +172,18 @@ class BestOfNConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class SelectionConfig(_Checked):
+    """How one response is chosen from reference samples by their proxy scores (selection rules of best_of_n.py)."""
+
+    rule: Literal["best_of_n", "soft", "poisson", "pessimism", "tilt"] = "best_of_n"
+    coef: Positive = 0.3  # of soft (temperature, on normal scores) and pessimism (beta, gold s.d.)
+
+
+@dataclass(frozen=True)
 class OptimiserConfig(_Checked):
     """Policy optimisation against a proxy (policy_gradient.py)."""
 
-    name: Literal["ppo", "rloo", "grpo", "reinforce"] = "rloo"
+    name: Literal["ppo", "rloo", "grpo", "reinforce", "expert_iteration", "distillation", "online_dpo"] = "rloo"
     steps: Count = 300  # policy steps: one batch of samples each
     evaluations: Count = 30  # measurements after the one at step 0; must divide steps
     prompts: Count = 32  # prompts a step
@@ -130,6 +198,7 @@ class OptimiserConfig(_Checked):
     value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO
     kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of its KL term in the loss
     eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
+    divergence: Literal["kl", "chi2"] = _later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
 
 
 @dataclass(frozen=True)
@@ -141,24 +210,37 @@ class Config(_Checked):
     gold: GoldConfig = field(default_factory=GoldConfig)
     preferences: PreferencesConfig = field(default_factory=PreferencesConfig)
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
-    reward: Literal["proxy", "gold"] = "proxy"  # what is optimised; gold is a control
+    reward: Literal["proxy", "gold", "synthetic"] = "proxy"  # what is optimised; gold is a control; see ErrorConfig
+    ensemble: EnsembleConfig = _later(EnsembleConfig)
+    error: ErrorConfig = _later(ErrorConfig)
+    shaping: ShapingConfig = _later(ShapingConfig)
+    selection: SelectionConfig = _later(SelectionConfig)
     policy: PolicyConfig | None = None  # what is optimised from; None: the reference policy
     best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     seeds: tuple[Seed, ...] = (0, 1, 2, 3)  # reward-model and policy seeds, mapped
     kl_coefs: tuple[Annotated[float, Between(0.0, 1e6)], ...] = (0.0,)  # KL penalties, gold s.d. a nat, mapped
+    direct: DirectConfig = _later(DirectConfig)
+    dpo_betas: tuple[Positive, ...] = _later((0.1,))  # of direct alignment, mapped
 
     def __post_init__(self):
         super().__post_init__()
         o = self.optimiser
+        if o.divergence == "chi2" and o.name not in ("rloo", "reinforce"):
+            raise ValueError(f"optimiser.divergence='chi2': allowed with rloo and reinforce, not {o.name}")
+        if o.name == "online_dpo" and (not all(self.kl_coefs) or o.group_size % 2):
+            raise ValueError("optimiser.name='online_dpo': kl_coefs are its betas, above 0; group_size is even (pairs)")
         if o.steps % o.evaluations:
             raise ValueError(f"optimiser.evaluations={o.evaluations} must divide optimiser.steps={o.steps}")
         if o.name in ("ppo", "grpo") and o.prompts % o.minibatches:
             raise ValueError(f"optimiser.minibatches={o.minibatches} must divide optimiser.prompts={o.prompts}")
-        if o.name in ("rloo", "grpo") and o.group_size < 2:
+        if o.name in ("rloo", "grpo", "expert_iteration", "distillation", "online_dpo") and o.group_size < 2:
             raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
-        if not self.seeds or not self.kl_coefs:
-            raise ValueError("seeds and kl_coefs need at least one value each")
+        if not self.seeds or not self.kl_coefs or not self.dpo_betas:
+            raise ValueError("seeds, kl_coefs and dpo_betas need at least one value each")
+        d = self.direct
+        if d.steps % d.evaluations:
+            raise ValueError(f"direct.evaluations={d.evaluations} must divide the {d.steps} steps of direct")
         rm = self.reward_model.num_pairs
         limit = self.preferences.num_pairs - int(self.preferences.num_pairs * self.preferences.held_out)
         if rm is not None and rm > limit:
@@ -219,6 +301,17 @@ def from_dict(cls, values, where: str = "config"):
 
 def to_dict(config) -> dict:
     return dataclasses.asdict(config)
+
+
+def to_hashed(config) -> dict:
+    """As `to_dict`, without the fields that were added later and are at their default: what fingerprints see."""
+    out = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if "later" in f.metadata and value == f.metadata["later"]():
+            continue
+        out[f.name] = to_hashed(value) if dataclasses.is_dataclass(value) else value
+    return out
 
 
 def replace(config, changes: dict):

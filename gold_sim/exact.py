@@ -47,6 +47,30 @@ def tilt(ref_log_probs, rewards, kl_coef):
     return jax.nn.log_softmax(ref_log_probs + rewards / kl_coef)
 
 
+def chi2_tilt(ref_log_probs, rewards, coef, iterations: int = 60):
+    """Probabilities [P, R] of the maximum of E[r] - coef chi2(pi || ref): pi = ref relu((r - lambda) / (2 coef)).
+
+    Laidlaw et al. 2024; Huang et al. 2025. lambda [P] by bisection, so that pi sums to 1.
+    """
+    ref = jnp.exp(ref_log_probs)
+    mass = lambda level: jnp.sum(ref * jnp.maximum(rewards - level[:, None], 0), -1) / (2 * coef)
+
+    def halve(bounds, _):
+        low, high = bounds
+        middle = (low + high) / 2
+        return (jnp.where(mass(middle) > 1, middle, low), jnp.where(mass(middle) > 1, high, middle)), None
+
+    start = (jnp.min(rewards, -1) - 2 * coef, jnp.max(rewards, -1))
+    (low, high), _ = jax.lax.scan(halve, start, length=iterations)
+    p = ref * jnp.maximum(rewards - low[:, None], 0)
+    return p / jnp.sum(p, -1, keepdims=True)
+
+
+def chi2(p, ref_log_probs):
+    """chi2(p || ref) = sum p^2 / ref - 1 of probabilities p [P, R]: [P]."""
+    return jnp.sum(jnp.square(p) / jnp.exp(ref_log_probs), -1) - 1
+
+
 def token_tilt(ref_log_probs, responses, rewards, kl_coef):
     """Stationary point [P, R] when each token is penalised for its own KL but not for that of later tokens.
 

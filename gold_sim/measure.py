@@ -15,7 +15,7 @@ SAMPLES = 16  # responses kept as they are, for transcripts
 def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
     """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
 
-    proxy: (prompts, responses) -> calibrated rewards.  gold: the same, in gold standard deviations.
+    proxy: (prompts, responses) -> calibrated rewards and their spread over members.  gold: scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     """
 
@@ -24,7 +24,8 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
         s = policy.sample(net, params, prompts, 1, length, key)
         ref_logits = transformer.logits(net, ref_params, prompts, s.responses)
         kl = policy.response_kl(s.logits, ref_logits, s.lengths)[:, 0]
-        r, g = proxy(prompts, s.responses)[:, 0], gold(prompts, s.responses)[:, 0]
+        r, spread = (a[:, 0] for a in proxy(prompts, s.responses))
+        g = gold(prompts, s.responses)[:, 0]
         mask = policy.visited(s.lengths, length)
         attributes = {
             f"attr_{name}": jnp.mean(value) for name, value in world.attributes(language, prompts, s.responses).items()
@@ -35,6 +36,7 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             kl_se=_standard_error(kl),
             proxy=jnp.mean(r),
             proxy_se=_standard_error(r),
+            proxy_spread=jnp.mean(spread),
             gold=jnp.mean(g),
             gold_se=_standard_error(g),
             gold_raw=jnp.mean(g) * std + mean,

@@ -1,12 +1,15 @@
-"""Policy optimisation against a reward: PPO, RLOO, GRPO and REINFORCE, each one pure function of a run.
+"""Policy optimisation against a reward, each algorithm one pure function of a run: PPO, RLOO, GRPO, REINFORCE, expert
+iteration, distilled best-of-n and online DPO.
 
-All four share sampling, the schedule and the curve; they differ in `_UPDATES`: how a batch of
+All share sampling, the schedule and the curve; they differ in `_UPDATES`: how a batch of
 responses becomes a change of parameters. Nothing here knows gold: `measure` is opaque and its result
 is only stacked into the curve, so replacing gold cannot move the policy by a bit.
 
 The penalised objective is E[r(x, y)] - kl_coef KL(policy || ref_policy), whose optimum is the exact
 tilt ref_policy exp(r / kl_coef) / Z (exact.py), except for GRPO, which divides rewards by their
-group standard deviation and puts its own KL term into the loss.
+group standard deviation and puts its own KL term into the loss; for expert iteration, which ends at the best response;
+and for distillation, whose end is best-of-n itself. With config.divergence = "chi2" RLOO and REINFORCE penalise
+chi2(policy || ref_policy) = E[policy / ref_policy] - 1 instead.
 """
 
 from collections.abc import Callable
@@ -93,7 +96,8 @@ def step(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -
     """Sample one batch, score it, update."""
     k_prompt, k_sample, k_update = jax.random.split(jax.random.fold_in(key, state.step), 3)
     prompts = task.draw_prompts(k_prompt, config.prompts)
-    s = policy.sample(task.net, state.params, prompts, config.group_size, task.length, k_sample)
+    writer = task.ref_params if config.name in _FROM_REFERENCE else state.params
+    s = policy.sample(task.net, writer, prompts, config.group_size, task.length, k_sample)
     old = policy.log_probs(s.logits, s.responses)
     if task.penalised:
         ref = policy.log_probs(transformer.logits(task.net, task.ref_params, prompts, s.responses), s.responses)
@@ -117,10 +121,20 @@ def _apply(config, state, grads):
     return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state)
 
 
-def penalised_rewards(batch: Batch, kl_coef):
-    """r - kl_coef log(pi / ref_policy) of each whole response, [P, N]; its mean is the objective."""
+LINEAR_FROM = 10.0  # log-ratio beyond which pi / ref_policy is taken as linear in it (Laidlaw et al. 2024)
+
+
+def penalised_rewards(batch: Batch, kl_coef, divergence: str = "kl"):
+    """r minus the penalty of each whole response, [P, N], by whose expectation times grad log pi the objective climbs.
+
+    kl: kl_coef u, u = log(pi / ref_policy).  chi2: kl_coef 2 e^u, as grad E_pi[pi / ref] = 2 E_pi[(pi / ref) grad log
+    pi]; the optimum is ref_policy relu(r - lambda) / (2 kl_coef) (exact.chi2_tilt).
+    """
     log_ratio = jnp.sum((batch.old_log_probs - batch.ref_log_probs) * batch.mask, -1)
-    return batch.rewards - kl_coef * log_ratio
+    if divergence == "kl":
+        return batch.rewards - kl_coef * log_ratio
+    near = jnp.minimum(log_ratio, LINEAR_FROM)
+    return batch.rewards - kl_coef * 2 * jnp.exp(near) * (1 + log_ratio - near)
 
 
 def leave_one_out(rewards):
@@ -141,11 +155,17 @@ def group_normalised(rewards):
     return centred / (jnp.std(rewards, 1, keepdims=True) + 1e-4)
 
 
+def best_of_group(rewards):
+    """N for the best response of a group and 0 for the others, [P, N]: its log-likelihood is what then climbs."""
+    n = rewards.shape[1]
+    return n * jax.nn.one_hot(jnp.argmax(rewards, 1), n)
+
+
 def _score_function(advantage_of):
     """Update by E[A grad log pi(response)], one gradient step a batch."""
 
     def update(task, config, kl_coef, key, state, batch):
-        advantages = advantage_of(penalised_rewards(batch, kl_coef))
+        advantages = advantage_of(penalised_rewards(batch, kl_coef, config.divergence))
 
         def loss_of(params):
             logits = transformer.logits(task.net, params, batch.prompts, batch.responses)
@@ -246,9 +266,32 @@ def _grpo(task, config, kl_coef, key, state, batch):
     return _minibatched(loss_of, config, key, state, (batch, advantages))
 
 
+def _online_dpo(task, config, kl_coef, key, state, batch):
+    """DPO on pairs of the policy's own responses, labelled by the reward's Bradley-Terry probability (Guo et al. 2024).
+
+    beta is kl_coef. A pair's loss is least where kl_coef (u_1 - u_2) = r_1 - r_2, so whoever writes the pairs the optimum
+    is the exact tilt. Responses (0, 1), (2, 3), .. of a group are its pairs.
+    """
+    rewards = batch.rewards.reshape(config.prompts, -1, 2)
+    label = jax.nn.sigmoid(rewards[..., 0] - rewards[..., 1])
+
+    def loss_of(params):
+        logits = transformer.logits(task.net, params, batch.prompts, batch.responses)
+        log_ratio = policy.log_probs(logits, batch.responses) - batch.ref_log_probs
+        u = jnp.sum(log_ratio * batch.mask, -1).reshape(rewards.shape)
+        margin = kl_coef * (u[..., 0] - u[..., 1])
+        return jnp.mean(jax.nn.softplus(margin) - label * margin)
+
+    return _apply(config, state, jax.grad(loss_of)(state.params))._replace(step=state.step + 1)
+
+
+_FROM_REFERENCE = ("distillation",)  # whose responses the reference policy writes
 _UPDATES = {
     "rloo": _score_function(leave_one_out),
     "reinforce": _score_function(batch_baseline),
+    "expert_iteration": _score_function(best_of_group),  # RAFT: Dong et al. 2023, one step a batch
+    "distillation": _score_function(best_of_group),  # towards best-of-n itself, n = group_size (Amini et al. 2024)
+    "online_dpo": _online_dpo,
     "ppo": _ppo,
     "grpo": _grpo,
 }

@@ -78,19 +78,37 @@ def _soft_scale(margin, probability):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed):
-    """One proxy: initialisation, choice and order of its pairs drawn from `seed`.
+def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
+    """One proxy: its pairs are drawn from `seed`; its initialisation and their order from `seed` and `member`.
+
+    The members of an ensemble see the same pairs and differ by config.diversity:
+    init       initialisation and order
+    order      order and head alone, the rest initialised alike (Coste et al. 2023: one pretrained trunk)
+    bootstrap  as init, and each draws its pairs again with replacement
+    features   as init, and each is blind to a third of the words
+    Member 0 of init is the single proxy of that seed.
 
     Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS).
     """
     net = network(language, config)
     key = streams.key(seed, "reward_model")
     k_init, k_pairs, k_order = jax.random.split(key, 3)
-    params = transformer.init(net, k_init)
+    own = jnp.where(member == 0, key, jax.random.fold_in(key, member))
+    k_own_init, _, k_order = jax.random.split(own, 3)
+    params = transformer.init(net, k_own_init)
+    if config.diversity == "order":
+        params = dict(transformer.init(net, k_init), head=params["head"])
     collected = train.labels.shape[0]
     num_pairs = collected if config.num_pairs is None else config.num_pairs
     batch = min(config.batch, num_pairs)
     mine = jax.random.permutation(k_pairs, collected)[:num_pairs]
+    if config.diversity == "bootstrap":
+        mine = mine[jax.random.randint(jax.random.fold_in(own, 1), (num_pairs,), 0, num_pairs)]
+    seen = jnp.ones((net.vocab_size, 1))
+    if config.diversity == "features":
+        words = (jnp.arange(net.vocab_size) >= world.FIRST_WORD) & (jnp.arange(net.vocab_size) < language.num_writable)
+        seen = 1.0 - (words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3))[:, None]
+    blinded = lambda params: dict(params, token=params["token"] * seen)
     per_epoch = num_pairs // batch
     steps = per_epoch * config.epochs
     optimiser = optax.chain(
@@ -100,27 +118,32 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
 
-    def margins(params, pairs):
-        r = transformer.rewards(net, params, pairs.prompts, pairs.responses, world.lengths(pairs.responses))
-        return r[:, 1] - r[:, 0]
-
     def step(state, index):
         params, opt_state = state
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p: jnp.mean(bradley_terry(margins(p, pairs), pairs.labels))
+        loss_of = lambda p: jnp.mean(bradley_terry(_margins(net, blinded(p), pairs), pairs.labels))
         loss, grads = jax.value_and_grad(loss_of)(params)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
     (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
+    model, metrics = calibrate(net, blinded(params), held_out)
+    return model, dict(metrics, train_loss=jnp.mean(losses[-max(1, steps // 10) :]))
 
+
+def _margins(net, params, pairs):
+    r = transformer.rewards(net, params, pairs.prompts, pairs.responses, world.lengths(pairs.responses))
+    return r[:, 1] - r[:, 0]
+
+
+def calibrate(net: Network, params, held_out: Preferences):
+    """(RewardModel, metrics on held-out pairs) of trained parameters: see the top of this file."""
     raw = transformer.rewards(net, params, held_out.prompts, held_out.responses, world.lengths(held_out.responses))
     margin = raw[:, 1] - raw[:, 0]
     soft = jax.nn.sigmoid(held_out.margin)
     scale = _soft_scale(margin, soft)
     model = RewardModel(params, scale, jnp.mean(raw))
     metrics = dict(
-        train_loss=jnp.mean(losses[-max(1, steps // 10) :]),
         val_loss=jnp.mean(bradley_terry(margin, held_out.labels)),
         val_accuracy=jnp.mean((margin > 0) == (held_out.margin > 0)),
         ece=calibration_error(margin, held_out.labels),
@@ -131,3 +154,11 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
         rank_correlation=rank_correlation(raw.ravel(), held_out.gold.ravel()),
     )
     return model, metrics
+
+
+def weight_average(net: Network, members: RewardModel, held_out: Preferences):
+    """(RewardModel, metrics) of the mean of the members' parameters, leading axis M (WARM: Rame et al. 2024).
+
+    Meaningful where members began alike (diversity 'order'): apart from that they lie in different basins.
+    """
+    return calibrate(net, jax.tree.map(lambda a: jnp.mean(a, 0), members.params), held_out)

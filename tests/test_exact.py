@@ -81,6 +81,15 @@ def test_tilt_is_the_maximum_of_the_objective(tiny):
         assert np.all(below > 1e-3)
 
 
+def test_chi2_tilt_by_hand():
+    """ref = (1/2, 1/2), r = (0, 1): F(p) = p - c (2 (1 - p)^2 + 2 p^2 - 1) is largest at p = 1/2 + 1/(8 c), or at 1."""
+    ref, rewards = jnp.log(jnp.array([[0.5, 0.5]])), jnp.array([[0.0, 1.0]])
+    for c, wanted in ((1.0, 0.625), (0.5, 0.75), (0.1, 1.0)):
+        best = exact.chi2_tilt(ref, rewards, c)
+        assert np.allclose(best, [[1 - wanted, wanted]], atol=1e-5)
+        assert np.allclose(exact.chi2(best, ref), 2 * (1 - wanted) ** 2 + 2 * wanted**2 - 1, atol=1e-5)
+
+
 def test_token_tilt_by_hand():
     """Two tokens of {1, 2}, ref uniform, r = c log 3 for (1, 1), else 0.
 

@@ -89,9 +89,9 @@ RESUMED = """
 import sys
 from pathlib import Path
 from experiments.__main__ import plan
-from gold_sim import pipeline
+from gold_sim import pipeline, runs
 from gold_sim.records import Store
-pipeline.CHECKPOINT_SECONDS = 0.0
+runs.CHECKPOINT_SECONDS = 0.0
 store = Store(Path(sys.argv[1]))
 overrides = {"optimiser.steps": 120, "optimiser.evaluations": 60}
 _, curves, cells = plan("kl_penalty", "smoke", overrides)

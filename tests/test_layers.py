@@ -12,8 +12,10 @@ FLOORS = (
     ("intervals",),
     ("world", "transformer", "laws", "records"),
     ("policy", "gold", "crosschecks", "hierarchy", "selection"),
-    ("preferences", "reward_model", "ensemble", "measure"),
-    ("best_of_n", "policy_gradient", "direct_alignment", "constrained", "exact"),
+    ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure"),
+    ("best_of_n", "policy_gradient", "direct_alignment", "exact"),
+    ("inference", "rewards", "rows", "inputs"),
+    ("models", "pools", "runs"),
     ("pipeline",),
 )
 # Within a floor, only these may be read by their neighbours.

@@ -11,10 +11,11 @@ from gold_sim import exact, measure
 def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
     constant = lambda value: lambda prompts, responses: jnp.full(responses.shape[:2], value)
     prompts = jnp.tile(tiny.prompts[:1], (4096, 1))
-    score = measure.scores(tiny.language, tiny.net, tiny.ref_params, prompts, constant(1.0), constant(2.0), (3.0, 10.0))
+    both = lambda prompts, responses: (constant(1.0)(prompts, responses), constant(0.5)(prompts, responses))
+    score = measure.scores(tiny.language, tiny.net, tiny.ref_params, prompts, both, constant(2.0), (3.0, 10.0))
     moved = dict(tiny.ref_params, head=dict(tiny.ref_params["head"], bias=jnp.arange(tiny.net.outputs) * 0.3))
     found = jax.jit(score)(moved, jax.random.key(0))
-    assert (found["proxy"], found["gold"]) == (1.0, 2.0)
+    assert (found["proxy"], found["proxy_spread"], found["gold"]) == (1.0, 0.5, 2.0)
     assert found["gold_raw"] == pytest.approx(2.0 * 10.0 + 3.0)
     log_p = exact.response_log_probs(tiny.net, moved, tiny.prompts[:1], tiny.responses)
     kl = float(exact.kl(log_p, tiny.ref[:1])[0])

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, measure, policy, transformer
+from gold_sim import best_of_n, exact, measure, policy, transformer
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
 
-KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "grpo": 1.0}  # grpo: in group standard deviations
+KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "online_dpo": 0.5, "grpo": 1.0}  # grpo: in group s.d.
 # Settings in which the update is unbiased: fresh samples for each gradient step, and GAE with lambda = 1.
 UNBIASED = dict(epochs=1, minibatches=1, gae_lambda=1.0, value_coef=1.0, kl_loss="k2", max_grad_norm=10.0)
 
@@ -42,7 +42,7 @@ def enumerated(tiny, kl_coef):
 # --- whole runs ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["rloo", "reinforce", "ppo", "grpo"])
+@pytest.mark.parametrize("name", list(KL_COEF))
 def test_optimiser_reaches_its_exact_optimum(tiny, name):
     """KL(policy || optimum) < 0.03 nats, from 0.3 or more at the start; the objective within 0.02 of kl_coef log Z."""
     c, config = KL_COEF[name], config_of(name, steps=1000, evaluations=2, learning_rate=2e-3)
@@ -60,6 +60,40 @@ def test_optimiser_reaches_its_exact_optimum(tiny, name):
     assert curve["kl"][0] == pytest.approx(0, abs=1e-5)  # the run starts at the reference policy
     assert jnp.mean(exact.kl(tiny.ref, best)) > 0.3
     assert distance < 0.03
+
+
+@pytest.mark.parametrize("name", ["rloo", "reinforce"])
+def test_chi2_penalty_reaches_its_exact_optimum(tiny, name):
+    """ref relu(r - lambda) / (2 c), which is 0 on the worst responses; its objective is the largest."""
+    c, config = 0.5, config_of(name, steps=1000, evaluations=2, learning_rate=2e-3, divergence="chi2")
+    run = jax.jit(lambda key: pg.train(task_of(tiny, name), config, c, enumerated(tiny, c), key))
+    log_p = exact.response_log_probs(tiny.net, run(jax.random.key(0))[0].params, tiny.prompts, tiny.responses)
+    best = exact.chi2_tilt(tiny.ref, tiny.rewards, c)
+    value = lambda p: jnp.mean(jnp.sum(p * tiny.rewards, -1) - c * exact.chi2(p, tiny.ref))
+    print(name, value(jnp.exp(log_p)), value(best), value(jnp.exp(exact.tilt(tiny.ref, tiny.rewards, c))))
+    assert value(best) - value(jnp.exp(tiny.ref)) > 0.3
+    assert value(best) - value(jnp.exp(log_p)) < 0.03
+    assert jnp.mean(jnp.sum(jnp.abs(jnp.exp(log_p) - best), -1)) < 0.2
+
+
+def test_expert_iteration_ends_at_the_best_response(tiny):
+    config = config_of("expert_iteration", steps=300, evaluations=2, group_size=32, learning_rate=1e-2)
+    run = jax.jit(lambda key: pg.train(task_of(tiny, "expert_iteration"), config, 0.0, enumerated(tiny, 0.0), key))
+    _, curve = run(jax.random.key(0))
+    assert curve["reward"][-1] > 0.9 * jnp.mean(jnp.max(tiny.rewards, -1)) > curve["reward"][0] + 1
+
+
+def test_distillation_ends_at_best_of_n(tiny):
+    """n = group_size = 8 on the reference policy's samples: the exact distribution of best_of_n, ties and all."""
+    config = config_of("distillation", steps=1500, evaluations=2, prompts=128, group_size=8, learning_rate=2e-3)
+    run = jax.jit(lambda key: pg.train(task_of(tiny, "distillation"), config, 0.0, enumerated(tiny, 0.0), key))
+    state, curve = run(jax.random.key(0))
+    log_p = exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
+    ref, rewards = np.exp(np.asarray(tiny.ref, float)), np.asarray(tiny.rewards)
+    best = np.stack([best_of_n.exact_distribution(q / q.sum(), r, 8) for q, r in zip(ref, rewards, strict=True)])
+    print(np.abs(np.exp(log_p) - best).sum(-1), np.abs(ref - best).sum(-1))
+    assert np.abs(np.exp(log_p) - best).sum(-1).mean() < 0.25 < 1.0 < np.abs(ref - best).sum(-1).mean()
+    assert curve["reward"][-1] == pytest.approx(np.mean(np.sum(best * rewards, -1)), abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["rloo", "reinforce", "ppo", "grpo"])
@@ -83,7 +117,8 @@ def test_gold_cannot_leak_into_training(tiny):
 
     def run(gold):
         task = task_of(tiny, "rloo")
-        m = measure.scores(tiny.language, tiny.net, task.ref_params, tiny.prompts, tiny.reward, gold, (0.0, 1.0))
+        proxy = lambda p, r: (tiny.reward(p, r),) * 2
+        m = measure.scores(tiny.language, tiny.net, task.ref_params, tiny.prompts, proxy, gold, (0.0, 1.0))
         return jax.jit(lambda key: pg.train(task, config, 0.1, m, key))(jax.random.key(3))
 
     one, curve = run(tiny.reward)
@@ -153,6 +188,19 @@ def test_gradients_of_kl_estimators():
 
 
 # --- parts by hand -------------------------------------------------------------------------------
+
+
+def test_best_of_group_by_hand():
+    """(1, 2, 6): the third alone, by 3; of equals the first."""
+    assert np.array_equal(pg.best_of_group(jnp.array([[1.0, 2.0, 6.0], [5.0, 5.0, 4.0]])), [[0, 0, 3], [3, 0, 0]])
+
+
+def test_chi2_penalty_by_hand():
+    """r = 2, u = log 3, c = 0.1: 2 - 0.2 * 3 = 1.4.  u = 12 is past 10: 2 - 0.2 * e^10 * (1 + 2)."""
+    for u, wanted in ((np.log(3), 1.4), (12.0, 2 - 0.6 * np.exp(10.0))):
+        old = jnp.full((1, 1, 1), u)
+        batch = pg.Batch(None, None, jnp.ones((1, 1, 1), bool), old, jnp.zeros_like(old), jnp.array([[2.0]]))
+        assert np.allclose(pg.penalised_rewards(batch, 0.1, "chi2"), wanted, rtol=1e-5)
 
 
 def test_leave_one_out_by_hand():

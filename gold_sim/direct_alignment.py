@@ -1,0 +1,121 @@
+"""Direct alignment: a policy fit to labelled pairs without a reward model, one pure function of a run.
+
+u = log(pi / ref_policy) of a whole response is, times beta, the implicit reward (Rafailov et al. 2023). Every loss has
+the signature (u [D, 2] chosen first, log_probs [D] of the chosen, lengths [D, 2], beta, coef) -> [D].
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gold_sim import policy, transformer, world
+from gold_sim.config import DirectConfig
+from gold_sim.transformer import Network
+
+LARGEST_U = 20.0  # chipo: e^u beyond it is cut, as its source cuts the whole margin
+MARGIN_RANGE = 20.0  # chipo: 2 R_max
+
+
+def dpo(u, log_probs, lengths, beta, coef):
+    """-log sigmoid(beta (u_w - u_l)) (Rafailov et al. 2023, eq. 7)."""
+    return jax.nn.softplus(-beta * (u[:, 0] - u[:, 1]))
+
+
+def ipo(u, log_probs, lengths, beta, coef):
+    """(u_w - u_l - 1 / (2 beta))^2 (Azar et al. 2024, eq. 17; their tau is beta)."""
+    return jnp.square(u[:, 0] - u[:, 1] - 1 / (2 * beta))
+
+
+def slic(u, log_probs, lengths, beta, coef):
+    """max(0, 1 - beta (u_w - u_l)): SLiC's hinge on log-ratios (Zhao et al. 2023; Rafailov et al. 2024)."""
+    return jax.nn.relu(1 - beta * (u[:, 0] - u[:, 1]))
+
+
+def rpo(u, log_probs, lengths, beta, coef):
+    """DPO - coef log pi(chosen): the likelihood term is pessimism (Liu et al. 2024)."""
+    return dpo(u, log_probs, lengths, beta, coef) - coef * log_probs
+
+
+def chipo(u, log_probs, lengths, beta, coef):
+    """DPO with the link e^u + u in place of u, the margin clipped (chi-PO: Huang et al. 2024, eq. 9)."""
+    link = jnp.exp(jnp.minimum(u, LARGEST_U)) + u
+    return jax.nn.softplus(-jnp.clip(beta * (link[:, 0] - link[:, 1]), -MARGIN_RANGE, MARGIN_RANGE))
+
+
+def length_dpo(u, log_probs, lengths, beta, coef):
+    """-log sigmoid(beta (u_w - u_l) + coef (|w| - |l|)) (R-DPO: Park et al. 2024, eq. 9); coef a token.
+
+    Length explains part of a label, so that the implicit reward need not: the optimum tilts by r - coef |y|.
+    """
+    return jax.nn.softplus(-beta * (u[:, 0] - u[:, 1]) - coef * (lengths[:, 0] - lengths[:, 1]))
+
+
+LOSSES = dict(dpo=dpo, ipo=ipo, slic=slic, rpo=rpo, chipo=chipo, length_dpo=length_dpo)
+
+
+class Task(NamedTuple):
+    """What one run is fit to."""
+
+    net: Network
+    ref_params: dict
+    pairs: object  # Preferences [D]: prompts, responses, labels
+    batches: jax.Array  # [steps, batch] indices of pairs
+
+
+class TrainState(NamedTuple):
+    params: dict
+    opt_state: tuple
+    step: jax.Array  # int32
+
+
+def task(net: Network, ref_params, pairs, config: DirectConfig, key) -> Task:
+    """Choose config.num_pairs of the pairs [D], and their order in every epoch."""
+    k_pairs, k_order = jax.random.split(key)
+    mine = jax.random.permutation(k_pairs, len(pairs.labels))[: config.num_pairs]
+    per_epoch = config.num_pairs // config.batch
+    orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
+    return Task(net, ref_params, pairs, orders[:, : per_epoch * config.batch].reshape(-1, config.batch))
+
+
+def _optimiser(config: DirectConfig):
+    rate = policy.schedule(config.learning_rate, config.steps, config.warmup_steps)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, b2=0.99))
+
+
+def init(ref_params, config: DirectConfig) -> TrainState:
+    return TrainState(ref_params, _optimiser(config).init(ref_params), jnp.int32(0))
+
+
+def log_probs(net: Network, params, pairs):
+    """log pi of both responses of each pair, [D, 2]."""
+    tokens = policy.log_probs(transformer.logits(net, params, pairs.prompts, pairs.responses), pairs.responses)
+    return jnp.sum(tokens * policy.visited(world.lengths(pairs.responses), pairs.responses.shape[-1]), -1)
+
+
+def log_ratios(net: Network, params, ref_params, pairs):
+    """u = log(pi / ref_policy) of both responses of each pair, [D, 2]."""
+    return log_probs(net, params, pairs) - log_probs(net, ref_params, pairs)
+
+
+def loss(net: Network, config: DirectConfig, beta, params, ref_params, pairs):
+    """Mean over pairs [D], whose labels are True where the second response is preferred."""
+    own = log_probs(net, params, pairs)
+    chosen_first = lambda x: jnp.where(pairs.labels[:, None], x[:, ::-1], x)
+    u = chosen_first(own - jax.lax.stop_gradient(log_probs(net, ref_params, pairs)))
+    lengths = chosen_first(world.lengths(pairs.responses))
+    return jnp.mean(LOSSES[config.loss](u, chosen_first(own)[:, 0], lengths, beta, config.coef))
+
+
+def step(task: Task, config: DirectConfig, beta, state: TrainState) -> TrainState:
+    pairs = jax.tree.map(lambda a: a[task.batches[state.step]], task.pairs)
+    grads = jax.grad(lambda p: loss(task.net, config, beta, p, task.ref_params, pairs))(state.params)
+    updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
+    return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
+
+
+def advance(task: Task, config: DirectConfig, beta, state: TrainState) -> TrainState:
+    """steps / evaluations gradient steps."""
+    one = lambda s, _: (step(task, config, beta, s), None)
+    return jax.lax.scan(one, state, length=config.steps // config.evaluations)[0]

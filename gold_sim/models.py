@@ -1,0 +1,101 @@
+"""The stages that make models and data: reference policy, gold, preferences, reward models.
+
+Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import gold, policy, preferences, reward_model, rows, streams, transformer, world
+from gold_sim.columns import REWARD_MODEL_COLUMNS
+from gold_sim.inputs import mapped, to_numpy
+
+
+def reference(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config.reference
+    params, losses = policy.sft(language, config)
+    net = policy.network(language, config)
+    key = streams.key(config.seed, "reference.report")
+    prompts = world.prompts(language, key, 2048, held_out=True)
+    demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
+    sampled = policy.sample(net, params, prompts, 1, language.config.response_len, jax.random.fold_in(key, 2)).responses
+    moments = lambda r: {
+        name: [float(jnp.mean(v)), float(jnp.std(v))] for name, v in world.attributes(language, prompts, r).items()
+    }
+    record = dict(
+        params=transformer.num_params(net),
+        held_out_loss=float(policy.cross_entropy(net, params, prompts, demos)),  # nats a token
+        loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
+        demonstration_attributes=moments(demos),  # name -> [mean, s.d.]
+        sampled_attributes=moments(sampled),
+    )
+    return record, {}, {"arrays": {"params": to_numpy(params)}}
+
+
+def gold_model(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    ref_params = inputs.arrays("reference")["params"]
+    found, losses, fidelity = gold.train(language, config.reference, config.gold, ref_params)
+    record = dict(
+        params=transformer.num_params(gold.network(language, config.gold)),
+        fidelity={name: float(v) for name, v in fidelity.items()},  # correlation with the rubric, by source
+        loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
+        mean=float(found.mean),
+        std=float(found.std),
+    )
+    return record, {}, {"arrays": to_numpy(found._asdict())}
+
+
+PAIRS_A_CHUNK = 512  # pairs sampled and scored at once
+
+
+def preference_data(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    net, judge, _ = inputs.gold("gold")
+    ref_params = inputs.arrays("gold", "reference")["params"]
+
+    @jax.jit
+    def pairs(keys, ref_params, judge):
+        def some(key):
+            prompts, responses = gold.reference_samples(language, config.reference, ref_params, key, PAIRS_A_CHUNK, 2)
+            return prompts, responses, gold.scores(net, judge, prompts, responses)
+
+        return jax.lax.map(some, keys)
+
+    chunks = -(-config.preferences.num_pairs // PAIRS_A_CHUNK)
+    keys = jax.random.split(streams.key(config.preferences.seed, "preferences"), chunks)
+    drawn = pairs(keys, ref_params, judge)
+    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.preferences.num_pairs], drawn)
+    found = preferences.collect(config.preferences, *flat)
+    agreement = jnp.mean(found.labels == (found.margin > 0))
+    record = dict(margin_sd=float(jnp.std(found.margin)), agreement_with_gold=float(agreement))
+    return record, {}, {"arrays": to_numpy(found._asdict())}
+
+
+def reward_models(cell, inputs, store, progress):
+    """Proxies of every seed; with several members, [S, M, ...] and the weight average of each seed's beside them."""
+    language, config = inputs.language, cell.config
+    found = preferences.Preferences(**inputs.arrays("preferences"))
+    train, held_out = preferences.split(config.preferences, found)
+    net, members = reward_model.network(language, config.reward_model), config.reward_model.members
+
+    @jax.jit
+    def fit(runs, train, held_out):  # data are arguments: closed over, XLA would fold them as constants for minutes
+        return mapped(lambda r: reward_model.fit(language, config.reward_model, train, held_out, *r))(runs)
+
+    @jax.jit
+    def average(models, held_out):
+        return mapped(lambda m: reward_model.weight_average(net, m, held_out)[0])(models)
+
+    seeds = np.repeat(np.asarray(config.seeds, np.int32), members)
+    member = np.tile(np.arange(members, dtype=np.int32), len(config.seeds))
+    models, metrics = fit((jnp.asarray(seeds), jnp.asarray(member)), train, held_out)
+    arrays = to_numpy(models._asdict())
+    if members > 1:
+        by_seed = jax.tree.map(lambda a: a.reshape(len(config.seeds), members, *a.shape[1:]), models)
+        arrays = dict(to_numpy(by_seed._asdict()), average=to_numpy(average(by_seed, held_out)._asdict()))
+    table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **to_numpy(metrics))
+    columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
+    record = dict(params=transformer.num_params(net))
+    return record, {"reward_models": rows.broadcast(columns, len(seeds))}, {"arrays": arrays}

@@ -1,0 +1,120 @@
+"""Stages on one pool of reference samples a held-out prompt: the pool, and selection from it by a proxy.
+
+Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import best_of_n, gold, inference, policy, rewards, rows, streams, world
+from gold_sim.inputs import mapped, to_numpy
+
+SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored at once: fits a core's cache
+
+
+def pool(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config.best_of_n
+    started = inputs.cell("policy").config.reference
+    policy_net = policy.network(language, started)
+    params = inputs.arrays("policy")["params"]
+    net, judge, _ = inputs.gold("gold")
+    key = streams.key(config.seed, "best_of_n")
+    prompts = world.prompts(language, jax.random.fold_in(key, 0), config.num_prompts, held_out=True)
+    chunk = min(SAMPLES_A_CHUNK, config.num_samples)
+    chunks = -(-config.num_samples // chunk)
+
+    @jax.jit
+    def one_prompt(prompt, key, params, judge):
+        def some(key):
+            prompts = prompt[None]
+            s = policy.sample(policy_net, params, prompts, chunk, language.config.response_len, key)
+            found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
+            for name, value in world.attributes(language, prompts, s.responses).items():
+                found[f"attr_{name}"] = value
+            return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
+
+        drawn = jax.lax.map(some, jax.random.split(key, chunks))
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.num_samples], drawn)
+
+    parts = []
+    for i, prompt in enumerate(prompts):
+        parts.append(to_numpy(one_prompt(prompt, jax.random.fold_in(key, i + 1), params, judge)))
+        progress(i + 1, config.num_prompts)
+    stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
+    stacked["responses"] = stacked["responses"].astype(np.uint16)
+    record = dict(distinct_responses=float(np.mean([len(np.unique(r, axis=0)) for r in stacked["responses"]])))
+    return record, {}, {"arrays": dict(stacked, prompts=np.asarray(prompts))}
+
+
+def selection(cell, inputs, store, progress):
+    """A curve over how hard is selected, one a seed: best-of-n over n, or another rule of inference.py."""
+    config = cell.config
+    found = {k: np.asarray(v) for k, v in inputs.arrays("pool").items()}
+    gold_net, judge, _ = inputs.gold("pool", "gold")
+    prompts, responses = found.pop("prompts"), found.pop("responses")
+    reward = rewards.load(cell, inputs, gold_net)
+    if config.reward == "gold":  # seeds differ in nothing
+        reward.runs["seed"] = reward.runs["seed"][:1]
+    num_seeds = len(reward.runs["seed"])
+
+    @jax.jit
+    def score(runs, judge, prompt, responses):
+        chunk = min(SAMPLES_A_CHUNK, responses.shape[0])
+        padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
+
+        def some(part):
+            of_run = lambda run: jax.tree.map(lambda a: a[0], reward.proxy(run, judge, prompt[None], part[None]))
+            return mapped(of_run)(runs)
+
+        scored = jax.lax.map(some, padded.reshape(-1, chunk, padded.shape[-1]))
+        joined = lambda a: jnp.moveaxis(a, 1, 0).reshape(a.shape[1], -1)[:, : responses.shape[0]]
+        return jax.tree.map(joined, scored)  # from [chunks, S, chunk] to [S, N]
+
+    if config.reward == "gold":
+        proxies, spreads = found["gold"][None], np.zeros_like(found["gold"])[None]
+    else:
+        parts = []
+        for i in range(len(prompts)):
+            parts.append(to_numpy(score(reward.runs, judge, prompts[i], responses[i].astype(np.int32))))
+            progress(i + 1, len(prompts))
+        proxies, spreads = (np.stack(part, axis=1) for part in zip(*parts, strict=True))  # [S, P, N]
+
+    references = proxies[:, :, : config.shaping.references]
+    shape = functools.partial(reward.shape, responses=responses.astype(np.int32))
+    optimised = [np.asarray(shape(*of_seed)) for of_seed in zip(proxies, references, strict=True)]
+    scale, shift = reward.affine()
+    ns = best_of_n.ns_up_to(proxies.shape[-1])
+    select = functools.partial(inference.RULES[config.selection.rule], ns=ns, coef=config.selection.coef)
+    runs, hedges = [], []
+    for s in range(num_seeds):
+        wanted = dict(found, proxy=proxies[s], spread=spreads[s])
+        expected, kl = select(optimised[s], wanted)
+        means = {name: values.mean(0) for name, values in expected.items()}
+        error = lambda name, expected=expected: expected[name].std(0, ddof=1) / np.sqrt(len(prompts))
+        hedges.append(inference.hedge(optimised[s], found["gold"], proxies.shape[-1]))
+        runs.append(
+            dict(
+                {name: means[name] for name in means if name != "spread"},
+                seed=config.seeds[s],
+                kl_coef=0.0,
+                control=ns,
+                kl=kl,
+                kl_se=0.0,
+                proxy_se=error("proxy"),
+                proxy_raw=means["proxy"] / scale[s] + shift[s],
+                proxy_spread=means["spread"],
+                gold_se=error("gold"),
+                gold_raw=means["gold"] * float(judge.std) + float(judge.mean),
+                entropy=np.nan,
+                distinct_1=np.nan,
+                distinct_2=np.nan,
+                clip_fraction=np.nan,
+                num_prompts=len(prompts),
+            )
+        )
+    described = dict(rows.describe(cell), policy_params=rows.describe(inputs.cell("pool"))["policy_params"])
+    record = dict(hedge={name: [h[name] for h in hedges] for name in hedges[0]})
+    return record, {"curves": rows.curves(cell, described, config.selection.rule, runs)}, {}

@@ -1,0 +1,91 @@
+"""What a cell optimises: the scores of its proxies, combined to one, and the reward that an optimiser sees.
+
+proxy(run, ...) is recorded, reward(run, ...) is optimised; they differ by shaping. `run` is one entry of `runs`, which
+are stacked over seeds: models are arrays, so that the pipeline can map them.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import ensemble, gold, goodhart, policy, reward_model, shaping, streams, world
+from gold_sim.config import Config
+from gold_sim.transformer import Network
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Scoring of one cell's proxies; `judge` is gold's parameters, read only where the proxy is made from gold."""
+
+    language: world.World
+    config: Config
+    net: Network | None  # of the reward models, if there are any
+    gold_net: Network
+    runs: dict  # "seed" [S] and, if there are reward models, "models": RewardModel [S, M, ...]
+
+    def members(self, run, judge, prompts, responses):
+        """Calibrated scores of every member, [M, P, N]."""
+        if self.net is not None:
+            return jax.vmap(lambda m: reward_model.rewards(self.net, m, prompts, responses))(run["models"])
+        truth = gold.scores(self.gold_net, judge, prompts, responses)[None]
+        if self.config.reward == "gold":
+            return truth
+        key = streams.key(run["seed"], "goodhart")
+        count = self.config.reward_model.members
+        return truth + goodhart.errors(self.language, self.config.error, key, count, prompts, responses)
+
+    def proxy(self, run, judge, prompts, responses):
+        """(combined score, spread over members), [P, N] each."""
+        scores = self.members(run, judge, prompts, responses)
+        rule = self.config.ensemble
+        return ensemble.RULES[rule.rule](scores, rule.coef), ensemble.spread(scores)
+
+    def shape(self, scores, references, responses):
+        """The reward of combined scores [P, N], given those of reference responses [P, K]."""
+        share = world.lengths(responses) / responses.shape[-1]
+        rule = self.config.shaping
+        return shaping.find(rule.name)(scores, references, share, rule.coef)
+
+    def optimised(self, run, judge, policy_net, ref_params):
+        """(prompts, responses) -> reward [P, N], for an optimiser."""
+        if self.config.shaping.name == "none":
+            return lambda prompts, responses: self.proxy(run, judge, prompts, responses)[0]
+        key, length = streams.key(run["seed"], "shaping"), self.language.config.response_len
+
+        def reward(prompts, responses):
+            # The same uniforms at every step: a prompt's references do not change along a run.
+            drawn = policy.sample(policy_net, ref_params, prompts, self.config.shaping.references, length, key)
+            references = self.proxy(run, judge, prompts, drawn.responses)[0]
+            return self.shape(self.proxy(run, judge, prompts, responses)[0], references, responses)
+
+        return reward
+
+    def affine(self):
+        """(scale, shift) [S] of calibrated = scale (raw - shift); NaN where the proxy is no single reward model."""
+        seeds = len(self.runs["seed"])
+        if self.net is None:
+            return np.ones(seeds), np.zeros(seeds)
+        models = self.runs["models"]
+        if models.scale.shape[1] > 1:
+            return np.full(seeds, np.nan), np.full(seeds, np.nan)
+        return np.asarray(models.scale[:, 0]), np.asarray(models.shift[:, 0])
+
+
+def load(cell, inputs, gold_net) -> Reward:
+    """ValueError for a shaping rule that does not exist."""
+    config = cell.config
+    shaping.find(config.shaping.name)
+    runs = dict(seed=jnp.asarray(config.seeds, jnp.int32))
+    if config.reward != "proxy":
+        return Reward(inputs.language, config, None, gold_net, runs)
+    stored = inputs.arrays("proxy")
+    average = stored.pop("average", None)
+    if config.reward_model.members > 1 and config.ensemble.rule == "weight_average":
+        stored = average
+    models = reward_model.RewardModel(**stored)
+    if models.scale.ndim == 1:  # one model a seed
+        models = jax.tree.map(lambda a: a[:, None], models)
+    net = reward_model.network(inputs.language, config.reward_model)
+    return Reward(inputs.language, config, net, gold_net, dict(runs, models=models))

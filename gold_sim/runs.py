@@ -1,0 +1,230 @@
+"""Stages that train policies: policy optimisation against a proxy, and direct alignment on preferences.
+
+Every stage is (cell, inputs, store, progress) -> (record, tables, arrays). Both advance states from one evaluation point
+to the next and checkpoint in between; a killed run resumes to the same record, to the bit.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import (
+    direct_alignment,
+    gold,
+    measure,
+    policy,
+    policy_gradient,
+    preferences,
+    records,
+    rewards,
+    rows,
+    streams,
+    world,
+)
+from gold_sim.columns import SAMPLE_COLUMNS
+from gold_sim.inputs import mapped, to_numpy
+
+CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell
+
+
+def optimisation(cell, inputs, store, progress):
+    """Runs are (seed, KL coefficient), the coefficient fastest."""
+    language, config, o = inputs.language, cell.config, cell.config.optimiser
+    started = inputs.cell("policy").config.reference
+    net = policy.network(language, started, values=int(o.name == "ppo"))
+    ref_params = _with_value_head(net, inputs.arrays("policy")["params"])
+    gold_net, judge, _ = inputs.gold("gold")
+    reward = rewards.load(cell, inputs, gold_net)
+    held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
+
+    num_coefs = len(config.kl_coefs)
+    of_seed = jnp.repeat(jnp.arange(len(config.seeds)), num_coefs)
+    runs = jax.tree.map(lambda a: a[of_seed], reward.runs)
+    runs |= dict(kl_coef=jnp.tile(jnp.asarray(config.kl_coefs), len(config.seeds)))
+
+    def task_of(run, ref_params, judge):
+        draw = lambda key, num: world.prompts(language, key, num)
+        optimised = reward.optimised(run, judge, net, ref_params)
+        penalised = any(c > 0 for c in config.kl_coefs)
+        return policy_gradient.Task(net, ref_params, language.config.response_len, draw, optimised, penalised)
+
+    key_of = lambda run: streams.key(run["seed"], "policy")
+
+    # Three programs, each compiled once: measuring inside the other two would compile it twice.
+    @jax.jit
+    def begin(runs, ref_params, judge):
+        return mapped(lambda run: policy_gradient.init(task_of(run, ref_params, judge), o))(runs)
+
+    @jax.jit
+    def advance(runs, states, ref_params, judge):
+        def one(both):
+            run, state = both
+            return policy_gradient.advance(task_of(run, ref_params, judge), o, run["kl_coef"], key_of(run), state)
+
+        return mapped(one)((runs, states))
+
+    @jax.jit
+    def record(runs, states, ref_params, judge):
+        def one(both):
+            run, state = both
+            proxy = lambda p, r: reward.proxy(run, judge, p, r)
+            truth = lambda p, r: gold.scores(gold_net, judge, p, r)
+            score = measure.scores(language, net, ref_params, held_out, proxy, truth, judge[1:])
+            return policy_gradient.record(state, score, key_of(run))
+
+        return mapped(one)((runs, states))
+
+    fixed = (ref_params, judge)
+    states, curve = _drive(
+        *(store, cell, progress, o.evaluations, begin(runs, *fixed)),
+        advance=lambda states: advance(runs, states, *fixed),
+        record=lambda states: record(runs, states, *fixed),
+    )
+    scale, shift = reward.affine()
+    settings = []
+    for i, s in enumerate(np.asarray(of_seed)):
+        raw = curve["proxy"][i] / scale[s] + shift[s]
+        own = dict(seed=config.seeds[s], kl_coef=config.kl_coefs[i % num_coefs], proxy_raw=raw, divergence=o.divergence)
+        settings.append(dict(own, num_prompts=o.eval_prompts))
+    tables = _tables(cell, language, held_out, o.name, curve, settings)
+    return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
+
+
+def alignment(cell, inputs, store, progress):
+    """Runs are (seed, beta), beta fastest; a seed chooses the pairs and their order."""
+    language, config, d = inputs.language, cell.config, cell.config.direct
+    net = policy.network(language, inputs.cell("policy").config.reference)
+    ref_params = inputs.arrays("policy")["params"]
+    gold_net, judge, _ = inputs.gold("preferences", "gold")
+    found = preferences.Preferences(**inputs.arrays("preferences"))
+    train, held_out_pairs = preferences.split(config.preferences, found)
+    if d.num_pairs > len(train.labels):
+        raise ValueError(f"direct.num_pairs={d.num_pairs}: allowed are up to the {len(train.labels)} training pairs")
+    held_out = held_out_prompts(language, config.world.seed, d.eval_prompts)
+    judged = jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs)
+
+    num_betas = len(config.dpo_betas)
+    seeds = np.repeat(np.asarray(config.seeds, np.int32), num_betas)
+    runs = dict(seed=jnp.asarray(seeds), beta=jnp.tile(jnp.asarray(config.dpo_betas), len(config.seeds)))
+
+    def task_of(run, ref_params, train):
+        key = streams.key(run["seed"], "direct_alignment")
+        return direct_alignment.task(net, ref_params, train, d, key)
+
+    @jax.jit
+    def begin(runs, ref_params, train):
+        return mapped(lambda run: direct_alignment.init(ref_params, d))(runs)
+
+    @jax.jit
+    def advance(runs, states, ref_params, train):
+        def one(both):
+            run, state = both
+            return direct_alignment.advance(task_of(run, ref_params, train), d, run["beta"], state)
+
+        return mapped(one)((runs, states))
+
+    @jax.jit
+    def record(runs, states, ref_params, judge, judged):
+        nothing = lambda p, r: (jnp.zeros(r.shape[:2]),) * 2
+        truth = lambda p, r: gold.scores(gold_net, judge, p, r)
+        score = measure.scores(language, net, ref_params, held_out, nothing, truth, judge[1:])
+
+        def one(both):
+            run, state = both
+            point = score(state.params, jax.random.fold_in(streams.key(run["seed"], "policy"), 2**31 - 1))
+            # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
+            implied = dict(proxy=run["beta"] * point["kl"], proxy_se=run["beta"] * point["kl_se"])
+            right = direct_alignment.log_ratios(net, state.params, ref_params, judged)
+            accuracy = jnp.mean((right[:, 1] > right[:, 0]) == (judged.margin > 0))
+            unknown = dict(sample_proxy=jnp.full_like(point["sample_proxy"], jnp.nan), clip_fraction=jnp.nan)
+            return dict(point, **implied, **unknown, control=state.step, implicit_accuracy=accuracy)
+
+        return mapped(one)((runs, states))
+
+    states, curve = _drive(
+        *(store, cell, progress, d.evaluations, begin(runs, ref_params, train)),
+        advance=lambda states: advance(runs, states, ref_params, train),
+        record=lambda states: record(runs, states, ref_params, judge, judged),
+    )
+    settings = [
+        dict(
+            seed=int(seed),
+            kl_coef=np.nan,
+            dpo_beta=config.dpo_betas[i % num_betas],
+            proxy_raw=curve["proxy"][i],
+            num_prompts=d.eval_prompts,
+        )
+        for i, seed in enumerate(seeds)
+    ]
+    tables = _tables(cell, language, held_out, d.loss, curve, settings, num_pairs=d.num_pairs)
+    return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
+
+
+def held_out_prompts(language, seed: int, num: int):
+    """The prompts on which every policy of a world is measured."""
+    return world.prompts(language, streams.key(seed, "evaluation"), num, held_out=True)
+
+
+def _drive(store, cell, progress, evaluations: int, states, advance, record):
+    """From the first states to the last, checkpointed: (states, curve: name -> [runs, T, ...])."""
+    points = [to_numpy(record(states))]
+    if (saved := store.load_checkpoint(cell.fingerprint)) is not None:
+        try:
+            states, points = _thaw(saved[1], states, points[0])
+        except ValueError as error:
+            what = f"{store.checkpoint_path(cell.fingerprint)}: not a checkpoint of this cell ({error})"
+            raise records.StoreError(f"{what}; remove it and run again") from error
+    last_saved = time.monotonic()
+    for t in range(len(points), evaluations + 1):
+        progress(t - 1, evaluations)
+        states = advance(states)
+        points.append(to_numpy(record(states)))
+        if time.monotonic() - last_saved > CHECKPOINT_SECONDS and t < evaluations:
+            store.save_checkpoint(cell.fingerprint, t, _freeze(states, points))
+            last_saved = time.monotonic()
+    return states, {name: np.stack([p[name] for p in points], axis=1) for name in points[0]}
+
+
+def _tables(cell, language, held_out, optimiser: str, curve: dict, settings: list[dict], **described) -> dict:
+    """curves and samples of all runs; settings: what tells each run apart, and its own columns."""
+    kept = {name.removeprefix("sample_"): curve.pop(name) for name in list(curve) if name.startswith("sample_")}
+    runs, samples = [], []
+    for i, own in enumerate(settings):
+        run = {name: values[i] for name, values in curve.items()}
+        told = measure.transcripts(language, held_out, run["control"], {k: v[i] for k, v in kept.items()})
+        told |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=own["kl_coef"])
+        told |= dict(dpo_beta=own.get("dpo_beta", np.nan))
+        samples.append(rows.broadcast(told, len(told["proxy"])))
+        runs.append(dict(run, **own))
+    tables = {"curves": rows.curves(cell, rows.describe(cell) | described, optimiser, runs)}
+    tables["samples"] = {name: np.concatenate([part[name] for part in samples]) for name in SAMPLE_COLUMNS}
+    return tables
+
+
+def _with_value_head(net, params):
+    """The reference parameters, with a value head of zeros where the network has one."""
+    if not net.values:
+        return params
+    return dict(params, value=dict(kernel=jnp.zeros((net.width, 1)), bias=jnp.zeros(1)))
+
+
+def _freeze(states, points) -> dict:
+    """Checkpoint tree of plain dicts: every leaf of the state by position, and the curve so far."""
+    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
+    return dict(state=leaves, points={name: np.stack([p[name] for p in points]) for name in points[0]})
+
+
+def _thaw(saved: dict, like_states, like_point):
+    """(states, points) of a checkpoint; ValueError if it is not shaped like this run's."""
+    wanted = _freeze(like_states, [like_point])
+    shapes = lambda tree, start: {name: (a.dtype.str, a.shape[start:]) for name, a in tree.items()}
+    for group, start in (("state", 0), ("points", 1)):  # points: the leading axis is time
+        found, expected = shapes(saved.get(group, {}), start), shapes(wanted[group], start)
+        if odd := sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)):
+            raise ValueError(f"{group} {odd[0]}: found {found.get(odd[0])}, expected {expected.get(odd[0])}")
+    leaves = [jnp.asarray(saved["state"][name]) for name in sorted(saved["state"])]
+    states = jax.tree.unflatten(jax.tree.structure(like_states), leaves)
+    count = len(next(iter(saved["points"].values())))
+    return states, [{name: saved["points"][name][t] for name in like_point} for t in range(count)]
