@@ -34,13 +34,14 @@ def plan(name: str, preset: str, overrides: dict):
     from gold_sim import cells
 
     experiment = catalogue.find(name, preset)
-    configs = experiment.configs(PRESETS[preset], overrides)
     curves = {}
-    for stage in experiment.stages:
-        # The largest reward model takes longest: start it first.
-        for config in sorted(configs, key=lambda c: -c.reward_model.width * c.reward_model.depth):
+    # The largest reward model takes longest: start it first.
+    points = experiment.points(PRESETS[preset], overrides)
+    for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
+        for stage in stages:
             cell = cells.cell(stage, config)
             curves.setdefault(cell.fingerprint, cell)
+    curves = dict(sorted(curves.items(), key=lambda item: list(cells.VERSIONS).index(item[1].stage)))
     every = {}
     for cell in curves.values():
         for c in cell.all_upstream():
@@ -50,8 +51,33 @@ def plan(name: str, preset: str, overrides: dict):
     return experiment, list(curves.values()), rest + list(curves.values())
 
 
+def missing(store: Store, curves: list, every: list) -> list:
+    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
+    absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
+    wanted = [*curves, *(c for c in every if c.stage == "reward_model")]
+    needed = set()
+    while wanted:
+        cell = wanted.pop()
+        if cell.fingerprint in absent and cell.fingerprint not in needed:
+            needed.add(cell.fingerprint)
+            wanted.extend(parent for _, parent in cell.upstream)
+    return [c for c in every if c.fingerprint in needed]
+
+
+def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
+    """Fingerprint of a curve cell -> the first variant that has it."""
+    from gold_sim import cells
+
+    found = {}
+    for label, stages, config in experiment.points(PRESETS[preset], overrides):
+        for stage in stages:
+            found.setdefault(cells.cell(stage, config).fingerprint, label)
+    return found
+
+
 def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
     """What `analysis` reads to know which cells an experiment consists of."""
+    variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return dict(
@@ -62,7 +88,11 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
         figure=experiment.figure,
         expected=experiment.expected,
         axis=experiment.axis,
-        cells=[dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name) for c in curves],
+        panels=experiment.panels,
+        variants=list(experiment.variants),
+        cells=[
+            dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
+        ],
         reward_models=sorted(models),
         overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -117,7 +147,7 @@ def _list(root: Path):
     store = Store(root)
     for name in catalogue.NAMES:
         experiment, curves, every = plan(name, "cpu", {})
-        done = sum(store.find(c.stage, c.fingerprint) is not None for c in every)
+        done = len(every) - len(missing(store, curves, every))
         print(f"{name:22s} {experiment.question}")
         print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
     print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
@@ -160,7 +190,7 @@ def _run(args) -> int:
     overrides = dict(map(parse, args.set))
     experiment, curves, every = plan(args.name, args.preset, overrides)
     store = Store(args.runs)
-    todo = [c for c in every if store.find(c.stage, c.fingerprint) is None]
+    todo = missing(store, curves, every)
     print(f"{experiment.title}: {len(every)} cells, {len(every) - len(todo)} stored, {len(todo)} to do; "
           f"at preset cpu {experiment.cost}", flush=True)
     if args.dry_run:

@@ -3,14 +3,27 @@
 from experiments import (
     bon_vs_rl,
     data_size,
+    direct_alignment,
+    direct_alignment_pessimism,
+    divergence,
+    diversity,
+    ensemble_size,
+    ensembles,
+    ensembles_kl,
     epochs,
+    goodhart,
     grid,
+    heavy_tails,
+    inference_time,
     kl_penalty,
     negative_controls,
+    optimisers,
     policy_size,
     policy_size_large_rm,
     ppo_penalty,
+    reward_shaping,
     rm_size,
+    shared_errors,
     worlds,
 )
 from experiments.experiment import Experiment
@@ -19,6 +32,9 @@ from experiments.presets import PRESETS
 _MODULES = (
     *(rm_size, data_size, grid, epochs, kl_penalty, ppo_penalty, bon_vs_rl),
     *(policy_size, policy_size_large_rm, worlds, negative_controls),
+    *(optimisers, inference_time, direct_alignment, direct_alignment_pessimism),
+    *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
+    *(divergence, reward_shaping, heavy_tails, goodhart),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

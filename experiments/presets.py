@@ -42,6 +42,10 @@ PRESETS = {
         "optimiser.prompts": 8,
         "optimiser.learning_rate": 3e-3,
         "optimiser.eval_prompts": 32,
+        "direct.num_pairs": 256,
+        "direct.batch": 32,
+        "direct.evaluations": 4,
+        "direct.eval_prompts": 32,
     },
     "cpu": {
         **_FRESH,
@@ -52,6 +56,13 @@ PRESETS = {
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
     },
 }
+
+
+def few(preset: str, variants: dict) -> dict:
+    """All variants, or at smoke size the first two: every one is a program to compile."""
+    return dict(list(variants.items())[:2]) if preset == "smoke" else variants
+
+
 MIDDLE_RM = {  # the reward model of experiments that vary something else
     "smoke": {"reward_model.width": 8, "reward_model.depth": 1, "reward_model.learning_rate": 1e-2},
     "cpu": {"reward_model.width": 24, "reward_model.depth": 2, "reward_model.learning_rate": 6e-3},

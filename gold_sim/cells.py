@@ -5,13 +5,14 @@ settings that the stage reads with the fingerprints of the cells that it reads. 
 gold and reward models are cells of their own, so experiments share them.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
 from gold_sim.config import Config, fingerprint, to_hashed
 
 VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
-    **dict(reference=1, gold=1, preferences=1, reward_model=1, pool=1),
+    **dict(reference=1, gold=1, preferences=1, reward_model=1, pool=1, scores=1),
     **dict(best_of_n=1, policy_gradient=1, direct_alignment=1),  # these make curves
 )
 _REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
@@ -48,6 +49,7 @@ def cell(stage: str, config: Config) -> Cell:
     rm = config.reward_model
     rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
     of_proxy = {"proxy": rm_name, "gold": "gold", "synthetic": config.error.kind}[config.reward]
+    of_members = of_proxy
     if rm.members > 1:
         of_proxy += f"-{config.ensemble.rule}"
     if config.shaping.name != "none":
@@ -75,21 +77,25 @@ def cell(stage: str, config: Config) -> Cell:
         reads = _pick(values, "best_of_n")
         name = f"{b.num_prompts}x{b.num_samples}"
         return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"))
+    synthetic = _pick(values, "seeds") | {"members": rm.members} if config.reward == "synthetic" else {}
+    if stage == "scores":
+        reads = _pick(values, "reward", "error") | synthetic
+        return make(name=of_members, reads=reads, pool=sub("pool"), proxy=proxy)
     if stage == "best_of_n":
-        reads = _pick(values, *_REWARD, "selection")
-        if config.reward == "synthetic":  # no reward-model cell carries them
-            reads |= _pick(values, "seeds") | {"members": rm.members}
+        reads = _pick(values, *_REWARD, "selection") | synthetic
         rule = config.selection.rule
         name = of_proxy if rule == "best_of_n" else f"{rule}-{of_proxy}"
-        return make(name=name, reads=reads, pool=sub("pool"), proxy=proxy)
+        made = make(name=name, reads=reads, pool=sub("pool"), proxy=proxy)
+        if config.reward == "gold":
+            return made
+        # Scores follow from pool and proxy, which the fingerprint has; they are stored because many rules read them.
+        return dataclasses.replace(made, upstream=(*made.upstream, ("scores", sub("scores"))))
     if stage == "direct_alignment":
         reads = _pick(values, "direct", "seeds", "dpo_betas")
         name = f"{config.direct.loss}-D{config.direct.num_pairs}-{','.join(f'{b:g}' for b in config.dpo_betas)}"
         return make(name=name, reads=reads, preferences=sub("preferences"), policy=cell("reference", start))
     if stage == "policy_gradient":
-        reads = _pick(values, "optimiser", *_REWARD, "seeds", "kl_coefs")
-        if config.reward == "synthetic":
-            reads |= {"members": rm.members}
+        reads = _pick(values, "optimiser", *_REWARD, "seeds", "kl_coefs") | synthetic
         coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
         name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
         return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy)

@@ -67,6 +67,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "proxy_spread": Column("float64", "gold s.d.", "s.d. over an ensemble's members, mean of samples", NAN),
     "shaping": Column("string", "name", "transform of the reward before it was optimised", "none"),
     "error_kind": Column("string", "name", "kind of the error of a synthetic proxy", "none"),
+    "error_shared": Column("float64", "share", "of the error's variance that all members have in common", NAN),
     "divergence": Column("string", "name", "what kl_coef penalises, kl or chi2", "kl"),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),

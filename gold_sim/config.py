@@ -120,6 +120,7 @@ class EnsembleConfig(_Checked):
     rule: Literal[
         "mean", "median", "worst_case", "uncertainty_weighted", "mean_minus_std", "robust", "weight_average"
     ] = "mean"
+    take: Annotated[int, Between(1, 64)] | None = None  # of the members, from the first; None: all
     coef: Annotated[float, Between(0.0, 1e6)] = 0.5  # of uncertainty_weighted (Coste et al. 2023) and the two after it
 
 

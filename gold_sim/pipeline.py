@@ -22,6 +22,7 @@ STAGES = dict(
     preferences=models.preference_data,
     reward_model=models.reward_models,
     pool=pools.pool,
+    scores=pools.scores,
     best_of_n=pools.selection,
     policy_gradient=runs.optimisation,
     direct_alignment=runs.alignment,

@@ -269,8 +269,8 @@ def _grpo(task, config, kl_coef, key, state, batch):
 def _online_dpo(task, config, kl_coef, key, state, batch):
     """DPO on pairs of the policy's own responses, labelled by the reward's Bradley-Terry probability (Guo et al. 2024).
 
-    beta is kl_coef. A pair's loss is least where kl_coef (u_1 - u_2) = r_1 - r_2, so whoever writes the pairs the optimum
-    is the exact tilt. Responses (0, 1), (2, 3), .. of a group are its pairs.
+    beta is kl_coef. A pair's loss is least where kl_coef (u_1 - u_2) = r_1 - r_2, so whoever writes the pairs the
+    optimum is the exact tilt. Responses (0, 1), (2, 3), .. of a group are its pairs.
     """
     rewards = batch.rewards.reshape(config.prompts, -1, 2)
     label = jax.nn.sigmoid(rewards[..., 0] - rewards[..., 1])

@@ -49,6 +49,37 @@ def pool(cell, inputs, store, progress):
     return record, {}, {"arrays": dict(stacked, prompts=np.asarray(prompts))}
 
 
+def scores(cell, inputs, store, progress):
+    """Calibrated scores of every member on the pool, [S, M, P, N], and of their weight average [S, 1, P, N]."""
+    found = inputs.arrays("pool")
+    gold_net, judge, _ = inputs.gold("pool", "gold")
+    prompts, responses = np.asarray(found["prompts"]), np.asarray(found["responses"], np.int32)
+    wanted = {"members": rewards.load(cell, inputs, gold_net)}
+    if cell.config.reward == "proxy" and cell.config.reward_model.members > 1:
+        wanted["average"] = rewards.load(cell, inputs, gold_net, average=True)
+    arrays = {}
+    for name, reward in wanted.items():
+
+        @jax.jit
+        def score(runs, judge, prompt, responses, reward=reward):
+            chunk = min(SAMPLES_A_CHUNK, responses.shape[0])
+            padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
+
+            def some(part):
+                return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
+
+            scored = jax.lax.map(some, padded.reshape(-1, chunk, padded.shape[-1]))  # [chunks, S, M, chunk]
+            scored = jnp.moveaxis(scored, 0, 2)
+            return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
+
+        parts = []
+        for i in range(len(prompts)):
+            parts.append(np.asarray(score(reward.runs, judge, prompts[i], responses[i])))
+            progress(i + 1, len(prompts))
+        arrays[name] = np.stack(parts, axis=2)
+    return {}, {}, {"arrays": arrays}
+
+
 def selection(cell, inputs, store, progress):
     """A curve over how hard is selected, one a seed: best-of-n over n, or another rule of inference.py."""
     config = cell.config
@@ -57,30 +88,11 @@ def selection(cell, inputs, store, progress):
     prompts, responses = found.pop("prompts"), found.pop("responses")
     reward = rewards.load(cell, inputs, gold_net)
     if config.reward == "gold":  # seeds differ in nothing
-        reward.runs["seed"] = reward.runs["seed"][:1]
-    num_seeds = len(reward.runs["seed"])
-
-    @jax.jit
-    def score(runs, judge, prompt, responses):
-        chunk = min(SAMPLES_A_CHUNK, responses.shape[0])
-        padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
-
-        def some(part):
-            of_run = lambda run: jax.tree.map(lambda a: a[0], reward.proxy(run, judge, prompt[None], part[None]))
-            return mapped(of_run)(runs)
-
-        scored = jax.lax.map(some, padded.reshape(-1, chunk, padded.shape[-1]))
-        joined = lambda a: jnp.moveaxis(a, 1, 0).reshape(a.shape[1], -1)[:, : responses.shape[0]]
-        return jax.tree.map(joined, scored)  # from [chunks, S, chunk] to [S, N]
-
-    if config.reward == "gold":
-        proxies, spreads = found["gold"][None], np.zeros_like(found["gold"])[None]
+        members = found["gold"][None, None]
     else:
-        parts = []
-        for i in range(len(prompts)):
-            parts.append(to_numpy(score(reward.runs, judge, prompts[i], responses[i].astype(np.int32))))
-            progress(i + 1, len(prompts))
-        proxies, spreads = (np.stack(part, axis=1) for part in zip(*parts, strict=True))  # [S, P, N]
+        members = inputs.arrays("scores")["average" if rewards.averaged(config) else "members"]
+    num_seeds = len(members)
+    proxies, spreads = (np.stack(part) for part in zip(*(rewards.combine(config, m) for m in members), strict=True))
 
     references = proxies[:, :, : config.shaping.references]
     shape = functools.partial(reward.shape, responses=responses.astype(np.int32))

@@ -38,9 +38,7 @@ class Reward:
 
     def proxy(self, run, judge, prompts, responses):
         """(combined score, spread over members), [P, N] each."""
-        scores = self.members(run, judge, prompts, responses)
-        rule = self.config.ensemble
-        return ensemble.RULES[rule.rule](scores, rule.coef), ensemble.spread(scores)
+        return combine(self.config, self.members(run, judge, prompts, responses))
 
     def shape(self, scores, references, responses):
         """The reward of combined scores [P, N], given those of reference responses [P, K]."""
@@ -73,17 +71,32 @@ class Reward:
         return np.asarray(models.scale[:, 0]), np.asarray(models.shift[:, 0])
 
 
-def load(cell, inputs, gold_net) -> Reward:
-    """ValueError for a shaping rule that does not exist."""
+def combine(config: Config, scores):
+    """(combined score, spread) [...] of members' scores [M, ...]."""
+    rule = config.ensemble
+    scores = scores[: rule.take]
+    return ensemble.RULES[rule.rule](scores, rule.coef), ensemble.spread(scores)
+
+
+def averaged(config: Config) -> bool:
+    """Whether the proxy is the one model whose parameters are the mean of the members'."""
+    return config.reward_model.members > 1 and config.ensemble.rule == "weight_average"
+
+
+def load(cell, inputs, gold_net, average: bool | None = None) -> Reward:
+    """average: the weight average of the members in their place; None: where the cell's rule says so.
+
+    ValueError for a shaping rule that does not exist.
+    """
     config = cell.config
     shaping.find(config.shaping.name)
     runs = dict(seed=jnp.asarray(config.seeds, jnp.int32))
     if config.reward != "proxy":
         return Reward(inputs.language, config, None, gold_net, runs)
     stored = inputs.arrays("proxy")
-    average = stored.pop("average", None)
-    if config.reward_model.members > 1 and config.ensemble.rule == "weight_average":
-        stored = average
+    mean = stored.pop("average", None)
+    if averaged(config) if average is None else average:
+        stored = mean
     models = reward_model.RewardModel(**stored)
     if models.scale.ndim == 1:  # one model a seed
         models = jax.tree.map(lambda a: a[:, None], models)

@@ -28,10 +28,11 @@ def describe(cell: Cell) -> dict:
         policy_params=transformer.num_params(policy.network(language, started)),
         world_seed=config.world.seed,
         gold_seed=config.gold.seed,
-        ensemble_size=rm.members,
-        ensemble_rule=config.ensemble.rule if rm.members > 1 else "single",
+        ensemble_size=config.ensemble.take or rm.members,
+        ensemble_rule=config.ensemble.rule if (config.ensemble.take or rm.members) > 1 else "single",
         shaping=config.shaping.name,
         error_kind=config.error.kind if config.reward == "synthetic" else "none",
+        error_shared=config.error.shared if config.reward == "synthetic" else float("nan"),
     )
 
 

@@ -1,7 +1,7 @@
 """Stages that train policies: policy optimisation against a proxy, and direct alignment on preferences.
 
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays). Both advance states from one evaluation point
-to the next and checkpoint in between; a killed run resumes to the same record, to the bit.
+Every stage is (cell, inputs, store, progress) -> (record, tables, arrays). Both advance states from one evaluation
+point to the next and checkpoint in between; a killed run resumes to the same record, to the bit.
 """
 
 import time

@@ -1,0 +1,31 @@
+"""Does direct alignment over-optimise as RL does, without a reward model?
+
+    python -m experiments direct_alignment     10 min on two cores, after rm_size
+    python -m analysis direct_alignment
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import few
+
+BETAS = {"smoke": (0.05, 0.5), "cpu": (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="direct_alignment",
+        title="Direct alignment",
+        question="Where does gold peak under DPO, IPO and SLiC, at which beta, and how far through the data?",
+        figure="Rafailov et al. 2024, Fig. 1, 2 and 4",
+        expected="Gold rises and falls with sqrt(KL) and the RL form fits better than the quadratic; the smaller beta, "
+        "the further the KL and the earlier in the data the peak.",
+        cost="10 min on two cores, after rm_size",
+        axis="dpo_beta",
+        stages=("direct_alignment",),
+        base={"dpo_betas": BETAS[preset]},
+        grid={},
+        variants=few(
+            preset,
+            {loss.upper() if loss != "slic" else "SLiC": {"direct.loss": loss} for loss in ("dpo", "ipo", "slic")},
+        ),
+        panels="optimiser",
+    )

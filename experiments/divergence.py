@@ -1,0 +1,33 @@
+"""Is chi-squared a better leash than KL?
+
+    python -m experiments divergence           5 min on two cores, after kl_penalty
+    python -m analysis divergence
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM, few
+
+KL = {"smoke": (0.1,), "cpu": (0.03, 0.12)}
+CHI2 = {"smoke": (0.01,), "cpu": (1e-4, 1e-3, 1e-2)}  # of 2 pi / ref_policy, in gold s.d.
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="divergence",
+        title="Chi-squared and KL penalties",
+        question="At equal KL, does a chi-squared penalty keep more gold than a KL penalty?",
+        figure="Laidlaw et al. 2024, Fig. 3",
+        expected="At the best coefficient chi-squared keeps at least as much gold as KL.",
+        cost="5 min on two cores, after kl_penalty",
+        axis="variant",
+        stages=("policy_gradient",),
+        base=MIDDLE_RM[preset],
+        grid={},
+        variants=few(
+            preset,
+            {"no penalty": {}}
+            | {f"KL {c:g}": {"kl_coefs": (c,)} for c in KL[preset]}
+            | {f"chi2 {c:g}": {"kl_coefs": (c,), "optimiser.divergence": "chi2"} for c in CHI2[preset]},
+        ),
+        panels=None,
+    )

@@ -1,0 +1,40 @@
+"""How many members, and what price on their disagreement?
+
+    python -m experiments ensemble_size        6 min on two cores, after ensembles
+    python -m analysis ensemble_size
+"""
+
+from experiments.ensembles import MEMBERS, members
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM, few
+
+SIZES = {"smoke": (1, 2), "cpu": (1, 2, 3, 4, 5)}
+COEFS = {"smoke": (0.5,), "cpu": (0.1, 0.5, 2.0, 8.0)}
+NOISE = 0.25
+RL_COEFS = (2.0,)  # also in RL; 0.5 is there from ensembles
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="ensemble_size",
+        title="Ensemble size and uncertainty weight",
+        question="How do cardinality and the uncertainty coefficient matter?",
+        figure="Coste et al. 2023, Fig. 11 and 12",
+        expected="Most of the gain is there with three or four members; most reasonable coefficients work.",
+        cost="6 min on two cores, after ensembles",
+        axis="variant",
+        stages=("best_of_n",),
+        base=MIDDLE_RM[preset] | {"preferences.label_noise": NOISE, "reward_model.members": MEMBERS[preset]},
+        grid={},
+        variants=few(
+            preset,
+            {f"worst of {k}": {"ensemble.rule": "worst_case", "ensemble.take": k} for k in SIZES[preset]}
+            | {
+                f"mean - {c:g} variance": members(preset, "mean - 0.5 variance")
+                | {"ensemble.coef": c}
+                | ({"stages": ("best_of_n", "policy_gradient")} if c in RL_COEFS else {})
+                for c in COEFS[preset]
+            },
+        ),
+        panels=None,
+    )

@@ -1,0 +1,29 @@
+"""With a small KL penalty, do pessimistic ensembles keep all that they gained?
+
+    python -m experiments ensembles_kl         5 min on two cores, after ensembles
+    python -m analysis ensembles_kl
+"""
+
+from experiments.ensembles import IN_RL, members
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM, few
+
+NOISE, KL_COEF = 0.25, 0.02
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="ensembles_kl",
+        title="Ensembles with a small KL penalty",
+        question="Does a small KL penalty with a pessimistic rule remove the fall that either leaves alone?",
+        figure="Coste et al. 2023, Fig. 4",
+        expected="The worst case and the uncertainty-weighted rule with a small penalty end at their peak; a single "
+        "model does not.",
+        cost="5 min on two cores, after ensembles",
+        axis="variant",
+        stages=("policy_gradient",),
+        base=MIDDLE_RM[preset] | {"preferences.label_noise": NOISE, "kl_coefs": (KL_COEF,)},
+        grid={},
+        variants=few(preset, {"single": {}} | {label: members(preset, label) for label in IN_RL}),
+        panels=None,
+    )

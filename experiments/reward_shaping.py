@@ -1,0 +1,37 @@
+"""Does a bounded reward keep gold from falling?
+
+    python -m experiments reward_shaping       7 min on two cores, after rm_size
+    python -m analysis reward_shaping
+
+Against the smallest proxy, under which gold falls most.
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import RM_FIELDS, RM_SIZES, few
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="reward_shaping",
+        title="Reward shaping",
+        question="Do PAR, clipping, log-sigmoid centring or a price on length keep gold from falling?",
+        figure="Fu et al. 2025, Fig. 3; Wang et al. 2024; Singhal et al. 2023",
+        expected="Bounded rewards leave the peak where it was and make the fall smaller; a price on length moves "
+        "length, and gold only so far as length was the fault.",
+        cost="7 min on two cores, after rm_size",
+        axis="variant",
+        stages=("policy_gradient",),
+        base=dict(zip(RM_FIELDS.split("|"), RM_SIZES[preset][0], strict=True)),
+        grid={},
+        variants=few(
+            preset,
+            {
+                "none": {},
+                "PAR": {"shaping.name": "par"},
+                "clip": {"shaping.name": "clip"},
+                "log-sigmoid": {"shaping.name": "log_sigmoid"},
+                "length penalty": {"shaping.name": "length_penalty"},
+            },
+        ),
+        panels=None,
+    )

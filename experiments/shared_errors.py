@@ -1,0 +1,36 @@
+"""Ensembles whose members share their errors: how much can pessimism do?
+
+    python -m experiments shared_errors        3 min on two cores, after rm_size
+    python -m analysis shared_errors
+
+Synthetic proxies, gold plus Student's t errors of which a share is common to all members.
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import few
+
+MEMBERS = {"smoke": 2, "cpu": 5}
+SHARED = {"smoke": (0.0, 0.95), "cpu": (0.0, 0.5, 0.95)}
+RULES = {"mean": 0.0, "median": 0.0, "worst_case": 0.0, "uncertainty_weighted": 0.5, "mean_minus_std": 1.0}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="shared_errors",
+        title="Shared errors",
+        question="Does an ensemble help when its members err alike?",
+        figure="Eisenstein et al. 2023; Coste et al. 2023",
+        expected="Independent heavy-tailed errors: every pessimistic rule rises to the largest n. Half shared or more: "
+        "every rule turns.",
+        cost="3 min on two cores, after rm_size",
+        axis="variant",
+        stages=("best_of_n",),
+        base={"reward": "synthetic", "error.kind": "heavy_tailed", "reward_model.members": MEMBERS[preset]},
+        grid={"error.shared": SHARED[preset]},
+        variants=few(
+            preset,
+            {"single": {"ensemble.take": 1}}
+            | {name.replace("_", " "): {"ensemble.rule": name, "ensemble.coef": c} for name, c in RULES.items()},
+        ),
+        panels="error_shared",
+    )
