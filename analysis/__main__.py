@@ -25,6 +25,19 @@ STUDIES = {  # experiment -> what its analysis shows
     "policy_size_large_rm": "policy size under the largest reward model",
     "worlds": "other worlds: the laws with intervals between worlds, and world by world",
     "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
+    "optimisers": "eight optimisers against one proxy: laws, peaks, what each pays",
+    "inference_time": "best-of-n and its rivals with learned proxies",
+    "direct_alignment": "DPO, IPO, SLiC by beta",
+    "direct_alignment_pessimism": "RPO, chi-PO, length-regularised DPO under label noise",
+    "ensembles": "ensembles of reward models under label noise",
+    "ensembles_kl": "ensembles with a small KL penalty",
+    "ensemble_size": "cardinality, and the price of disagreement",
+    "diversity": "what members differ in; weight averages",
+    "shared_errors": "ensembles whose members err alike",
+    "divergence": "chi-squared against KL penalties",
+    "reward_shaping": "bounded rewards, a price on length",
+    "heavy_tails": "best-of-n and pessimism under light and heavy tails",
+    "goodhart": "every kind of proxy error against every mitigation",
     "throughput": "speed; `python -m experiments throughput` writes its own summary",
 }
 
@@ -42,7 +55,7 @@ def _complain(text) -> int:
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
-        commands = {"fit": _fit, "advise": _advise, "paper": _paper, "calibration": _calibration}
+        commands = {"fit": _fit, "advise": _advise, "paper": _paper, "calibration": _calibration, "claims": _claims}
         done = commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
         sys.stdout.flush()
         return done
@@ -64,7 +77,8 @@ def _experiment(argv) -> int:
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
-    if args.name not in STUDIES:
+    own = list(args.runs.glob(f"experiments/{args.name}-*.json"))  # an experiment of the user's, once it has records
+    if args.name not in STUDIES and not own:
         return _complain(f"experiment {args.name!r}: allowed are {', '.join(STUDIES)}; or fit")
     folder = args.out / args.name
     if args.name == "throughput":
@@ -83,6 +97,7 @@ def _list(runs: Path) -> int:
         print(f"  {name:<22} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
     print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
     print("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
+    print("python -m analysis claims                          what the literature says, and what the records say of it")
     print("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
     print("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
@@ -222,6 +237,25 @@ def _paper(argv) -> int:
         print(f"analysis: figure {int(plate.number)} not drawn: {why}", file=sys.stderr)
     print(f"{len(made)} figures, tables and captions.md in {out}")
     return 0 if made else 2
+
+
+def _claims(argv) -> int:
+    """Every claim of the literature that has an experiment here."""
+    parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
+    parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+    parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
+    args = parser.parse_args(argv)
+    from analysis import claims, tables
+
+    table = claims.table(Store(args.runs), args.preset)
+    tables.write(args.out / "claims", [table])
+    for row in table.frame.to_dict("records"):
+        print(f"{row['']:>6}  {row['claim']} ({row['source']}; {row['experiment']})\n        {row['found']}")
+    counts = table.frame[""].value_counts()
+    print("\n" + ", ".join(f"{counts.get(word, 0)} {word}" for word in ("holds", "fails", "open")))
+    print(f"table  {args.out / 'claims' / 'claims.md'}")
+    return 0
 
 
 def _calibration(argv) -> int:

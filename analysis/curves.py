@@ -40,7 +40,7 @@ class Group:
         return laws.t_interval(self.values[name])
 
 
-RUN = ["cell", "seed", "kl_coef"]  # what tells runs apart
+RUN = ["cell", "seed", "kl_coef", "dpo_beta"]  # what tells runs apart
 WORLD = ("world_seed", "gold_seed")  # what a draw is where it differs, seeds being inside it
 
 
@@ -49,7 +49,7 @@ def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     A diverged run is left out whole: its first points alone would cut every seed's average at their reach.
     """
-    ended_well = (table["status"] == "ok").groupby([table[c] for c in RUN]).transform("all")
+    ended_well = (table["status"] == "ok").groupby([table[c] for c in RUN], dropna=False).transform("all")
     finite = np.isfinite(table[["kl", "d", *SCORES]]).all(axis=1)
     warnings = []
     for bad, what in (
@@ -63,8 +63,8 @@ def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def methods(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each form present: "bon" for best-of-n, "rl" for every policy optimiser."""
-    best_of_n = table["optimiser"] == "best_of_n"
+    """The rows of each form present: "bon" for what selects among samples, "rl" for what trains a policy."""
+    best_of_n = table["stage"] == "best_of_n"
     parts = {"bon": table[best_of_n], "rl": table[~best_of_n]}
     return {form: part for form, part in parts.items() if len(part)}
 
@@ -72,7 +72,7 @@ def methods(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def groups(table: pd.DataFrame, by: str, rezero: bool = True) -> dict[str, list[Group]]:
     """form -> groups in ascending order of the column `by`, of the forms present."""
     return {
-        form: [_group(rows, key, by, form, rezero) for key, rows in part.groupby(by, sort=True)]
+        form: [_group(rows, key, by, form, rezero) for key, rows in part.groupby(by, sort=True, observed=True)]
         for form, part in methods(table).items()
     }
 
@@ -86,7 +86,7 @@ def _group(rows, key, by, form, rezero):
     worlds = len(rows[list(WORLD)].drop_duplicates()) > 1
     runs, seeds, levels, starts = [], [], [], {name: [] for name in SCORES}
     for label, run in rows.groupby([*WORLD, "seed"], sort=True):
-        if len(run[["cell", "kl_coef", "optimiser"]].drop_duplicates()) > 1:
+        if len(run[["cell", "kl_coef", "dpo_beta", "optimiser"]].drop_duplicates()) > 1:
             cells = ", ".join(sorted(run["cell"].unique())[:3])
             raise ValueError(
                 f"{by}={key!r}, seed {label[-1]}: more than one {form} run (cells {cells}); "
@@ -112,7 +112,7 @@ def _group(rows, key, by, form, rezero):
 
 def _averaged(key, form, seeds, runs, start, units, by=""):
     """The group of these runs: on one grid, those of a world averaged where worlds differ."""
-    names = [*SCORES, *(c for c in runs[0].columns if c.startswith("attr_"))]
+    names = [*SCORES, "proxy_spread", *(c for c in runs[0].columns if c.startswith("attr_"))]
     out = [outward(run) for run in runs]
     ds = [run["d"].to_numpy() for run in out]
     d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in out] for name in names], points=DRAWN)

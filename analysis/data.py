@@ -43,6 +43,9 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
         raise StoreError(f"{error}; this makes them: {run}") from error
     cells = [(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]]
     table, warnings = curves.usable(store.table("curves", {fingerprint for _, fingerprint in cells}))
+    if manifest.get("variants"):
+        of_cell = {cell["fingerprint"]: cell["variant"] for cell in manifest["cells"]}
+        table["variant"] = pd.Categorical(table["cell"].map(of_cell), manifest["variants"], ordered=True)
     if table.empty:
         raise StoreError(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
     reward_models = store.table("reward_models", set(manifest["reward_models"]))

@@ -77,6 +77,18 @@ def panels(count: int, width: float = 4.6, height: float = 3.6):
     return figure, list(axes[0])
 
 
+def tiles(count: int, columns: int, width: float = 4.0, height: float = 3.3):
+    """A figure with `count` panels, at most `columns` in a row -> (figure, list of axes)."""
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns + 1.6, height * rows), squeeze=False,
+                                layout="constrained")  # fmt: skip
+    figure.get_layout_engine().set(wspace=0.04, hspace=0.06, w_pad=0.06, h_pad=0.08)
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return figure, list(axes.flat[:count])
+
+
 def page(count: int, width: float, height: float):
     """A row of `count` panels within a page's text width, inches -> (figure, list of axes)."""
     figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False, layout="constrained")
@@ -160,6 +172,39 @@ def scores(ax, groups, fits=None, title="", keys=None):
     kl_axis(ax, max(g.kl[-1] for g in groups))
     ax.set_ylabel("score (gold s.d.)")
     ax.set_title(title)
+
+
+def falls(ax, entries, keys, title=""):
+    """A line a variant from the peak of gold (open) to its end (filled), intervals as thin bars; first key on top."""
+    tints = dict(zip(keys, colours(len(keys)), strict=True))
+    for e in entries:
+        y, tint = -keys.index(e["key"]), tints[e["key"]]
+        ax.plot([e["gold_peak"], e["gold_final"]], [y, y], color=tint, lw=2.4, alpha=0.55, zorder=2)
+        for name, face, shift in (("gold_peak", "white", 0.12), ("gold_final", tint, -0.12)):
+            if np.isfinite(e[f"{name}_ci"]).all():
+                ax.plot(e[f"{name}_ci"], [y + shift] * 2, color=tint, lw=1, zorder=3)
+            ax.plot(e[name], y, "o", ms=6, mfc=face, mec=tint, mew=1.3, zorder=4)
+    ax.axvline(0, color=FAINT, lw=0.8, zorder=1)
+    ax.set_yticks([-i for i in range(len(keys))], [short(key) for key in keys])
+    ax.set_ylim(-len(keys) + 0.4, 0.6)
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("gold (gold s.d.)")
+    ax.set_title(title)
+
+
+def columns_of(ax, groups, name, keys):
+    """Any recorded column against KL, the colour of a key as in `scores`."""
+    tints = dict(zip(keys, colours(len(keys)), strict=True))
+    for g in groups:
+        line(ax, g.kl, g, name, tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)], lw=1.8)
+    kl_axis(ax, max(g.kl[-1] for g in groups))
+
+
+def limit_to_gold(ax, groups):
+    """Limits of the ordinate from gold alone, with room for the proxies' beginning: a proxy may rise tenfold."""
+    gold = np.concatenate([g.mean("gold") for g in groups])
+    low, high = min(0.0, gold.min()), max(0.1, gold.max())
+    ax.set_ylim(low - 0.08 * (high - low), high + 0.35 * (high - low))
 
 
 def coefficient(ax, sizes, per_seed, trend: laws.Trend, title, xlabel):

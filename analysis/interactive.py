@@ -12,10 +12,13 @@ HOVER += "<br>proxy %{customdata[4]:.3f}<br>gold %{y:.3f}<extra>%{fullData.name}
 def chart(data) -> str:
     """HTML of gold against sqrt(KL), a line a run, a colour a value of the compared column; proxies on demand."""
     figure = go.Figure()
-    keys = sorted(data.curves[data.axis].unique(), key=lambda v: (isinstance(v, str), v))
+    by = data.curves[data.axis]
+    keys = list(by.cat.categories) if hasattr(by, "cat") else sorted(by.unique(), key=lambda v: (isinstance(v, str), v))
     tints = dict(zip(keys, map(to_hex, figures.colours(len(keys))), strict=True))
     shown = set()
-    for (key, *_), run in data.curves.groupby([data.axis, "optimiser", *curves.RUN], sort=True):
+    for (key, *_), run in data.curves.groupby(
+        [data.axis, "optimiser", *curves.RUN], sort=True, observed=True, dropna=False
+    ):
         run = run.sort_values("control")
         method = "best-of-n" if run["optimiser"].iloc[0] == "best_of_n" else run["optimiser"].iloc[0]
         name = f"{method} {figures.short(key)}"

@@ -17,6 +17,7 @@ from analysis import (
     rm_size,
     tables,
     transcripts,
+    variants,
     worlds,
 )
 from analysis.findings import Findings, plain
@@ -34,14 +35,14 @@ STUDIES = {
     "policy_size_large_rm": policy_size.study,
     "worlds": worlds.study,
     "negative_controls": negative_controls.study,
-}
+}  # of the others, and of experiments of the user's own: variants
 
 
 def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[data.Data, Findings]:
     """Read the records, write figures, tables, summary.json and report.html into folder."""
     read = data.load(store, name, preset)
     folder.mkdir(parents=True, exist_ok=True)
-    findings = STUDIES[name](read, folder)
+    findings = STUDIES.get(name, variants.study)(read, folder)
     findings.tables.extend(transcripts.tables(read))
     tables.write(folder, findings.tables)
     header = {"experiment": name, "preset": read.manifest["preset"], "interval": laws.LEVEL}

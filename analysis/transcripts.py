@@ -1,12 +1,12 @@
 """What a policy writes at the start, at the peak of gold and at the end of optimisation, in words."""
 
+import numpy as np
 import pandas as pd
 
 from analysis import curves
 from analysis.findings import Table
 
 KINDS = 5  # prompts shown a run, one of each kind
-RUN = ["cell", "seed", "kl_coef"]
 
 
 def tables(data) -> list[Table]:
@@ -14,14 +14,16 @@ def tables(data) -> list[Table]:
     samples, rl = data.samples(), curves.methods(data.curves).get("rl")
     if samples.empty or rl is None:
         return []
-    keys = sorted(rl[data.axis].unique())
+    keys = sorted(rl[data.axis].unique()) if data.axis != "variant" else list(rl["variant"].cat.categories)
+    keys = [key for key in keys if (rl[data.axis] == key).any()]
     return [_table(data.axis, key, rl[rl[data.axis] == key], samples) for key in dict.fromkeys([keys[0], keys[-1]])]
 
 
 def _table(axis, key, runs, samples) -> Table:
     """Of the first run with this key."""
-    first = runs.sort_values(RUN).iloc[0]
-    of_run = lambda frame: frame[(frame[RUN] == first[RUN]).all(axis=1)]
+    first = runs.sort_values(curves.RUN).iloc[0]
+    same = lambda frame, name: (frame[name] == first[name]) | (frame[name].isna() & pd.isna(first[name]))
+    of_run = lambda frame: frame[np.logical_and.reduce([same(frame, name) for name in curves.RUN])]
     run, said = of_run(runs).sort_values("control"), of_run(samples)
     moments = {"start": run["control"].iloc[0], "peak": run.loc[run["gold"].idxmax(), "control"]}
     moments |= {"end": run["control"].iloc[-1]}
@@ -33,4 +35,5 @@ def _table(axis, key, runs, samples) -> Table:
             scores = {name: float(line[name]) for name in ("proxy", "gold")}
             rows.append(shown | {"at": moment, "response": line["response"] or "(nothing)"} | scores)
     title = f"Responses at {axis.replace('_', ' ')} {key}, seed {first['seed']} (peak of gold: step {moments['peak']})"
-    return Table(f"transcripts_{key}", title, pd.DataFrame(rows), of_words=True)
+    slug = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(key))
+    return Table(f"transcripts_{slug}", title, pd.DataFrame(rows), of_words=True)

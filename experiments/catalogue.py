@@ -1,5 +1,7 @@
 """Every experiment by name, in the order in which a newcomer would run them."""
 
+import importlib
+
 from experiments import (
     bon_vs_rl,
     data_size,
@@ -40,9 +42,21 @@ NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 
 
 def find(name: str, preset: str) -> Experiment:
-    """ValueError if the name or the preset is unknown, saying what is allowed."""
-    if name not in NAMES:
-        raise ValueError(f"experiment {name!r}: allowed are {', '.join((*NAMES, 'throughput'))}")
+    """An experiment of this folder, or a module of yours that has `experiment(preset)`, as in my_mitigation or my.module.
+
+    ValueError if the name or the preset is unknown, saying what is allowed.
+    """
     if preset not in PRESETS:
         raise ValueError(f"--preset {preset!r}: allowed are {', '.join(PRESETS)}")
-    return _MODULES[NAMES.index(name)].experiment(preset)
+    if name in NAMES:
+        return _MODULES[NAMES.index(name)].experiment(preset)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        module = None
+    if not hasattr(module, "experiment"):
+        known = ", ".join((*NAMES, "throughput"))
+        raise ValueError(f"experiment {name!r}: allowed are {known}, or a module of yours with experiment(preset)")
+    return module.experiment(preset)

@@ -151,7 +151,7 @@ def alignment(cell, inputs, store, progress):
     settings = [
         dict(
             seed=int(seed),
-            kl_coef=np.nan,
+            kl_coef=0.0,
             dpo_beta=config.dpo_betas[i % num_betas],
             proxy_raw=curve["proxy"][i],
             num_prompts=d.eval_prompts,

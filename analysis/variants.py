@@ -1,0 +1,169 @@
+"""Variants compared with a baseline: peak, end and fall of gold along the run, laws, differences in pairs of seeds.
+
+For experiments whose curves differ by method and not by size. Peak, end and fall are along the control (step or n), on
+which runs of one kind agree, since a penalised run may stop gaining KL and go on changing.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis import curves, figures, scaling, tables
+from analysis.claims import checks_of
+from analysis.findings import Figure, Findings
+
+COLUMNS = 4  # panels in a row of a figure
+
+
+def study(data, folder) -> Findings:
+    panels = split(data)
+    entries = [entry for name, gs in panels.items() for entry in compared(name, gs)]
+    frame = pd.DataFrame(row(e, data.axis) for e in entries)
+    which, verdict_tables = {}, []
+    for (panel, form), gs in panels.items():
+        found, made = scaling.verdicts(data.axis, {form: gs})
+        which[f"{panel} {form}".strip()] = found
+        verdict_tables += [
+            tables.Table(slug(f"verdicts {panel} {form}"), f"{panel} {t.title}".strip(), t.frame) for t in made
+        ]
+    title = "Gold along the run: peak, end, fall; minus the baseline's, in pairs of seeds (gold s.d.)"
+    made = [tables.Table("variants", title, frame), attributes(data, panels), *verdict_tables]
+    summary = {"variants": entries, "verdict": which, "checks": checks_of(data)}
+    return Findings(summary, draw(data, folder, panels, entries), made)
+
+
+def split(data) -> dict[tuple[str, str], list[curves.Group]]:
+    """(panel, form) -> groups by the compared column; the panel is "" where there are none."""
+    column = data.manifest.get("panels")
+    out = {}
+    parts = data.curves.groupby(column, sort=True) if column else [("", data.curves)]
+    for value, part in parts:
+        panel = f"{column} {figures.short(value)}".replace("_", " ") if column else ""
+        for form, gs in curves.groups(part, data.axis).items():
+            out[panel, form] = gs
+    return out
+
+
+def along(g: curves.Group, name: str = "gold") -> np.ndarray:
+    """[R, T] of one column at the points of the run that all runs have, in order of control."""
+    length = min(len(run) for run in g.runs)
+    return np.stack([run[name].to_numpy()[:length] for run in g.runs])
+
+
+def course(g: curves.Group) -> dict:
+    """Peak of the mean curve, end and fall, with intervals over seeds."""
+    gold, kl, proxy = along(g), along(g, "kl"), along(g, "proxy")
+    at = int(np.argmax(gold.mean(0)))
+    out = {"runs": len(gold), "control_peak": int(g.runs[0]["control"].iloc[at])}
+    out |= {"kl_peak": float(kl[:, at].mean()), "kl_final": float(kl[:, -1].mean())}
+    out |= {"proxy_final": float(proxy[:, -1].mean())}
+    for name, values in (("gold_peak", gold[:, at]), ("gold_final", gold[:, -1]), ("drop", gold[:, at] - gold[:, -1])):
+        out |= {name: float(values.mean()), f"{name}_ci": curves.interval(values)}
+    return out
+
+
+def compared(panel, gs) -> list[dict]:
+    """One entry a group: its course, its law, its differences from the first group in pairs of seeds."""
+    out = []
+    for g in gs:
+        fit = curves.law(g)
+        entry = {"panel": panel[0], "form": g.form, "key": g.key} | course(g)
+        entry |= {"alpha": fit.alpha, "alpha_ci": fit.alpha_ci, "beta": fit.beta, "beta_ci": fit.beta_ci, "r2": fit.r2}
+        out.append(entry | against(gs[0], g))
+    return out
+
+
+def against(base: curves.Group, g: curves.Group) -> dict:
+    """gold at the end, and gold at the KL that both reach, minus the baseline's; NaN for the baseline itself."""
+    pair = curves.on_common_seeds([base, g]) if g is not base else []
+    if not pair:
+        nothing = [float("nan")] * 2
+        return {
+            "final_gain": float("nan"),
+            "final_gain_ci": nothing,
+            "gain_at_kl": float("nan"),
+            "gain_at_kl_ci": nothing,
+        }
+    one, other = pair
+    final = along(other)[:, -1] - along(one)[:, -1]
+    d = min(one.d[-1], other.d[-1])
+    level = (curves.at_distance(other, "gold", [d]) - curves.at_distance(one, "gold", [d]))[:, 0]
+    return {
+        "final_gain": float(final.mean()),
+        "final_gain_ci": curves.interval(final),
+        "common_kl": float(d**2),
+        "gain_at_kl": float(level.mean()),
+        "gain_at_kl_ci": curves.interval(level),
+    }
+
+
+def row(entry, axis) -> dict:
+    """One line of the table of variants."""
+    start = {"panel": entry["panel"]} if entry["panel"] else {}
+    out = start | {"method": scaling.NAMES[entry["form"]], axis: entry["key"], "peak at KL": entry["kl_peak"]}
+    for name in ("gold_peak", "gold_final", "drop"):
+        out |= tables.spread(entry, name)
+    out |= {"kl_final": entry["kl_final"], "proxy_final": entry["proxy_final"]}
+    for name in ("final_gain", "gain_at_kl", "alpha", "beta"):
+        out |= tables.spread(entry, name)
+    return out | {"r2": entry["r2"]}
+
+
+def attributes(data, panels) -> tables.Table:
+    """The rubric's attributes at the start, the peak and the end of every variant."""
+    frames = []
+    for (panel, form), gs in panels.items():
+        frame = tables.ledger_table(data.axis, gs, "").frame
+        frame.insert(0, "method", scaling.NAMES[form])
+        if panel:
+            frame.insert(0, "panel", panel)
+        frames.append(frame)
+    return tables.Table("attributes", "Attributes at the start, at gold's peak and at the end", pd.concat(frames))
+
+
+def titles(panels):
+    """(panel, form) -> title of a panel, with the method's name where there are several."""
+    several = len({form for _, form in panels}) > 1
+    return lambda panel, form: ", ".join(
+        part for part in (panel, figures.METHOD_NAMES[form] if several or not panel else "") if part
+    )
+
+
+def slug(text: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in text)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def draw(data, folder, panels, entries) -> list[Figure]:
+    keys = list(dict.fromkeys(g.key for gs in panels.values() for g in gs))
+    keys = keys if data.manifest.get("variants") and data.axis == "variant" else sorted(keys)
+    named = titles(panels)
+    figure, axes = figures.tiles(len(panels), COLUMNS)
+    for ax, ((panel, form), gs) in zip(axes, panels.items(), strict=False):
+        figures.scores(ax, gs, None, named(panel, form), keys)
+        figures.limit_to_gold(ax, gs)
+    figures.key_outside(figure, keys, data.axis.replace("_", " "), figures.styles_of_scores(with_law=False))
+    caption = (
+        "Gold (solid, band: interval over seeds) and proxy (dashed, cut off where it leaves the panel) against KL."
+    )
+    drawn = [Figure(figures.save(figure, folder, "gold"), caption)]
+    figure, axes = figures.tiles(len(panels), COLUMNS, width=3.6, height=0.55 + 0.32 * len(keys))
+    for ax, (panel, form) in zip(axes, panels, strict=False):
+        mine = [e for e in entries if (e["panel"], e["form"]) == (panel, form)]
+        figures.falls(ax, mine, keys, named(panel, form))
+    caption = (
+        "From the peak of gold (open) to its end (filled), with intervals over seeds: the length of a line is the fall."
+    )
+    drawn.append(Figure(figures.save(figure, folder, "falls"), caption))
+    spread = [g for gs in panels.values() for g in gs if np.nanmax(along(g, "proxy_spread"), initial=0) > 0]
+    if spread and data.axis == "variant":
+        figure, (ax,) = figures.panels(1, width=6.2, height=3.6)
+        many = len({g.form for g in spread}) > 1
+        drawn_groups = [g for g in spread if g.form == ("rl" if many else spread[0].form)][: len(keys)]
+        figures.columns_of(ax, drawn_groups, "proxy_spread", keys)
+        ax.set_ylabel("s.d. over members (gold s.d.)")
+        figures.key_outside(figure, keys, data.axis, [])
+        caption = "How far the members of the ensemble disagree on what the policy writes."
+        drawn.append(Figure(figures.save(figure, folder, "spread"), caption))
+    return drawn
