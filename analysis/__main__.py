@@ -37,6 +37,11 @@ STUDIES = {  # experiment -> what its analysis shows
     "divergence": "chi-squared against KL penalties",
     "reward_shaping": "bounded rewards, a price on length",
     "heavy_tails": "best-of-n and pessimism under light and heavy tails",
+    "annotators": "flips, ties, many people, implicit feedback, rankings, shared tastes",
+    "preference_losses": "eight losses under label noise",
+    "behaviours": "sycophancy, over-refusal, diversity; what warns that gold will turn",
+    "omission": "reward models that do not see some attributes",
+    "held_out_prompts": "training against held-out prompts",
     "goodhart": "every kind of proxy error against every mitigation",
     "throughput": "speed; `python -m experiments throughput` writes its own summary",
 }

@@ -112,7 +112,7 @@ def _group(rows, key, by, form, rezero):
 
 def _averaged(key, form, seeds, runs, start, units, by=""):
     """The group of these runs: on one grid, those of a world averaged where worlds differ."""
-    names = [*SCORES, "proxy_spread", *(c for c in runs[0].columns if c.startswith("attr_"))]
+    names = [*SCORES, *(c for c in runs[0].columns if c.startswith("attr_") or c == "proxy_spread")]
     out = [outward(run) for run in runs]
     ds = [run["d"].to_numpy() for run in out]
     d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in out] for name in names], points=DRAWN)

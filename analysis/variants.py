@@ -26,7 +26,9 @@ def study(data, folder) -> Findings:
             tables.Table(slug(f"verdicts {panel} {form}"), f"{panel} {t.title}".strip(), t.frame) for t in made
         ]
     title = "Gold along the run: peak, end, fall; minus the baseline's, in pairs of seeds (gold s.d.)"
-    made = [tables.Table("variants", title, frame), attributes(data, panels), *verdict_tables]
+    laws = pd.DataFrame(law_row(e, data.axis) for e in entries)
+    made = [tables.Table("variants", title, frame), tables.Table("laws", "Fitted laws", laws)]
+    made += [attributes(data, panels), *verdict_tables]
     summary = {"variants": entries, "verdict": which, "checks": checks_of(data)}
     return Findings(summary, draw(data, folder, panels, entries), made)
 
@@ -98,14 +100,26 @@ def against(base: curves.Group, g: curves.Group) -> dict:
 
 def row(entry, axis) -> dict:
     """One line of the table of variants."""
-    start = {"panel": entry["panel"]} if entry["panel"] else {}
-    out = start | {"method": scaling.NAMES[entry["form"]], axis: entry["key"], "peak at KL": entry["kl_peak"]}
+    out = named(entry, axis) | {"peak at KL": entry["kl_peak"]}
     for name in ("gold_peak", "gold_final", "drop"):
         out |= tables.spread(entry, name)
-    out |= {"kl_final": entry["kl_final"], "proxy_final": entry["proxy_final"]}
-    for name in ("final_gain", "gain_at_kl", "alpha", "beta"):
+    out |= {"kl_final": entry["kl_final"]}
+    for name in ("final_gain", "gain_at_kl"):
         out |= tables.spread(entry, name)
-    return out | {"r2": entry["r2"]}
+    return out
+
+
+def law_row(entry, axis) -> dict:
+    """One line of the table of laws."""
+    out = named(entry, axis)
+    for name in ("alpha", "beta"):
+        out |= tables.spread(entry, name)
+    return out | {"r2": entry["r2"], "proxy_final": entry["proxy_final"]}
+
+
+def named(entry, axis) -> dict:
+    start = {"panel": entry["panel"]} if entry["panel"] else {}
+    return start | {"method": scaling.NAMES[entry["form"]], axis: entry["key"]}
 
 
 def attributes(data, panels) -> tables.Table:

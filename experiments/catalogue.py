@@ -3,6 +3,8 @@
 import importlib
 
 from experiments import (
+    annotators,
+    behaviours,
     bon_vs_rl,
     data_size,
     direct_alignment,
@@ -16,13 +18,16 @@ from experiments import (
     goodhart,
     grid,
     heavy_tails,
+    held_out_prompts,
     inference_time,
     kl_penalty,
     negative_controls,
+    omission,
     optimisers,
     policy_size,
     policy_size_large_rm,
     ppo_penalty,
+    preference_losses,
     reward_shaping,
     rm_size,
     shared_errors,
@@ -37,12 +42,13 @@ _MODULES = (
     *(optimisers, inference_time, direct_alignment, direct_alignment_pessimism),
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
+    *(annotators, preference_losses, behaviours, omission, held_out_prompts),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 
 
 def find(name: str, preset: str) -> Experiment:
-    """An experiment of this folder, or a module of yours that has `experiment(preset)`, as in my_mitigation or my.module.
+    """An experiment of this folder, or a module of yours that has `experiment(preset)`.
 
     ValueError if the name or the preset is unknown, saying what is allowed.
     """

@@ -67,5 +67,11 @@ MIDDLE_RM = {  # the reward model of experiments that vary something else
     "smoke": {"reward_model.width": 8, "reward_model.depth": 1, "reward_model.learning_rate": 1e-2},
     "cpu": {"reward_model.width": 24, "reward_model.depth": 2, "reward_model.learning_rate": 6e-3},
 }
-_RM_NAMES = RM_FIELDS.split("|")
-LARGEST_RM = {preset: dict(zip(_RM_NAMES, sizes[-1], strict=True)) for preset, sizes in RM_SIZES.items()}
+
+
+def size(values: tuple) -> dict:
+    """Overrides of one of RM_SIZES."""
+    return dict(zip(RM_FIELDS.split("|"), values, strict=True))
+
+
+LARGEST_RM = {preset: size(sizes[-1]) for preset, sizes in RM_SIZES.items()}

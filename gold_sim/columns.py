@@ -69,6 +69,11 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "error_kind": Column("string", "name", "kind of the error of a synthetic proxy", "none"),
     "error_shared": Column("float64", "share", "of the error's variance that all members have in common", NAN),
     "divergence": Column("string", "name", "what kl_coef penalises, kl or chi2", "kl"),
+    "sycophancy": Column("float64", "share of responses", "that agree with a wrong claim, of those to one", NAN),
+    "over_refusal": Column("float64", "share of responses", "that refuse a harmless prompt, of those to one", NAN),
+    "train_prompts": Column("float64", "count", "fixed prompts trained on; NaN: fresh ones at every step", NAN),
+    "proxy_training": Column("float64", "gold s.d.", "as proxy, on the fixed training prompts", NAN),
+    "gold_training": Column("float64", "gold s.d.", "as gold, on the fixed training prompts", NAN),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
 }

@@ -93,9 +93,17 @@ class PreferencesConfig(_Checked):
     seed: Seed = 0
     num_pairs: Annotated[int, Between(20, 10**9)] = 16_000  # collected, held-out ones included
     held_out: Annotated[float, Between(0.01, 0.9)] = 0.1  # share for validation
-    annotator: Literal["deterministic", "bradley_terry"] = "deterministic"
-    temperature: Positive = 1.0  # of bradley_terry, in gold standard deviations
+    annotator: Literal[
+        "deterministic", "bradley_terry", "biased", "offsets", "ties", "implicit", "plackett_luce", "mallows"
+    ] = "deterministic"  # preferences.ANNOTATORS
+    temperature: Positive = 1.0  # of bradley_terry, implicit, plackett_luce; gold standard deviations
     label_noise: Annotated[float, Between(0.0, 0.5)] = 0.0  # uniform flips; 0.5 is shuffled labels
+    bias_on: Literal["length", "template", "agreement", "refusal"] = _later("length")  # of biased
+    bias: Annotated[float, Between(-1e3, 1e3)] = _later(1.0)  # of biased: gold s.d. a unit of preferences.FEATURES
+    people: Annotated[int, Between(1, 10**6)] = _later(10)  # of offsets: annotators, each with tastes of their own
+    spread: Annotated[float, Between(0.0, 1e3)] = _later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
+    ranked: Annotated[int, Between(2, 64)] = _later(4)  # of plackett_luce and mallows: responses ranked at once
+    phi: Annotated[float, Between(1e-6, 1.0)] = _later(0.3)  # of mallows: 0 never errs, 1 ranks at random
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,11 @@ class RewardModelConfig(_Checked):
     learning_rate: Positive = 3e-3
     weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01
     members: Annotated[int, Between(1, 64)] = _later(1)  # of an ensemble, for each seed
+    loss: Literal[
+        "bradley_terry", "margin", "smoothed", "unbiased", "known_channel", "huberised", "squared", "hinge"
+    ] = _later("bradley_terry")
+    loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
+    blind: tuple[Literal["template", "hedging", "agreement", "refusal"], ...] = _later(())  # tokens not seen
     diversity: Literal["init", "order", "bootstrap", "features"] = _later("init")  # of members: see reward_model.fit
 
 
@@ -199,6 +212,7 @@ class OptimiserConfig(_Checked):
     value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO
     kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of its KL term in the loss
     eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
+    train_prompts: Annotated[int, Between(1, 10**9)] | None = _later(None)  # a fixed set; None: all but held-out ones
     divergence: Literal["kl", "chi2"] = _later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
 
 

@@ -27,8 +27,11 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
         r, spread = (a[:, 0] for a in proxy(prompts, s.responses))
         g = gold(prompts, s.responses)[:, 0]
         mask = policy.visited(s.lengths, length)
-        attributes = {
-            f"attr_{name}": jnp.mean(value) for name, value in world.attributes(language, prompts, s.responses).items()
+        found = world.attributes(language, prompts, s.responses)
+        attributes = {f"attr_{name}": jnp.mean(value) for name, value in found.items()}
+        failings = {
+            name: jnp.sum(failed) / jnp.maximum(jnp.sum(asked), 1)
+            for name, (failed, asked) in world.failings(language, prompts, found).items()
         }
         mean, std = gold_affine
         return dict(
@@ -47,6 +50,7 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             sample_responses=s.responses[:SAMPLES, 0],
             sample_proxy=r[:SAMPLES],
             sample_gold=g[:SAMPLES],
+            **failings,
             **attributes,
         )
 

@@ -58,7 +58,10 @@ def preference_data(cell, inputs, store, progress):
     @jax.jit
     def pairs(keys, ref_params, judge):
         def some(key):
-            prompts, responses = gold.reference_samples(language, config.reference, ref_params, key, PAIRS_A_CHUNK, 2)
+            drawn = preferences.sampled(config.preferences)
+            prompts, responses = gold.reference_samples(
+                language, config.reference, ref_params, key, PAIRS_A_CHUNK, drawn
+            )
             return prompts, responses, gold.scores(net, judge, prompts, responses)
 
         return jax.lax.map(some, keys)
@@ -67,7 +70,7 @@ def preference_data(cell, inputs, store, progress):
     keys = jax.random.split(streams.key(config.preferences.seed, "preferences"), chunks)
     drawn = pairs(keys, ref_params, judge)
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.preferences.num_pairs], drawn)
-    found = preferences.collect(config.preferences, *flat)
+    found = preferences.collect(config.preferences, language, *flat)
     agreement = jnp.mean(found.labels == (found.margin > 0))
     record = dict(margin_sd=float(jnp.std(found.margin)), agreement_with_gold=float(agreement))
     return record, {}, {"arrays": to_numpy(found._asdict())}

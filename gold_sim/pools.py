@@ -94,6 +94,11 @@ def selection(cell, inputs, store, progress):
     num_seeds = len(members)
     proxies, spreads = (np.stack(part) for part in zip(*(rewards.combine(config, m) for m in members), strict=True))
 
+    attributes = {name.removeprefix("attr_"): values for name, values in found.items() if name.startswith("attr_")}
+    failed_of = {  # name -> (failed [P, N], prompts that ask for it)
+        name: (np.asarray(failed, float), int(np.asarray(asked)[:, 0].sum()))
+        for name, (failed, asked) in world.failings(inputs.language, prompts, attributes).items()
+    }
     references = proxies[:, :, : config.shaping.references]
     shape = functools.partial(reward.shape, responses=responses.astype(np.int32))
     optimised = [np.asarray(shape(*of_seed)) for of_seed in zip(proxies, references, strict=True)]
@@ -103,8 +108,10 @@ def selection(cell, inputs, store, progress):
     runs, hedges = [], []
     for s in range(num_seeds):
         wanted = dict(found, proxy=proxies[s], spread=spreads[s])
+        wanted |= {name: failed for name, (failed, _) in failed_of.items()}
         expected, kl = select(optimised[s], wanted)
         means = {name: values.mean(0) for name, values in expected.items()}
+        means |= {name: expected[name].sum(0) / max(asked, 1) for name, (_, asked) in failed_of.items()}
         error = lambda name, expected=expected: expected[name].std(0, ddof=1) / np.sqrt(len(prompts))
         hedges.append(inference.hedge(optimised[s], found["gold"], proxies.shape[-1]))
         runs.append(

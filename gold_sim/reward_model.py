@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gold_sim import policy, streams, transformer, world
@@ -46,6 +47,57 @@ def bradley_terry(margin, labels):
     Bradley & Terry 1952; nats a pair.
     """
     return jnp.logaddexp(0.0, margin) - labels * margin
+
+
+def margin(d, gold_margin, coef):
+    """Bradley-Terry that wants to be ahead by coef x |gold margin| (Touvron et al. 2023, eq. 2; ratings are known)."""
+    return jax.nn.softplus(coef * jnp.abs(gold_margin) - d)
+
+
+def smoothed(d, gold_margin, coef):
+    """(1 - e) l(d) + e l(-d), e = coef (conservative: Mitchell 2023): bounded, biased."""
+    return (1 - coef) * jax.nn.softplus(-d) + coef * jax.nn.softplus(d)
+
+
+def unbiased(d, gold_margin, coef):
+    """((1 - e) l(d) - e l(-d)) / (1 - 2 e): its mean over flips at rate e is the clean loss (Chowdhury et al. 2024)."""
+    return ((1 - coef) * jax.nn.softplus(-d) - coef * jax.nn.softplus(d)) / (1 - 2 * coef)
+
+
+def known_channel(d, gold_margin, coef):
+    """-log((1 - 2 e) sigmoid(d) + e): the likelihood of labels flipped at rate e = coef."""
+    return -jnp.log((1 - 2 * coef) * jax.nn.sigmoid(d) + coef)
+
+
+def huberised(d, gold_margin, coef):
+    """l(max(d, z)) + c relu(z - d), z = log(1 / c - 1), c = coef in (0, 1): a gradient of at most c.
+
+    The sparse shift min over x of l(d + x) + c |x|, solved (Bukharin et al. 2024).
+    """
+    z = jnp.log(1 / coef - 1)
+    return jax.nn.softplus(-jnp.maximum(d, z)) + coef * jax.nn.relu(z - d)
+
+
+def squared(d, gold_margin, coef):
+    """(d - coef)^2: flips average out linearly (IPO's loss, Azar et al. 2024)."""
+    return jnp.square(d - coef)
+
+
+def hinge(d, gold_margin, coef):
+    """relu(coef - d): nothing past the margin, linear in flips (SLiC's loss, Zhao et al. 2023)."""
+    return jax.nn.relu(coef - d)
+
+
+LOSSES = dict(  # (d [B]: chosen minus rejected reward, gold_margin [B], coef) -> [B], nats or squares
+    bradley_terry=lambda d, gold_margin, coef: jax.nn.softplus(-d),
+    margin=margin,
+    smoothed=smoothed,
+    unbiased=unbiased,
+    known_channel=known_channel,
+    huberised=huberised,
+    squared=squared,
+    hinge=hinge,
+)
 
 
 def calibration_error(margin, labels, bins: int = 10):
@@ -86,7 +138,7 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     order      order and head alone, the rest initialised alike (Coste et al. 2023: one pretrained trunk)
     bootstrap  as init, and each draws its pairs again with replacement
     features   as init, and each is blind to a third of the words
-    Member 0 of init is the single proxy of that seed.
+    Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
 
     Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS).
     """
@@ -104,10 +156,11 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     mine = jax.random.permutation(k_pairs, collected)[:num_pairs]
     if config.diversity == "bootstrap":
         mine = mine[jax.random.randint(jax.random.fold_in(own, 1), (num_pairs,), 0, num_pairs)]
-    seen = jnp.ones((net.vocab_size, 1))
+    seen = jnp.ones((net.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
     if config.diversity == "features":
         words = (jnp.arange(net.vocab_size) >= world.FIRST_WORD) & (jnp.arange(net.vocab_size) < language.num_writable)
-        seen = 1.0 - (words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3))[:, None]
+        hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
+        seen = seen * (1.0 - hidden[:, None])
     blinded = lambda params: dict(params, token=params["token"] * seen)
     per_epoch = num_pairs // batch
     steps = per_epoch * config.epochs
@@ -121,7 +174,7 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     def step(state, index):
         params, opt_state = state
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p: jnp.mean(bradley_terry(_margins(net, blinded(p), pairs), pairs.labels))
+        loss_of = lambda p: jnp.mean(_loss(config, _margins(net, blinded(p), pairs), pairs))
         loss, grads = jax.value_and_grad(loss_of)(params)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
@@ -129,6 +182,21 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
     model, metrics = calibrate(net, blinded(params), held_out)
     return model, dict(metrics, train_loss=jnp.mean(losses[-max(1, steps // 10) :]))
+
+
+TOKENS = dict(  # that a reward model blind to an attribute does not see
+    template=(world.TEMPLATE,), hedging=(world.HEDGE,), agreement=(world.AGREE, world.DISAGREE), refusal=(world.REFUSE,)
+)
+
+
+def _hidden_tokens(blind):
+    return np.array([token for name in blind for token in TOKENS[name]], int)
+
+
+def _loss(config, margins, pairs):
+    if config.loss == "bradley_terry":
+        return bradley_terry(margins, pairs.labels)
+    return LOSSES[config.loss](jnp.where(pairs.labels, margins, -margins), pairs.margin, config.loss_coef)
 
 
 def _margins(net, params, pairs):

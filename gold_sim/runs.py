@@ -44,8 +44,16 @@ def optimisation(cell, inputs, store, progress):
     runs = jax.tree.map(lambda a: a[of_seed], reward.runs)
     runs |= dict(kl_coef=jnp.tile(jnp.asarray(config.kl_coefs), len(config.seeds)))
 
+    def trained_on(run):
+        """The fixed training prompts, or None where every step draws fresh ones."""
+        if o.train_prompts is None:
+            return None
+        return world.prompts(language, streams.key(run["seed"], "train_prompts"), o.train_prompts)
+
     def task_of(run, ref_params, judge):
         draw = lambda key, num: world.prompts(language, key, num)
+        if o.train_prompts is not None:
+            draw = lambda key, num: trained_on(run)[jax.random.randint(key, (num,), 0, o.train_prompts)]
         optimised = reward.optimised(run, judge, net, ref_params)
         penalised = any(c > 0 for c in config.kl_coefs)
         return policy_gradient.Task(net, ref_params, language.config.response_len, draw, optimised, penalised)
@@ -71,8 +79,13 @@ def optimisation(cell, inputs, store, progress):
             run, state = both
             proxy = lambda p, r: reward.proxy(run, judge, p, r)
             truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-            score = measure.scores(language, net, ref_params, held_out, proxy, truth, judge[1:])
-            return policy_gradient.record(state, score, key_of(run))
+            on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:])
+            point = policy_gradient.record(state, on(held_out), key_of(run))
+            if o.train_prompts is not None:  # the same number of responses, cycling through the prompts
+                again = trained_on(run)[jnp.arange(o.eval_prompts) % o.train_prompts]
+                seen = policy_gradient.record(state, on(again), jax.random.fold_in(key_of(run), 1))
+                point |= dict(proxy_training=seen["proxy"], gold_training=seen["gold"])
+            return point
 
         return mapped(one)((runs, states))
 
@@ -86,8 +99,9 @@ def optimisation(cell, inputs, store, progress):
     settings = []
     for i, s in enumerate(np.asarray(of_seed)):
         raw = curve["proxy"][i] / scale[s] + shift[s]
-        own = dict(seed=config.seeds[s], kl_coef=config.kl_coefs[i % num_coefs], proxy_raw=raw, divergence=o.divergence)
-        settings.append(dict(own, num_prompts=o.eval_prompts))
+        own = dict(train_prompts=float(o.train_prompts or np.nan))
+        own |= dict(seed=config.seeds[s], kl_coef=config.kl_coefs[i % num_coefs], divergence=o.divergence)
+        settings.append(dict(own, proxy_raw=raw, num_prompts=o.eval_prompts))
     tables = _tables(cell, language, held_out, o.name, curve, settings)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
 

@@ -60,7 +60,8 @@ def one_run(form, seed, alpha, beta, d_end=5.0, spread=0.02, noise=0.015, start=
     proxy = start + d * ((0.62 if slope is None else slope) - 0.015 * d) + 0.3 * (ripple - ripple[0])
     share = d / max(d_end, 1)
     table = {name: np.full(len(d), np.nan) for name, c in columns.CURVE_COLUMNS.items() if c.dtype == "float64"}
-    table |= {name: np.full(len(d), value) for name, value in (IDENTITY | identity).items()}
+    absent = {name: c.absent for name, c in columns.CURVE_COLUMNS.items() if c.absent is not None}
+    table |= {name: np.full(len(d), value) for name, value in (absent | IDENTITY | identity).items()}
     attributes = {
         "relevance": 0.6 - 0.2 * share,
         "fluency": 0.9 - 0.3 * share,
@@ -563,7 +564,7 @@ def retreating(seed):
     d[-8:] = d[-9] - np.linspace(0.2, 1.6, 8)
     gold = laws.overoptimization_rl(d, 0.6, 0.43)
     gold[-8:] -= np.linspace(0.3, 1.5, 8)
-    return pd.DataFrame({"cell": "x", "seed": seed, "world_seed": 0, "gold_seed": 0, "kl_coef": 0.0,
+    return pd.DataFrame({"cell": "x", "seed": seed, "world_seed": 0, "gold_seed": 0, "kl_coef": 0.0, "dpo_beta": np.nan,
                          "optimiser": "rloo", "control": range(40), "d": d, "kl": d**2,
                          "gold": gold, "proxy": d, "proxy_se": 0.01})  # fmt: skip
 

@@ -60,7 +60,7 @@ def pairs(tiny):
     pick = jax.random.categorical(k_pick, tiny.ref[at][:, None], shape=(2000, 2))
     scores = jnp.take_along_axis(tiny.rewards[at], pick, 1)
     config = PreferencesConfig(num_pairs=2000)
-    found = preferences.collect(config, tiny.prompts[at], jnp.asarray(tiny.responses)[pick], scores)
+    found = preferences.collect(config, tiny.language, tiny.prompts[at], jnp.asarray(tiny.responses)[pick], scores)
     return preferences.split(config, found)
 
 

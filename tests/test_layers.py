@@ -12,6 +12,7 @@ FLOORS = (
     ("intervals",),
     ("world", "transformer", "laws", "records"),
     ("policy", "gold", "crosschecks", "hierarchy", "selection"),
+    ("rankings",),
     ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure"),
     ("best_of_n", "policy_gradient", "direct_alignment", "exact"),
     ("inference", "rewards", "rows", "inputs"),

@@ -1,0 +1,41 @@
+"""What do policies become as gold falls, and what warns of it?
+
+    python -m experiments behaviours           12 min on two cores, after rm_size
+    python -m analysis behaviours
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import RM_SIZES, few, size
+
+PROMPTS = {"smoke": 64, "cpu": 1024}  # a measurement: a tenth of them are wrong claims
+FEW_PAIRS = {"smoke": 64, "cpu": 2000}
+
+
+def experiment(preset: str) -> Experiment:
+    small, middle, large = (size(RM_SIZES[preset][i]) for i in {"smoke": (0, 0, 1), "cpu": (0, 3, 4)}[preset])
+    biased = lambda what: middle | {"preferences.annotator": "biased", "preferences.bias_on": what}
+    return Experiment(
+        name="behaviours",
+        title="What over-optimised policies write",
+        question="Which behaviours rise while gold falls, for small proxies and biased labels, and what warns of it?",
+        figure="Sharma et al. 2023, Fig. 6; Singhal et al. 2023; Coste et al. 2023, table 8",
+        expected="Sycophancy and over-refusal rise while gold falls; a bias in the labels raises its own behaviour most; "
+        "diversity collapses everywhere.",
+        cost="12 min on two cores, after rm_size",
+        axis="variant",
+        stages=("policy_gradient",),
+        base={"optimiser.eval_prompts": PROMPTS[preset]},
+        grid={},
+        variants=few(
+            preset,
+            {
+                "small proxy": small,
+                "middle proxy": middle,
+                "large proxy": large,
+                "few pairs": middle | {"reward_model.num_pairs": FEW_PAIRS[preset]},
+                "likes agreement": biased("agreement"),
+                "likes refusals": biased("refusal"),
+                "likes length": biased("length"),
+            },
+        ),
+    )

@@ -1,0 +1,31 @@
+"""Where does the loss of gold come from: a proxy too small, data too few, or the way of optimising?
+
+    python -m experiments regret               no new cells after rm_size, grid and negative_controls
+    python -m analysis regret
+
+At equal KL: gold of best-of-n by gold itself, minus that by a proxy of this size with all the data (approximation), minus
+that by the proxy with its own data (estimation), minus that of RL against it (optimisation).
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import RM_FIELDS, RM_SIZES
+
+PAIRS = {"smoke": (64, 256), "cpu": (500, 2000, 8000, 20_000, None)}
+SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"]}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="regret",
+        title="Sources of regret",
+        question="How much gold is lost to the reward model's size, to its data, and to the optimiser?",
+        figure="none: the three sources that the field names, split by answer keys",
+        expected="Approximation falls with size, estimation with data; what RL loses against best-of-n at equal KL is "
+        "optimisation.",
+        cost="none after rm_size, grid and negative_controls",
+        axis="rm_params",
+        stages=("best_of_n",),
+        base={},
+        grid={RM_FIELDS: SIZES[preset], "reward_model.num_pairs": PAIRS[preset]},
+        extra=({"reward": "gold"},),
+    )

@@ -1,0 +1,169 @@
+"""Annotators prefer what they say they prefer, at the rates they say; losses by hand, and unbiased by enumeration."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gold_sim import preferences, rankings, reward_model, world
+from gold_sim.config import PreferencesConfig, WorldConfig
+
+COUNT = 20_000
+GOLD = jax.random.normal(jax.random.key(0), (COUNT, 2))
+LANGUAGE = world.make(WorldConfig())
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    prompts = world.prompts(LANGUAGE, jax.random.key(1), COUNT)
+    return prompts, world.demonstrations(LANGUAGE, jax.random.key(2), prompts, 4)
+
+
+def labels(drawn, gold=GOLD, **config):
+    prompts, responses = drawn
+    found = preferences.collect(PreferencesConfig(**config), LANGUAGE, prompts, responses[:, : gold.shape[1]], gold)
+    return np.asarray(found.labels), found
+
+
+@pytest.mark.parametrize("annotator", [*preferences.ANNOTATORS, *preferences.RANKERS])
+def test_every_annotator_prefers_gold_on_the_whole_and_noise_blurs_all_alike(drawn, annotator):
+    gold = jax.random.normal(jax.random.key(3), (COUNT, 4)) if annotator in preferences.RANKERS else GOLD
+    config = dict(annotator=annotator, bias=0.5, phi=0.2)
+    chosen, found = labels(drawn, gold, **config)
+    assert chosen.shape == (COUNT,) and found.responses.shape == (COUNT, 2, 16) and found.gold.shape == (COUNT, 2)
+    right = np.mean(chosen == (np.asarray(found.margin) > 0))
+    assert 0.55 < right <= 1.0
+    assert abs(chosen.mean() - 0.5) < (0.15 if annotator == "implicit" else 0.02)  # blind to the order of the pair
+    noisy, _ = labels(drawn, gold, label_noise=0.5, **config)
+    assert abs(np.mean(noisy == (np.asarray(found.margin) > 0)) - 0.5) < 0.02
+    assert np.array_equal(chosen, labels(drawn, gold, **config)[0])
+
+
+def test_rates_of_bradley_terry_and_flips(drawn):
+    """Margin 1 at temperature 0.5: sigmoid(2) = 0.8808.  A flip rate of 0.25 leaves 0.75."""
+    gold = jnp.tile(jnp.array([[0.0, 1.0]]), (COUNT, 1))
+    assert labels(drawn, gold, annotator="bradley_terry", temperature=0.5)[0].mean() == pytest.approx(0.8808, abs=0.01)
+    assert labels(drawn, gold, label_noise=0.25)[0].mean() == pytest.approx(0.75, abs=0.012)
+
+
+def test_rates_of_implicit_feedback(drawn):
+    """gold (0, 1), temperature 1: accepted 1/2; else the second with 0.7311, else a coin: 0.5 (0.7311 + 0.2689 / 2)."""
+    gold = jnp.tile(jnp.array([[0.0, 1.0]]), (COUNT, 1))
+    assert labels(drawn, gold, annotator="implicit")[0].mean() == pytest.approx(0.4328, abs=0.012)
+
+
+def test_ties_are_coins_inside_their_width_alone(drawn):
+    chosen, found = labels(drawn, annotator="ties", spread=0.5)
+    right, close = chosen == (np.asarray(found.margin) > 0), np.abs(np.asarray(found.margin)) < 0.5
+    assert right[~close].all() and right[close].mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("feature", list(preferences.FEATURES))
+def test_a_bias_is_for_its_feature(drawn, feature):
+    """Equal gold: the response with more of the feature wins always, with a negative bias never."""
+    gold = jnp.zeros((COUNT, 2))
+    more = np.asarray(preferences.FEATURES[feature](drawn[1][:, :2]).astype(float))
+    apart = more[:, 0] != more[:, 1]
+    assert apart.mean() > 0.03
+    wants = lambda bias: labels(drawn, gold, annotator="biased", bias_on=feature, bias=bias)[0][apart]
+    assert np.array_equal(wants(1.0), (more[:, 1] > more[:, 0])[apart])
+    assert np.array_equal(wants(-1.0), (more[:, 1] < more[:, 0])[apart])
+
+
+def test_people_of_many_tastes_cancel_and_one_does_not(drawn):
+    gold = jnp.zeros((COUNT, 2))
+    longer = np.asarray(world.lengths(drawn[1][:, :2]))
+    apart = longer[:, 0] != longer[:, 1]
+
+    def taste(people):
+        chosen, _ = labels(drawn, gold, annotator="offsets", people=people, spread=1.0)
+        return abs(np.mean(chosen[apart] == (longer[:, 1] > longer[:, 0])[apart]) - 0.5)
+
+    assert taste(10_000) < 0.03 < 0.1 < taste(1)
+
+
+def test_mallows_errs_by_places_and_not_by_margins(drawn):
+    """Margins a hundred times as large change no Mallows label, and make Plackett-Luce all but certain."""
+    gold = jax.random.normal(jax.random.key(3), (COUNT, 4))
+    right = lambda gold, name: np.mean(labels(drawn, gold, annotator=name, phi=0.4)[0] == (
+        np.asarray(labels(drawn, gold, annotator=name, phi=0.4)[1].margin) > 0))  # fmt: skip
+    assert right(gold, "mallows") == right(100 * gold, "mallows")
+    assert right(100 * gold, "plackett_luce") > 0.97 > right(gold, "plackett_luce") + 0.1
+    mean = np.mean([(4 - g) * rankings.mallows_pair_accuracy(g, 0.4) for g in (1, 2, 3)]) * 3 / 6
+    assert right(gold, "mallows") == pytest.approx(mean, abs=0.012)  # 3, 2, 1 of the 6 pairs are 1, 2, 3 places apart
+
+
+# --- losses --------------------------------------------------------------------------------------
+
+
+def test_losses_by_hand():
+    """d = log 3, sigmoid 3/4: l(d) = log(4/3) = 0.2877, l(-d) = log 4 = 1.3863.  e = 1/4, gold margin -2.
+
+    margin: softplus(0.5 - 1.0986) = 0.4379.  smoothed: 0.75 * 0.2877 + 0.25 * 1.3863 = 0.5623.
+    unbiased: (0.2158 - 0.3466) / 0.5 = -0.2616.  known channel: -log(0.5 * 0.75 + 0.25) = 0.4700.
+    huberised: z = log 3 = d: 0.2877; at d = 0: 0.2877 + 0.25 * 1.0986 = 0.5623.
+    squared: (1.0986 - 0.25)^2 = 0.7201.  hinge: 0 past the margin.
+    """
+    d, m = jnp.log(3.0), -2.0
+    wanted = dict(bradley_terry=0.2877, margin=0.4379, smoothed=0.5623, unbiased=-0.2616, known_channel=0.4700)
+    wanted |= dict(huberised=0.2877, squared=0.7201, hinge=0.0)
+    assert set(wanted) == set(reward_model.LOSSES)
+    for name, value in wanted.items():
+        assert np.allclose(reward_model.LOSSES[name](d, m, 0.25), value, atol=2e-4), name
+    assert np.allclose(reward_model.LOSSES["huberised"](0.0, m, 0.25), 0.5623, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", list(reward_model.LOSSES))
+def test_every_loss_falls_as_the_chosen_gains_where_it_is_not_ahead_yet(name):
+    slope = jax.vmap(jax.grad(lambda d: reward_model.LOSSES[name](d, 1.0, 0.25)))(jnp.linspace(-6, 0.2, 40))
+    assert np.all(slope < 0)
+
+
+def test_unbiased_is_the_clean_loss_over_flips():
+    """(1 - e) L(d) + e L(-d) = l(d): by enumeration of the flip, for every d."""
+    d = jnp.linspace(-4, 4, 17)
+    for e in (0.1, 0.25, 0.4):
+        over_flips = (1 - e) * reward_model.unbiased(d, 0, e) + e * reward_model.unbiased(-d, 0, e)
+        assert np.allclose(over_flips, jax.nn.softplus(-d), atol=1e-4)
+
+
+def test_known_channel_is_least_at_the_true_margin():
+    """Labels of margin 1 flipped at 0.25: its expected loss is least at 1; Bradley-Terry's is at less, smoothed's at more?
+
+    Bradley-Terry's at the log-odds of the flipped label: p = 0.5 * 0.7311 + 0.25 = 0.6155, log-odds 0.4707.
+    """
+    d = jnp.linspace(-3, 3, 6001)
+    p = 0.5 * jax.nn.sigmoid(1.0) + 0.25
+    at = lambda loss: float(d[jnp.argmin(p * loss(d, 0, 0.25) + (1 - p) * loss(-d, 0, 0.25))])
+    assert at(reward_model.known_channel) == pytest.approx(1.0, abs=2e-3)
+    assert at(reward_model.LOSSES["unbiased"]) == pytest.approx(1.0, abs=2e-3)
+    assert at(reward_model.LOSSES["bradley_terry"]) == pytest.approx(0.4707, abs=2e-3)
+
+
+def test_huberised_is_the_solved_sparse_shift():
+    """min over x >= 0 of l(d + x) + c x, on a grid."""
+    x = jnp.linspace(0, 12, 24_001)
+    for d in (-5.0, -1.0, 0.5, 3.0):
+        solved = jnp.min(jax.nn.softplus(-(d + x)) + 0.25 * x)
+        assert np.allclose(reward_model.huberised(d, 0, 0.25), solved, atol=1e-4)
+
+
+def test_a_blind_reward_model_does_not_see(drawn):
+    prompts, responses = (a[:600] for a in (drawn[0], drawn[1][:, :2]))
+    gold = jnp.sum(responses == world.HEDGE, -1).astype(float)
+    pairs = preferences.collect(PreferencesConfig(num_pairs=600), LANGUAGE, prompts, responses, gold)
+    split = preferences.split(PreferencesConfig(num_pairs=600), pairs)
+    for blind in ((), ("hedging",)):
+        config = dataclasses.replace(reward_model.RewardModelConfig(width=8, blind=blind, epochs=4), learning_rate=1e-2)
+        net = reward_model.network(LANGUAGE, config)
+        model, _ = reward_model.fit(LANGUAGE, config, *split, 0)
+        more = jnp.where(jnp.arange(16) == 3, world.HEDGE, responses)
+        other = jnp.where(jnp.arange(16) == 3, world.TEMPLATE, responses)
+        change = jnp.abs(
+            reward_model.rewards(net, model, prompts, more) - reward_model.rewards(net, model, prompts, other)
+        )
+        assert np.any(change > 1e-3)
+        blank = jnp.all(model.params["token"][world.HEDGE] == 0)
+        assert bool(blank) == bool(blind)
