@@ -40,6 +40,7 @@ STUDIES = {  # experiment -> what its analysis shows
     "annotators": "flips, ties, many people, implicit feedback, rankings, shared tastes",
     "preference_losses": "eight losses under label noise",
     "behaviours": "sycophancy, over-refusal, diversity; what warns that gold will turn",
+    "regret": "gold lost to size, to data, to the optimiser",
     "omission": "reward models that do not see some attributes",
     "held_out_prompts": "training against held-out prompts",
     "goodhart": "every kind of proxy error against every mitigation",

@@ -154,7 +154,7 @@ def line(ax, x, g, name, tint, marker=None, band=True, **style):
         ax.fill_between(x, low, high, color=tint, alpha=0.16, lw=0)
 
 
-def scores(ax, groups, fits=None, title="", keys=None):
+def scores(ax, groups, fits=None, title="", keys=None, band=True):
     """Gold (solid, band) and proxy (dashed) against KL, a colour a group; fits: a LawFit or None a group.
 
     keys: all the values of the compared column, so that panels with some of them agree in colour.
@@ -164,7 +164,7 @@ def scores(ax, groups, fits=None, title="", keys=None):
     for i, g in enumerate(groups):
         tint, marker = tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)]
         line(ax, g.kl, g, "proxy", tint, band=False, lw=1.2, ls=(0, (4, 2)), alpha=0.8)
-        line(ax, g.kl, g, "gold", tint, marker)
+        line(ax, g.kl, g, "gold", tint, marker, band=band)
         if fits and fits[i] is not None and fits[i].converged:
             d = np.linspace(laws.FORMS[g.form].d_min, fits[i].d_max, 200)
             ax.plot(d**2, laws.evaluate(g.form, d, fits[i].alpha, fits[i].beta), color=INK, lw=0.8, zorder=3)
@@ -198,6 +198,28 @@ def columns_of(ax, groups, name, keys):
     for g in groups:
         line(ax, g.kl, g, name, tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)], lw=1.8)
     kl_axis(ax, max(g.kl[-1] for g in groups))
+
+
+def plain_line(ax, x, values, tint, marker=None, band=True):
+    """Mean over seeds of [S, T] against x [T], with its interval."""
+    every = max(1, len(x) // 6)
+    ax.plot(x, values.mean(0), color=tint, lw=1.8, marker=marker, markevery=(every // 2, every), **MARKED)
+    low, high = laws.t_interval(values)
+    if band and np.isfinite(low).any():
+        ax.fill_between(x, low, high, color=tint, alpha=0.16, lw=0)
+
+
+def bars(ax, names, values, low, high, reference=None):
+    """A dot and an interval a name, the first on top."""
+    for i, (value, a, b) in enumerate(zip(values, low, high, strict=True)):
+        if np.isfinite([a, b]).all():
+            ax.plot([a, b], [-i, -i], color=INK, lw=1.4)
+        ax.plot(value, -i, "o", color=INK, ms=5.5, mec="white")
+    labels = [str(name).removeprefix("attr_").replace("_", " ") for name in names]
+    ax.set_yticks([-i for i in range(len(labels))], labels)
+    if reference is not None:
+        ax.axvline(reference, color=FAINT, lw=0.9, ls=":")
+    ax.grid(axis="y", visible=False)
 
 
 def limit_to_gold(ax, groups):

@@ -5,14 +5,17 @@ import sys
 from pathlib import Path
 
 from analysis import (
+    behaviours,
     bon_vs_rl,
     data,
     data_size,
     epochs,
     grid,
+    held_out_prompts,
     kl_penalty,
     negative_controls,
     policy_size,
+    regret,
     report,
     rm_size,
     tables,
@@ -35,6 +38,9 @@ STUDIES = {
     "policy_size_large_rm": policy_size.study,
     "worlds": worlds.study,
     "negative_controls": negative_controls.study,
+    "behaviours": behaviours.study,
+    "held_out_prompts": held_out_prompts.study,
+    "regret": regret.study,
 }  # of the others, and of experiments of the user's own: variants
 
 

@@ -12,6 +12,7 @@ from analysis.claims import checks_of
 from analysis.findings import Figure, Findings
 
 COLUMNS = 4  # panels in a row of a figure
+FEW = 4  # curves in a panel up to which their intervals can be told apart
 
 
 def study(data, folder) -> Findings:
@@ -152,15 +153,15 @@ def slug(text: str) -> str:
 def draw(data, folder, panels, entries) -> list[Figure]:
     keys = list(dict.fromkeys(g.key for gs in panels.values() for g in gs))
     keys = keys if data.manifest.get("variants") and data.axis == "variant" else sorted(keys)
-    named = titles(panels)
+    named, crowd = titles(panels), max(len(gs) for gs in panels.values())
     figure, axes = figures.tiles(len(panels), COLUMNS)
     for ax, ((panel, form), gs) in zip(axes, panels.items(), strict=False):
-        figures.scores(ax, gs, None, named(panel, form), keys)
+        figures.scores(ax, gs, None, named(panel, form), keys, band=crowd <= FEW)
         figures.limit_to_gold(ax, gs)
-    figures.key_outside(figure, keys, data.axis.replace("_", " "), figures.styles_of_scores(with_law=False))
-    caption = (
-        "Gold (solid, band: interval over seeds) and proxy (dashed, cut off where it leaves the panel) against KL."
-    )
+    styles = figures.styles_of_scores(with_law=False, with_band=crowd <= FEW)
+    figures.key_outside(figure, keys, data.axis.replace("_", " "), styles)
+    band = " (band: interval over seeds)" if crowd <= FEW else ""
+    caption = f"Gold (solid){band} and proxy (dashed, cut off where it leaves the panel) against KL."
     drawn = [Figure(figures.save(figure, folder, "gold"), caption)]
     figure, axes = figures.tiles(len(panels), COLUMNS, width=3.6, height=0.55 + 0.32 * len(keys))
     for ax, (panel, form) in zip(axes, panels, strict=False):

@@ -19,8 +19,8 @@ def experiment(preset: str) -> Experiment:
         title="What over-optimised policies write",
         question="Which behaviours rise while gold falls, for small proxies and biased labels, and what warns of it?",
         figure="Sharma et al. 2023, Fig. 6; Singhal et al. 2023; Coste et al. 2023, table 8",
-        expected="Sycophancy and over-refusal rise while gold falls; a bias in the labels raises its own behaviour most; "
-        "diversity collapses everywhere.",
+        expected="Sycophancy and over-refusal rise while gold falls; a bias in the labels raises its own behaviour "
+        "most; diversity collapses everywhere.",
         cost="12 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),

@@ -28,6 +28,7 @@ from experiments import (
     policy_size_large_rm,
     ppo_penalty,
     preference_losses,
+    regret,
     reward_shaping,
     rm_size,
     shared_errors,
@@ -42,7 +43,7 @@ _MODULES = (
     *(optimisers, inference_time, direct_alignment, direct_alignment_pessimism),
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
-    *(annotators, preference_losses, behaviours, omission, held_out_prompts),
+    *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

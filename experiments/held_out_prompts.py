@@ -16,7 +16,8 @@ def experiment(preset: str) -> Experiment:
     return Experiment(
         name="held_out_prompts",
         title="Held-out prompts",
-        question="How far do proxy and gold on training prompts part from those on held-out ones, by number of prompts?",
+        question="How far do proxy and gold on training prompts part from those on held-out ones, by number of "
+        "prompts?",
         figure="Zhang et al. 2018, Fig. 2",
         expected="The gap of the proxy shrinks with the number of training prompts.",
         cost="10 min on two cores, after rm_size",

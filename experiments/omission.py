@@ -16,7 +16,8 @@ def experiment(preset: str) -> Experiment:
     return Experiment(
         name="omission",
         title="Misalignment by omission",
-        question="Are attributes that the proxy cannot see driven to their worst, and does gold then fall below its start?",
+        question="Are attributes that the proxy cannot see driven to their worst, and does gold then fall below its "
+        "start?",
         figure="Zhuang & Hadfield-Menell 2020, Fig. 2",
         expected="An unseen attribute is given up for seen ones; the more are unseen, the lower gold ends.",
         cost="8 min on two cores, after rm_size",

@@ -29,8 +29,8 @@ def experiment(preset: str) -> Experiment:
         title="Preference losses",
         question="Which loss keeps most gold when labels are flipped?",
         figure="Chowdhury et al. 2024; Bukharin et al. 2024; Coste et al. 2023, Fig. 25",
-        expected="At 25 % flips, known channel and unbiased above Huberised, and these above smoothed and Bradley-Terry; "
-        "without flips all alike.",
+        expected="At 25 % flips, known channel and unbiased above Huberised, and these above smoothed and Bradley- "
+        "Terry; without flips all alike.",
         cost="12 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),

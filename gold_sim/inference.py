@@ -50,14 +50,14 @@ def poisson(proxy, scores, ns, coef):
 
 
 def tilt(proxy, scores, ns, coef):
-    """The optimum of E[r] - c KL on the pool, weights exp(r / c); c falls as 1 / log2 n, so that n = 1 is no tilt.
+    """The optimum of E[r] - c KL on the pool, weights exp(r / c) with 1 / c = sqrt(n) - 1, so that n = 1 is no tilt.
 
     KL is that of the weights to the pool's equal ones, a lower bound, at most log N.
     """
     out = {name: np.empty((len(proxy), len(ns))) for name in scores}
     kls = np.zeros((len(proxy), len(ns)))
     for p, r in enumerate(np.asarray(proxy, float)):
-        log_w = np.log2(np.asarray(ns, float))[:, None] * r[None]
+        log_w = (np.sqrt(np.asarray(ns, float)) - 1)[:, None] * r[None]
         w = np.exp(log_w - log_w.max(1, keepdims=True))
         w /= w.sum(1, keepdims=True)
         kls[p] = np.sum(w * np.log(np.maximum(w * len(r), 1e-300)), 1)

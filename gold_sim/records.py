@@ -429,11 +429,10 @@ def _to_column(name: str, values, dtype: pa.DataType) -> pa.Array:
 
 def _from_parquet(path: Path, kind: str, record: dict) -> pa.Table:
     table = pq.read_table(pa.BufferReader(_read(path, record)), page_checksum_verification=True)
-    for field in _schema(kind):
+    for field in _schema(kind):  # columns that came after the table was stored
         absent = TABLES[kind][field.name].absent
         if absent is not None and field.name not in table.column_names:
             table = table.append_column(field, pa.array([absent] * table.num_rows, field.type))
-    if table.schema != _schema(kind):
-        odd = sorted(map(str, set(table.schema) ^ set(_schema(kind)))) or "their order"
+    if odd := sorted(map(str, set(table.schema) ^ set(_schema(kind)))):
         raise StoreError(f"{path}: columns differ from those of this version in {odd}; remove the cell and run again")
-    return table
+    return table.select(_schema(kind).names)

@@ -31,9 +31,9 @@ def test_tilt_at_the_start_is_the_pool():
 
 
 def test_tilt_of_a_gaussian_proxy():
-    """exp(r / c) moves N(0, 1) to N(1 / c, 1), at KL 1 / (2 c^2): c = 1 / log2 n."""
+    """exp(r / c) moves N(0, 1) to N(1 / c, 1), at KL 1 / (2 c^2): 1 / c = sqrt(n) - 1."""
     proxy = scipy.stats.norm.ppf((np.arange(40_000) + 0.5) / 40_000)[None]
-    found, kl = inference.tilt(proxy, {"proxy": proxy}, [2, 4], 0.3)
+    found, kl = inference.tilt(proxy, {"proxy": proxy}, [4, 9], 0.3)
     assert np.allclose(found["proxy"], [[1, 2]], atol=0.02) and np.allclose(kl, [0.5, 2], atol=0.05)
 
 

@@ -130,7 +130,7 @@ def test_unbiased_is_the_clean_loss_over_flips():
 
 
 def test_known_channel_is_least_at_the_true_margin():
-    """Labels of margin 1 flipped at 0.25: its expected loss is least at 1; Bradley-Terry's is at less, smoothed's at more?
+    """Labels of margin 1 flipped at 0.25: its expected loss is least at 1, and so is the unbiased one's.
 
     Bradley-Terry's at the log-odds of the flipped label: p = 0.5 * 0.7311 + 0.25 = 0.6155, log-odds 0.4707.
     """

@@ -1,0 +1,118 @@
+"""What is optimised is what was declared; only what is needed is computed; the worked example of the README runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.__main__ import missing, plan
+from gold_sim import cells, config, gold, goodhart, rewards, streams, transformer, world
+from gold_sim.config import Config
+from gold_sim.records import Store
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """(language, gold network, random Gold, prompts [3, 6], responses [3, 5, 16])."""
+    language = world.make(config.WorldConfig())
+    net = gold.network(language, config.GoldConfig(width=16, depth=1))
+    judge = gold.Gold(transformer.init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
+    prompts = world.prompts(language, jax.random.key(1), 3)
+    return language, net, judge, prompts, world.demonstrations(language, jax.random.key(2), prompts, 5)
+
+
+def reward_of(scene, changes):
+    settings = config.replace(Config(), changes)
+    runs = dict(seed=jnp.asarray(settings.seeds, jnp.int32))
+    return rewards.Reward(scene[0], settings, None, scene[1], runs)
+
+
+def test_a_synthetic_proxy_is_gold_and_its_error(scene):
+    language, net, judge, prompts, responses = scene
+    changes = {
+        "reward": "synthetic",
+        "reward_model.members": 3,
+        "error.kind": "heavy_tailed",
+        "ensemble.rule": "worst_case",
+    }
+    reward = reward_of(scene, changes)
+    run = {"seed": jnp.int32(7)}
+    errors = goodhart.errors(language, reward.config.error, streams.key(7, "goodhart"), 3, prompts, responses)
+    wanted = gold.scores(net, judge, prompts, responses) + errors
+    assert np.allclose(reward.members(run, judge, prompts, responses), wanted, atol=1e-6)
+    combined, spread = reward.proxy(run, judge, prompts, responses)
+    assert np.allclose(combined, wanted.min(0), atol=1e-6) and np.allclose(spread, wanted.std(0), atol=1e-5)
+
+
+def test_the_first_members_are_taken(scene):
+    scores = jax.random.normal(jax.random.key(0), (5, 3, 4))
+    two = config.replace(Config(), {"reward_model.members": 5, "ensemble.take": 2, "ensemble.rule": "worst_case"})
+    assert np.allclose(rewards.combine(two, scores)[0], scores[:2].min(0))
+    one = config.replace(Config(), {"reward_model.members": 5, "ensemble.take": 1})
+    assert np.allclose(rewards.combine(one, scores)[0], scores[0])
+
+
+def test_gold_as_reward_is_gold(scene):
+    _, net, judge, prompts, responses = scene
+    combined, spread = reward_of(scene, {"reward": "gold"}).proxy({"seed": 0}, judge, prompts, responses)
+    assert np.allclose(combined, gold.scores(net, judge, prompts, responses)) and np.allclose(spread, 0)
+
+
+def test_what_came_later_leaves_old_fingerprints_alone():
+    """Fields at their defaults are not hashed; changed they are, in the stages that read them alone."""
+    base = Config()
+    assert "members" not in config.to_hashed(base)["reward_model"] and "shaping" not in config.to_hashed(base)
+    code = lambda stage, changes: cells.cell(stage, config.replace(base, changes)).fingerprint
+    same = lambda stage, changes: code(stage, changes) == code(stage, {})
+    assert same("policy_gradient", {"selection.rule": "poisson"}) and not same(
+        "best_of_n", {"selection.rule": "poisson"}
+    )
+    assert same("reward_model", {"ensemble.rule": "median"}) and not same(
+        "policy_gradient", {"ensemble.rule": "median"}
+    )
+    assert not same("reward_model", {"reward_model.members": 3}) and same("preferences", {"reward_model.members": 3})
+    assert not same("preferences", {"preferences.annotator": "ties"})
+    assert same("policy_gradient", {"direct.loss": "ipo"}) and not same("direct_alignment", {"direct.loss": "ipo"})
+
+
+def test_scores_are_made_only_where_a_curve_still_needs_them(tmp_path):
+    store = Store(tmp_path)
+    _, curves, every = plan("heavy_tails", "smoke", {})
+    assert missing(store, curves, every) == every
+    assert {c.stage for c in every} >= {"scores", "pool", "gold"}
+    done = [c for c in curves if c.stage == "best_of_n"]
+    for cell in done:
+        store.write(cell.stage, cell.name, cell.fingerprint, {})
+    assert missing(store, curves, every) == []
+
+
+def test_the_worked_example_of_the_readme_runs(tmp_path):
+    """Under 30 lines, in a file of its own, beside the project."""
+    text = (ROOT / "README.md").read_text()
+    name, code = re.search(r"`(\w+)\.py`:\n\n```python\n(.*?)```", text, re.DOTALL).groups()
+    assert len(code.splitlines()) < 30
+    (tmp_path / f"{name}.py").write_text(code)
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    for module in ("experiments", "analysis"):
+        line = [sys.executable, "-m", module, name, "--preset", "smoke"]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "analysis" / "out" / name / "report.html").exists()
+    table = Store(tmp_path / "runs").table()
+    assert set(table["shaping"]) == {"none", f"{name}:temper"}
+
+
+def test_a_module_that_is_no_experiment_is_one_line(tmp_path):
+    for name in ("json", "no_such_thing"):
+        line = [sys.executable, "-m", "experiments", name, "--runs", str(tmp_path)]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "experiment(preset)" in done.stderr and done.stderr.count("\n") == 1, (
+            done.stderr
+        )

@@ -1,0 +1,107 @@
+"""Comparisons of variants: differences by hand; claims that hold, that fail, and that have no records."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis import behaviours, claims, curves, data, variants
+from analysis.__main__ import main
+from gold_sim.records import Store
+from tests.test_analysis import SEEDS, Records, one_run
+
+BETAS = {"single": 0.42, "mean": 0.38, "worst case": 0.30, "mean - 0.5 variance": 0.31}  # of made RL curves
+
+
+def made_ensembles(root, betas):
+    """An experiment `ensembles` of made curves: RL at 25 % label noise by variant; best-of-n higher for ensembles."""
+    made, cells = Records(root), []
+    for name, beta in betas.items():
+        rl = [one_run("rl", s, 0.75, beta, 5.0, spread=0.01, label_noise=0.25, proxy_spread=0.2) for s in SEEDS]
+        for run, top in zip(rl, (2.5, 2.6, 2.4, 2.5), strict=False):
+            grow = top if name == "mean" else 1.2
+            run["proxy_spread"] = 0.2 * np.linspace(1.0, grow, len(run))
+        alpha = 0.6 if name == "single" else 0.75
+        bon = [one_run("bon", s, alpha, 0.1, 2.7, spread=0.01, label_noise=0.25) for s in SEEDS]
+        cells += [made.cell(runs) | {"variant": name} for runs in (rl, bon)]
+    made.manifest("ensembles", "variant", cells)
+    path = root / "experiments" / "ensembles-smoke.json"
+    content = json.loads(path.read_text())
+    content.pop("sha256")
+    made.store.write_manifest("ensembles-smoke", content | {"variants": list(betas), "panels": "label_noise"})
+    return made.store
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    return data.load(made_ensembles(tmp_path_factory.mktemp("made"), BETAS), "ensembles")
+
+
+def test_variants_keep_the_order_they_were_declared_in(read):
+    assert list(read.curves["variant"].cat.categories) == list(BETAS)
+    (panel, form), gs = next(iter(variants.split(read).items()))
+    assert panel == "label noise 0.25" and [g.key for g in gs] == list(BETAS)
+
+
+def test_course_and_differences_by_hand(read):
+    """Against the runs themselves: peak of the mean, its end, and the difference of ends seed by seed."""
+    gs = {g.key: g for g in variants.split(read)["label noise 0.25", "rl"]}
+    gold = {}
+    for name in ("single", "mean"):
+        runs = read.curves[(read.curves["variant"] == name) & (read.curves["stage"] == "policy_gradient")]
+        wide = runs.pivot(index="control", columns="seed", values="gold").to_numpy().T
+        gold[name] = wide - wide[:, :1]
+    told = variants.course(gs["single"])
+    at = gold["single"].mean(0).argmax()
+    assert told["gold_peak"] == pytest.approx(gold["single"][:, at].mean())
+    assert told["gold_final"] == pytest.approx(gold["single"][:, -1].mean())
+    assert told["drop"] == pytest.approx(told["gold_peak"] - told["gold_final"])
+    gain = variants.against(gs["single"], gs["mean"])
+    paired = gold["mean"][:, -1] - gold["single"][:, -1]
+    assert gain["final_gain"] == pytest.approx(paired.mean())
+    assert gain["final_gain_ci"] == pytest.approx(curves.interval(paired))
+    assert np.isnan(variants.against(gs["single"], gs["single"])["final_gain"])
+
+
+def test_claims_follow_the_records(read, tmp_path):
+    """Made so that they hold; and made the other way round, so that they fail."""
+    found = claims.checks_of(read)
+    assert {name: c["holds"] for name, c in found.items()} == dict(
+        ensembles_fall_less=True, pessimism_beats_the_mean=True, ensembles_gain_in_bon=True, spread_grows=True
+    ), found
+    upside_down = dict(zip(BETAS, reversed(BETAS.values()), strict=True))
+    found = claims.checks_of(data.load(made_ensembles(tmp_path, upside_down), "ensembles"))
+    assert found["ensembles_fall_less"]["holds"] is False and found["pessimism_beats_the_mean"]["holds"] is False
+
+
+def test_claims_are_told_in_one_table_whatever_was_run(tmp_path, capsys):
+    made_ensembles(tmp_path, BETAS)
+    assert main(["claims", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("not run: python -m experiments") == len(claims.CLAIMS) - 4
+    assert f"4 holds, 0 fails, {len(claims.CLAIMS) - 4} open" in said
+    assert (tmp_path / "out" / "claims" / "claims.md").read_text().count("| holds |") == 4
+
+
+def test_every_claim_is_of_an_experiment_that_exists():
+    from experiments import catalogue
+
+    assert {claim.experiment for claim in claims.CLAIMS} <= set(catalogue.NAMES)
+    assert len({claim.name for claim in claims.CLAIMS}) == len(claims.CLAIMS)
+
+
+def test_whether_gold_has_turned_by_hand():
+    """0 2 1 0: what is to come has means 1, 0.5, 0; so turned at 2 and at 1, not at 0."""
+    assert behaviours.turned(np.array([[0.0, 2.0, 1.0, 0.0]])).tolist() == [[False, True, True]]
+
+
+def test_area_under_the_roc_curve_by_hand():
+    """Events at 3 and 1 against 2 and 0: of four pairs three are ranked right; a tie counts half."""
+    event = np.array([True, False, True, False])
+    assert behaviours.area(np.array([3.0, 2.0, 1.0, 0.0]), event) == 0.75
+    assert behaviours.area(np.array([3.0, 1.0, 1.0, 0.0]), event) == 0.875
+    assert np.isnan(behaviours.area(np.arange(4.0), np.ones(4, bool)))
+
+
+def test_an_empty_store_is_told(tmp_path):
+    assert claims.table(Store(tmp_path)).frame[""].eq("open").all()
