@@ -113,7 +113,7 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
         for g in gs:
             keep = g.d >= laws.FORMS["rl"].d_min
             d, gold = g.d[keep], g.values["gold"][:, keep]
-            if len(d) < 8 or len(gold) < 3:
+            if len(d) < 8 or len(gold) < 3 or np.sum(d <= CUT * d[-1]) < 4:  # too short a way to tell forms apart
                 continue
             found = selection.verdict(d, gold)
             ahead = selection.extrapolate(g.form, d, gold, CUT * d[-1])
