@@ -357,6 +357,94 @@ def _kinds_fall(read):
     return None, "share of the peak lost without mitigation: " + "; ".join(f"{k} {s:.0%}" for k, s in shares.items())
 
 
+# --- annotators, losses, behaviours ---------------------------------------------------------------
+
+
+def _shared_tastes(read):
+    at_end = {v: along(read, v, "bon")[:, -1] for v in ("gold itself", "flips 25 %", "flips 35 %", *TASTES)}
+    blurred = np.minimum(at_end["flips 25 %"], at_end["flips 35 %"])
+    worse = {name: blurred - at_end[name] for name in TASTES}
+    says = "; ".join(f"{name} {told(values)}" for name, values in at_end.items())
+    return every(surely_above(v) for v in worse.values()), f"gold at the largest n: {says}"
+
+
+def _random_errors(read):
+    names = ("Bradley-Terry", "ties", "ten people", "Plackett-Luce of 4", "Mallows of 4", "flips 25 %")
+    best = along(read, "gold itself", "bon")[:, -1]
+    lost = {name: best - along(read, name, "bon")[:, -1] for name in names}
+    says = "; ".join(f"{name} {told(values)}" for name, values in lost.items())
+    return all(
+        v.mean() < 0.5 * best.mean() for v in lost.values()
+    ), f"gold lost at the largest n, of {told(best)}: {says}"
+
+
+def _losses(read):
+    out, holds = [], []
+    plain = along(read, "Bradley-Terry", "bon", label_noise=0.25)[:, -1]
+    for name in ("known channel", "unbiased", "Huberised", "smoothed", "margin", "squared", "hinge"):
+        gain = along(read, name, "bon", label_noise=0.25)[:, -1] - plain
+        out.append(f"{name} {told(gain)}")
+        if name in ("known channel", "unbiased"):
+            holds.append(surely_above(gain))
+    return every(holds), f"gold at the largest n minus Bradley-Terry's ({told(plain)}): {'; '.join(out)}"
+
+
+def _rises_while_gold_falls(name):
+    def test(read):
+        out, holds = [], []
+        for variant in read.curves["variant"].cat.categories:
+            gold, values = along(read, variant, "rl"), along(read, variant, "rl", name)
+            at = int(gold.mean(0).argmax())
+            if at == gold.shape[1] - 1:
+                continue
+            change = values[:, -1] - values[:, at]
+            out.append(f"{variant} {told(change)}")
+            holds.append(surely_above(change))
+        return every(holds), f"share at the end minus at gold's peak: {'; '.join(out)}"
+
+    return test
+
+
+def _bias_raises_its_own(read):
+    pairs = {"likes agreement": "sycophancy", "likes refusals": "over_refusal", "likes length": "attr_length"}
+    out, holds = [], []
+    for variant, name in pairs.items():
+        more = along(read, variant, "rl", name)[:, -1] - along(read, "middle proxy", "rl", name)[:, -1]
+        out.append(f"{variant}: {name.removeprefix('attr_')} {told(more)}")
+        holds.append(surely_above(more))
+    return every(holds), f"at the end, minus the same proxy from unbiased labels: {'; '.join(out)}"
+
+
+def _omission(read):
+    seen = along(read, "sees all", "rl")[:, -1]
+    names = [v for v in read.curves["variant"].cat.categories if v != "sees all"]
+    lost = {v: seen - along(read, v, "rl")[:, -1] for v in names}
+    says = "; ".join(f"{name} {told(values)}" for name, values in lost.items())
+    return surely_above(lost["blind to all four"]), f"gold at the end, sees all ({told(seen)}) minus: {says}"
+
+
+def _unseen_given_up(read):
+    """Utility-relevant attributes of the model that sees none of them, at the end, against the model that sees all."""
+    out, holds = [], []
+    for name in ("attr_agreement", "attr_refusal"):
+        change = along(read, "blind to all four", "rl", name)[:, -1] - along(read, "sees all", "rl", name)[:, -1]
+        out.append(f"{name.removeprefix('attr_')} {told(change)}")
+        holds.append(surely_above(-change))
+    return every(holds), f"blind to all four minus sees all, at the end: {'; '.join(out)}"
+
+
+def _held_out(read):
+    counts = sorted(read.curves["train_prompts"].unique())
+    gaps = {}
+    for count in (counts[0], counts[-1]):
+        training = along(read, float(count), "rl", "proxy_training")
+        gaps[count] = (training - training[:, :1])[:, -1] - along(read, float(count), "rl", "proxy")[:, -1]
+    says = "; ".join(f"{count:g} prompts {told(gap)}" for count, gap in gaps.items())
+    shrinks = gaps[counts[0]] - gaps[counts[-1]]
+    return surely_above(shrinks), f"proxy on training minus held-out prompts at the end: {says}"
+
+
+TASTES = ("likes length", "likes agreement", "likes refusals")
 COSTE, EISENSTEIN = "Coste et al. 2023", "Eisenstein et al. 2023"
 CLAIMS = (
     Claim(
@@ -504,6 +592,53 @@ CLAIMS = (
         EISENSTEIN,
         "and does not where members share them",
         _ensemble_by_kind(("extremal", "causal"), False),
+    ),
+    Claim(
+        "random_errors_blur",
+        "annotators",
+        COSTE,
+        "random errors of annotators cost less than half the gain",
+        _random_errors,
+    ),
+    Claim(
+        "shared_tastes",
+        "annotators",
+        "Sharma et al. 2023",
+        "a taste that all labels share costs more than flips",
+        _shared_tastes,
+    ),
+    Claim(
+        "losses",
+        "preference_losses",
+        "Chowdhury et al. 2024",
+        "25 % flips: known channel and unbiased beat Bradley-Terry",
+        _losses,
+    ),
+    Claim(
+        "sycophancy",
+        "behaviours",
+        "Sharma et al. 2023",
+        "sycophancy rises while gold falls",
+        _rises_while_gold_falls("sycophancy"),
+    ),
+    Claim(
+        "over_refusal",
+        "behaviours",
+        "none",
+        "over-refusal rises while gold falls",
+        _rises_while_gold_falls("over_refusal"),
+    ),
+    Claim(
+        "own_bias",
+        "behaviours",
+        "Sharma et al. 2023",
+        "a bias of the labels raises its own behaviour",
+        _bias_raises_its_own,
+    ),
+    Claim("omission", "omission", "Zhuang & Hadfield-Menell 2020", "a proxy that sees less ends lower", _omission),
+    Claim("unseen", "omission", "Zhuang & Hadfield-Menell 2020", "what is not seen is given up", _unseen_given_up),
+    Claim(
+        "held_out", "held_out_prompts", "Zhang et al. 2018", "the proxy's gap shrinks with training prompts", _held_out
     ),
 )
 

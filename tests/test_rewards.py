@@ -109,6 +109,15 @@ def test_the_worked_example_of_the_readme_runs(tmp_path):
     assert set(table["shaping"]) == {"none", f"{name}:temper"}
 
 
+def test_readme_names_every_experiment_and_every_column():
+    from experiments import catalogue
+    from gold_sim.columns import TABLES
+
+    text = (ROOT / "README.md").read_text()
+    names = [*catalogue.NAMES, *(column for table in TABLES.values() for column in table)]
+    assert not [name for name in names if f"`{name}`" not in text]
+
+
 def test_a_module_that_is_no_experiment_is_one_line(tmp_path):
     for name in ("json", "no_such_thing"):
         line = [sys.executable, "-m", "experiments", name, "--runs", str(tmp_path)]
