@@ -10,7 +10,7 @@ from experiments.experiment import Experiment
 from experiments.presets import MIDDLE_RM, few
 
 MEMBERS = {"smoke": 2, "cpu": 5}
-NOISES = (0.0, 0.25)
+NOISES = {"smoke": (0.25,), "cpu": (0.0, 0.25)}
 RULES = {  # label -> rule, coefficient
     "mean": ("mean", 0.0),
     "worst case": ("worst_case", 0.0),
@@ -43,7 +43,7 @@ def experiment(preset: str) -> Experiment:
         axis="variant",
         stages=("best_of_n",),
         base=MIDDLE_RM[preset],
-        grid={"preferences.label_noise": NOISES},
+        grid={"preferences.label_noise": NOISES[preset]},
         variants=few(
             preset,
             {"single": {"stages": ("best_of_n", "policy_gradient")}}

@@ -10,7 +10,7 @@ from experiments.experiment import Experiment
 from experiments.presets import few
 
 KINDS = {
-    "smoke": ("causal", "adversarial"),
+    "smoke": ("adversarial",),
     "cpu": ("regressional", "heavy_tailed", "extremal", "causal", "adversarial"),
 }
 SEEDS = {"smoke": (200, 201), "cpu": (200, 201, 202)}

@@ -12,7 +12,7 @@ from experiments.experiment import Experiment
 from experiments.presets import RM_FIELDS, RM_SIZES
 
 PAIRS = {"smoke": (64, None), "cpu": (500, 2000, 8000, 20_000, None)}
-SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"]}
+SIZES = {"smoke": RM_SIZES["smoke"][:1], "cpu": RM_SIZES["cpu"]}
 
 
 def experiment(preset: str) -> Experiment:

@@ -25,20 +25,21 @@ class Reward:
     gold_net: Network
     runs: dict  # "seed" [S] and, if there are reward models, "models": RewardModel [S, M, ...]
 
-    def members(self, run, judge, prompts, responses):
-        """Calibrated scores of every member, [M, P, N]."""
+    def members(self, run, judge, prompts, responses, take: int | None = None):
+        """Calibrated scores of the first `take` members (None: of all), [M, P, N]."""
         if self.net is not None:
-            return jax.vmap(lambda m: reward_model.rewards(self.net, m, prompts, responses))(run["models"])
+            models = jax.tree.map(lambda a: a[:take], run["models"])
+            return jax.vmap(lambda m: reward_model.rewards(self.net, m, prompts, responses))(models)
         truth = gold.scores(self.gold_net, judge, prompts, responses)[None]
         if self.config.reward == "gold":
             return truth
         key = streams.key(run["seed"], "goodhart")
-        count = self.config.reward_model.members
+        count = take or self.config.reward_model.members
         return truth + goodhart.errors(self.language, self.config.error, key, count, prompts, responses)
 
     def proxy(self, run, judge, prompts, responses):
         """(combined score, spread over members), [P, N] each."""
-        return combine(self.config, self.members(run, judge, prompts, responses))
+        return combine(self.config, self.members(run, judge, prompts, responses, self.config.ensemble.take))
 
     def shape(self, scores, references, responses):
         """The reward of combined scores [P, N], given those of reference responses [P, K]."""

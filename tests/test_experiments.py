@@ -1,6 +1,5 @@
-"""Life of a run, as a stranger sees it: every experiment at smoke size, resume after SIGKILL, bad input."""
+"""Life of a run, as a stranger sees it: resume after SIGKILL, a full disk, bad input."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,9 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-from analysis.__main__ import main as analysis_main
-from experiments import catalogue
-from experiments.__main__ import main as experiments_main
 from experiments.__main__ import plan
 from gold_sim import pipeline
 from gold_sim.records import Store
@@ -31,58 +27,6 @@ def command(*words, module="experiments"):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("store") / "runs"
-
-
-def here(main, *words):
-    """A command in this process: what does not compile need not start python anew."""
-    from analysis import figures
-
-    with figures.plt.rc_context({"savefig.dpi": 40}):
-        return main([str(word) for word in words])
-
-
-@pytest.mark.parametrize("name", catalogue.NAMES)
-def test_every_experiment_runs_at_smoke_size_and_is_analysed(name, runs, tmp_path, capsys):
-    found = command(name, "--preset", "smoke", "--runs", runs, "--workers", 2)
-    assert found.returncode == 0, found.stderr
-    _, _, cells = plan(name, "smoke", {})
-    assert all(Store(runs).find(c.stage, c.fingerprint) for c in cells)
-    assert here(experiments_main, name, "--preset", "smoke", "--runs", runs) == 0
-    assert f"{len(cells)} cells, {len(cells)} stored, 0 to do" in capsys.readouterr().out
-    assert here(analysis_main, name, "--preset", "smoke", "--runs", runs, "--out", tmp_path) == 0
-    summary = json.loads((tmp_path / name / "summary.json").read_text())
-    assert summary["experiment"] == name
-    assert list((tmp_path / name).glob("*.png")) and (tmp_path / name / "report.html").stat().st_size > 10_000
-
-
-def test_the_papers_figures_are_drawn_from_these_records_the_same_twice(runs, tmp_path, capsys):
-    for name in catalogue.NAMES:
-        if not (runs / "experiments" / f"{name}-smoke.json").exists():
-            command(name, "--preset", "smoke", "--runs", runs)
-    folders = [tmp_path / "one", tmp_path / "other"]
-    for folder in folders:
-        assert here(analysis_main, "paper", "gao2023", "--runs", runs, "--out", folder, "--venue", "icml") == 0
-        assert capsys.readouterr().err == ""
-    one, other = ({p.name: p.read_bytes() for p in (f / "paper_gao2023").iterdir()} for f in folders)
-    assert {f"figure_{i:02d}.{kind}" for i in range(2, 27) for kind in ("png", "pdf")} <= set(one)
-    assert {"captions.md", "laws.tex", "laws.md", "reward_models.tex"} <= set(one) and one == other
-    assert here(analysis_main, "paper", "gao2023", "--venue", "vogue") == 2
-    assert "--venue 'vogue'" in capsys.readouterr().err
-
-
-def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
-    table = Store(runs).table()
-    assert set(table["stage"]) == {"best_of_n", "policy_gradient"}
-    start = table[(table["stage"] == "policy_gradient") & (table["control"] == 0)]
-    assert (start["kl"] < 1e-5).all() and (table["kl"] >= 0).all()
-    np.testing.assert_allclose(table["d"], np.sqrt(table["kl"]))
-    best = table[(table["stage"] == "best_of_n") & (table["reward"] == "proxy")]
-    for _, curve in best.groupby(["cell", "seed"]):
-        proxy = curve.sort_values("control")["proxy"].to_numpy()
-        assert (np.diff(proxy) > -1e-6).all()  # the best of more samples cannot have a lower proxy
-    controls = table[(table["stage"] == "best_of_n") & (table["reward"] == "gold")]
-    np.testing.assert_allclose(controls["proxy"], controls["gold"], atol=1e-6)
 
 
 RESUMED = """
