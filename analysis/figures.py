@@ -108,15 +108,21 @@ def kl_axis(ax, kl_max: float):
     ax.set_xlabel("KL from the reference policy (nats)")
 
 
-def key_outside(figure, groups, title: str, styles):
-    """One legend to the right of the panels: a line and marker a group, largest on top, then line styles."""
-    tints = colours(len(groups))
+def key_of(figure, keys, shown, title: str):
+    """A legend to the right of the panels: a line and marker each of the keys that are shown, largest on top."""
+    tints = colours(len(keys))
     handles = [
         Line2D([], [], color=tints[i], marker=MARKERS[i % len(MARKERS)], ms=5, lw=2, label=short(key))
-        for i, key in reversed(list(enumerate(groups)))
+        for i, key in reversed(list(enumerate(keys)))
+        if key in shown
     ]
     first = figure.legend(handles=handles, title=title, loc="outside right upper", alignment="left")
     first.get_title().set_fontweight("bold")
+
+
+def key_outside(figure, groups, title: str, styles):
+    """`key_of` all groups, and the line styles below it."""
+    key_of(figure, groups, groups, title)
     if styles:
         figure.legend(handles=styles, loc="outside right lower", alignment="left", handlelength=3)
 
@@ -196,7 +202,7 @@ def columns_of(ax, groups, name, keys):
     """Any recorded column against KL, the colour of a key as in `scores`."""
     tints = dict(zip(keys, colours(len(keys)), strict=True))
     for g in groups:
-        line(ax, g.kl, g, name, tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)], lw=1.8)
+        line(ax, g.kl, g, name, tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)], band=False, lw=1.8)
     kl_axis(ax, max(g.kl[-1] for g in groups))
 
 

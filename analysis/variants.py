@@ -171,14 +171,16 @@ def draw(data, folder, panels, entries) -> list[Figure]:
         "From the peak of gold (open) to its end (filled), with intervals over seeds: the length of a line is the fall."
     )
     drawn.append(Figure(figures.save(figure, folder, "falls"), caption))
-    spread = [g for gs in panels.values() for g in gs if np.nanmax(along(g, "proxy_spread"), initial=0) > 0]
-    if spread and data.axis == "variant":
-        figure, (ax,) = figures.panels(1, width=6.2, height=3.6)
-        many = len({g.form for g in spread}) > 1
-        drawn_groups = [g for g in spread if g.form == ("rl" if many else spread[0].form)][: len(keys)]
-        figures.columns_of(ax, drawn_groups, "proxy_spread", keys)
-        ax.set_ylabel("s.d. over members (gold s.d.)")
-        figures.key_outside(figure, keys, data.axis, [])
+    several = lambda g: np.nanmax(along(g, "proxy_spread"), initial=0) > 0
+    disagreeing = {at: [g for g in gs if several(g)] for at, gs in panels.items() if any(map(several, gs))}
+    if disagreeing and data.axis == "variant":
+        figure, axes = figures.tiles(len(disagreeing), COLUMNS)
+        for ax, ((panel, form), gs) in zip(axes, disagreeing.items(), strict=False):
+            figures.columns_of(ax, gs, "proxy_spread", keys)
+            ax.set_title(named(panel, form))
+            ax.set_ylabel("s.d. over members (gold s.d.)")
+        shown = [key for key in keys if any(g.key == key for gs in disagreeing.values() for g in gs)]
+        figures.key_of(figure, keys, shown, data.axis)
         caption = "How far the members of the ensemble disagree on what the policy writes."
         drawn.append(Figure(figures.save(figure, folder, "spread"), caption))
     return drawn
