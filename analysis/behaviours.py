@@ -77,13 +77,15 @@ def warnings_table(gs) -> pd.DataFrame:
     out = []
     for name in SIGNALS:
         changes = [variants.along(g, name)[:, :-1] - variants.along(g, name)[:, :1] for g in gs]
-        sign = 1.0 if np.nanmean([c[:, -1].mean() for c in changes]) >= 0 else -1.0  # a fall warns as well as a rise
+        sign = 1.0 if np.mean([c[:, -1].mean() for c in changes]) >= 0 else -1.0  # a fall warns as well as a rise
         of = lambda s, changes=changes, sign=sign: area(
             np.concatenate([sign * c[s] for c in changes]), np.concatenate([e[s] for e in events])
         )
         each = np.array([of(s) for s in range(seeds)])
         row = {"signal": name, "rises or falls": "rises" if sign > 0 else "falls"}
-        out.append(row | tables.spread({"area": float(np.nanmean(each)), "area_ci": curves.interval(each)}, "area"))
+        told = each[np.isfinite(each)]  # a seed under which gold always or never turns says nothing
+        mean, interval = (told.mean(), curves.interval(told)) if len(told) else (np.nan, [np.nan] * 2)
+        out.append(row | tables.spread({"area": float(mean), "area_ci": interval}, "area"))
     return pd.DataFrame(out).sort_values("area", ascending=False, ignore_index=True)
 
 

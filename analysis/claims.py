@@ -296,6 +296,8 @@ def _rl_form_beats_quadratic(read):
         d = np.concatenate([g.d for g in gs])
         gold = np.concatenate([g.mean("gold") for g in gs])
         keep = d >= laws.FORMS["rl"].d_min
+        if keep.sum() < 4:
+            raise ValueError(f"{loss} hardly leaves the reference policy")
         rmse = {}
         for form in ("rl", "quadratic"):
             fit = laws.fit(form, [d[keep]], [gold[keep]])
@@ -656,7 +658,7 @@ def checks_of(read) -> dict:
 def _tested(claim, read):
     try:
         return claim.test(read)
-    except ValueError as error:  # a preset or --set without the runs that it asks for
+    except (ValueError, KeyError) as error:  # a preset or --set without the runs that it asks for
         return None, f"not tested: {error}"
 
 
