@@ -23,7 +23,6 @@ SHOWN = {  # column -> title
     "entropy": "entropy (nats)",
 }
 SIGNALS = (*SHOWN, "attr_relevance", "attr_fluency", "attr_agreement", "attr_refusal", "kl", "proxy")
-FELL = ("sycophancy", "over_refusal")
 
 
 def study(data, folder) -> Findings:
@@ -39,7 +38,7 @@ def study(data, folder) -> Findings:
         *found.tables[1:],
     ]
     summary = found.summary | {"early_warning": warned.to_dict("records")}
-    summary["checks"] = found.summary["checks"] | checks(gs, warned)
+    summary["checks"] = found.summary["checks"] | checks(warned)
     return Findings(summary, [*found.figures, *draw(folder, gs, warned)], made, found.warnings)
 
 
@@ -89,27 +88,11 @@ def warnings_table(gs) -> pd.DataFrame:
     return pd.DataFrame(out).sort_values("area", ascending=False, ignore_index=True)
 
 
-def checks(gs, warned) -> dict:
-    out = {}
-    for name in FELL:
-        said, rises = [], []
-        for g in gs:
-            gold, values = variants.along(g), variants.along(g, name)
-            at = int(gold.mean(0).argmax())
-            if at == gold.shape[1] - 1:
-                continue
-            change = values[:, -1] - values[:, at]
-            said.append(f"{g.key} {with_interval(float(change.mean()), curves.interval(change))}")
-            rises.append(bool(change.mean() > 0))
-        holds = all(rises) if rises else None
-        out[f"{name}_rises_while_gold_falls"] = check(
-            holds, f"{SHOWN[name]}, share at the end minus at gold's peak: {'; '.join(said)}"
-        )
+def checks(warned) -> dict:
     best = warned.iloc[0]
     interval = with_interval(best["area"], (best["area_low"], best["area_high"]))
-    says = f"{best['signal']} ({best['rises or falls']}): {interval}"
-    out["best_warning"] = check(None, f"area under the ROC curve of the best signal: {says}")
-    return out
+    says = f"area under the ROC curve of the best signal: {best['signal']} ({best['rises or falls']}): {interval}"
+    return {"best_warning": check(None, says)}
 
 
 def draw(folder, gs, warned) -> list[Figure]:

@@ -76,6 +76,11 @@ def with_interval(x, interval) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def slug(text) -> str:
+    """A file stem of any text."""
+    return "".join(c if c.isalnum() or c in ".-" else "_" for c in str(text))
+
+
 def plain(value):
     """In JSON's types; NaN and infinities become null, which the format calls for."""
     if is_dataclass(value) and not isinstance(value, type):

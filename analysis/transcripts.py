@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.findings import Table
+from analysis.findings import Table, slug
 
 KINDS = 5  # prompts shown a run, one of each kind
 
@@ -35,5 +35,4 @@ def _table(axis, key, runs, samples) -> Table:
             scores = {name: float(line[name]) for name in ("proxy", "gold")}
             rows.append(shown | {"at": moment, "response": line["response"] or "(nothing)"} | scores)
     title = f"Responses at {axis.replace('_', ' ')} {key}, seed {first['seed']} (peak of gold: step {moments['peak']})"
-    slug = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(key))
-    return Table(f"transcripts_{slug}", title, pd.DataFrame(rows), of_words=True)
+    return Table(f"transcripts_{slug(key)}", title, pd.DataFrame(rows), of_words=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import curves, figures, scaling, tables
 from analysis.claims import checks_of
-from analysis.findings import Figure, Findings
+from analysis.findings import Figure, Findings, slug
 
 COLUMNS = 4  # panels in a row of a figure
 FEW = 4  # curves in a panel up to which their intervals can be told apart
@@ -141,10 +141,6 @@ def titles(panels):
     return lambda panel, form: ", ".join(
         part for part in (panel, figures.METHOD_NAMES[form] if several or not panel else "") if part
     )
-
-
-def slug(text: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in text)
 
 
 # --- figures --------------------------------------------------------------------------------------
