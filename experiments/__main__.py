@@ -44,11 +44,10 @@ def plan(name: str, preset: str, overrides: dict):
     curves = dict(sorted(curves.items(), key=lambda item: list(cells.VERSIONS).index(item[1].stage)))
     every = {}
     for cell in curves.values():
-        for c in cell.all_upstream():
+        for c in [*cell.all_upstream(), cell]:
             every.setdefault(c.fingerprint, c)
-    order = list(cells.VERSIONS)
-    rest = sorted(every.values(), key=lambda c: order.index(c.stage))
-    return experiment, list(curves.values()), rest + list(curves.values())
+    order, rounds = list(cells.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
+    return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
 
 
 def missing(store: Store, curves: list, every: list) -> list:

@@ -7,6 +7,7 @@ from experiments import (
     behaviours,
     bon_vs_rl,
     data_size,
+    data_split,
     direct_alignment,
     direct_alignment_pessimism,
     divergence,
@@ -20,6 +21,7 @@ from experiments import (
     heavy_tails,
     held_out_prompts,
     inference_time,
+    iterated,
     kl_penalty,
     negative_controls,
     omission,
@@ -44,6 +46,7 @@ _MODULES = (
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
     *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret),
+    *(data_split, iterated),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

@@ -14,6 +14,7 @@ from gold_sim.config import Config, fingerprint, to_hashed
 VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
     **dict(reference=1, gold=1, preferences=1, reward_model=1, pool=1, scores=1),
     **dict(best_of_n=1, policy_gradient=1, direct_alignment=1),  # these make curves
+    relabelled=1,  # last: it needs the policies of the round before
 )
 _REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
 
@@ -48,6 +49,9 @@ def cell(stage: str, config: Config) -> Cell:
     values = to_hashed(config)
     rm = config.reward_model
     rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
+    first = config.rounds.count == 1
+    if not first:
+        rm_name += f"-round{config.rounds.count}"
     of_proxy = {"proxy": rm_name, "gold": "gold", "synthetic": config.error.kind}[config.reward]
     of_members = of_proxy
     if rm.members > 1:
@@ -67,9 +71,16 @@ def cell(stage: str, config: Config) -> Cell:
         p = config.preferences
         reads = _pick(values, "preferences")
         return make(name=f"{p.num_pairs}-{p.annotator}-flip{p.label_noise:g}", reads=reads, gold=sub("gold"))
+    if stage == "relabelled":
+        last, r = config.round_before, config.rounds
+        reads = _pick(values, "preferences", "seeds") | {"data": r.data, "num_pairs": r.num_pairs}
+        pairs = cell("preferences" if last.rounds.count == 1 else "relabelled", last)
+        policies = cell("policy_gradient", last)
+        name = f"round{r.count}-{r.data}{r.num_pairs}"
+        return make(name=name, reads=reads, policies=policies, preferences=pairs, gold=sub("gold"))
     if stage == "reward_model":
-        reads = _pick(values, "reward_model", "seeds")
-        return make(name=rm_name, reads=reads, preferences=sub("preferences"))
+        reads = {"reward_model": to_hashed(config.reward_model_of_round), "seeds": values["seeds"]}
+        return make(name=rm_name, reads=reads, preferences=sub("preferences" if first else "relabelled"))
     start = config if config.policy is None else _replace(config, reference=config.policy)
     proxy = sub("reward_model") if config.reward == "proxy" else None
     if stage == "pool":
@@ -98,7 +109,9 @@ def cell(stage: str, config: Config) -> Cell:
         reads = _pick(values, "optimiser", *_REWARD, "seeds", "kl_coefs") | synthetic
         coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
         name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
-        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy)
+        goes_on = not first and config.rounds.start == "continue"
+        last = cell("policy_gradient", config.round_before) if goes_on else None
+        return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy, last=last)
     raise ValueError(f"stage={stage!r}: allowed are {', '.join(VERSIONS)}")
 
 

@@ -74,6 +74,8 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "train_prompts": Column("float64", "count", "fixed prompts trained on; NaN: fresh ones at every step", NAN),
     "proxy_training": Column("float64", "gold s.d.", "as proxy, on the fixed training prompts", NAN),
     "gold_training": Column("float64", "gold s.d.", "as gold, on the fixed training prompts", NAN),
+    "round": Column("int64", "number", "of iterated RLHF, from 1", 1),
+    "proxy_left_out": Column("float64", "gold s.d.", "as proxy, by reward models that it leaves out (take)", NAN),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
 }

@@ -24,6 +24,7 @@ class Between:
 Count = Annotated[int, Between(1, 2**31 - 1)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Rate = Annotated[float, Between(0.0, 1.0)]
+Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
 Positive = Annotated[float, Between(1e-12, 1e12)]
 
 
@@ -112,7 +113,7 @@ class RewardModelConfig(_Checked):
 
     width: Annotated[int, Between(4, 16384)] = 16
     depth: Annotated[int, Between(1, 256)] = 1
-    num_pairs: Annotated[int, Between(1, 10**9)] | None = None  # training pairs; None takes all collected
+    num_pairs: Annotated[int, Between(1, 10**9)] | None = None  # training pairs a seed; None takes all collected
     epochs: Annotated[int, Between(1, 1000)] = 1
     batch: Count = 64  # pairs a step (Gao et al. 2023, table 1)
     learning_rate: Positive = 3e-3
@@ -122,8 +123,8 @@ class RewardModelConfig(_Checked):
         "bradley_terry", "margin", "smoothed", "unbiased", "known_channel", "huberised", "squared", "hinge"
     ] = _later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
-    blind: tuple[Literal["template", "hedging", "agreement", "refusal"], ...] = _later(())  # tokens not seen
-    diversity: Literal["init", "order", "bootstrap", "features"] = _later("init")  # of members: see reward_model.fit
+    blind: tuple[Special, ...] = _later(())  # tokens not seen
+    diversity: Literal["init", "order", "bootstrap", "features", "disjoint"] = _later("init")  # see reward_model.fit
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,17 @@ class ShapingConfig(_Checked):
     name: str = "none"  # a rule of shaping.py, or module:function of yours
     coef: Annotated[float, Between(0.0, 1e6)] = 1.0  # of par (slope), length_penalty (gold s.d. a full length)
     references: Annotated[int, Between(1, 64)] = 4  # reference responses a prompt, for rules that compare with them
+
+
+@dataclass(frozen=True)
+class RoundsConfig(_Checked):
+    """Iterated RLHF: policies of one round write the pairs that the next round's reward models learn from."""
+
+    count: Annotated[int, Between(1, 64)] = 1  # the round of this cell; 1 is ordinary RLHF
+    num_pairs: Annotated[int, Between(1, 10**7)] = 2000  # new pairs a round and seed, labelled as the first
+    data: Literal["concatenate", "replace"] = "concatenate"  # learn from all pairs so far, or from the newest
+    start: Literal["restart", "continue"] = "restart"  # policies begin at the reference, or where the last round ended
+    sight: Literal["fixed", "alternating"] = "fixed"  # alternating: even rounds see what odd ones are blind to
 
 
 @dataclass(frozen=True)
@@ -235,6 +247,7 @@ class Config(_Checked):
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     seeds: tuple[Seed, ...] = (0, 1, 2, 3)  # reward-model and policy seeds, mapped
     kl_coefs: tuple[Annotated[float, Between(0.0, 1e6)], ...] = (0.0,)  # KL penalties, gold s.d. a nat, mapped
+    rounds: RoundsConfig = _later(RoundsConfig)
     direct: DirectConfig = _later(DirectConfig)
     dpo_betas: tuple[Positive, ...] = _later((0.1,))  # of direct alignment, mapped
 
@@ -253,6 +266,12 @@ class Config(_Checked):
             raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
         if not self.seeds or not self.kl_coefs or not self.dpo_betas:
             raise ValueError("seeds, kl_coefs and dpo_betas need at least one value each")
+        if self.rounds.count > 1 and (len(self.kl_coefs) > 1 or self.reward != "proxy"):
+            raise ValueError(
+                f"rounds.count={self.rounds.count}: rounds want one policy a seed (one kl_coef) and reward='proxy'"
+            )
+        if self.reward_model.diversity == "disjoint" and self.reward_model.members < 2:
+            raise ValueError("reward_model.diversity='disjoint': reward_model.members must be 2 or more")
         d = self.direct
         if d.steps % d.evaluations:
             raise ValueError(f"direct.evaluations={d.evaluations} must divide the {d.steps} steps of direct")
@@ -265,6 +284,30 @@ class Config(_Checked):
                 f"reward_model {self.reward_model.width}x{self.reward_model.depth} is larger than gold "
                 f"{self.gold.width}x{self.gold.depth}: gold must be the largest"
             )
+
+    @property
+    def round_before(self) -> "Config":
+        """The settings of the last round of iterated RLHF."""
+        return dataclasses.replace(self, rounds=dataclasses.replace(self.rounds, count=self.rounds.count - 1))
+
+    @property
+    def reward_model_of_round(self) -> RewardModelConfig:
+        """Later rounds take all the pairs that they are given, and may see other tokens."""
+        if self.rounds.count == 1:
+            return self.reward_model
+        blind = self.reward_model.blind
+        if self.rounds.sight == "alternating" and self.rounds.count % 2 == 0:
+            blind = tuple(name for name in typing.get_args(Special) if name not in blind)
+        return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind)
+
+    @property
+    def training_pairs(self) -> int:
+        """That the reward models of a seed learn from, all members together."""
+        p, rounds = self.preferences, self.rounds
+        first = self.reward_model.num_pairs or p.num_pairs - int(p.num_pairs * p.held_out)
+        if rounds.count == 1:
+            return first
+        return rounds.num_pairs + (first + (rounds.count - 2) * rounds.num_pairs) * (rounds.data == "concatenate")
 
 
 # --- reading, overriding, hashing -------------------------------------------------------------

@@ -12,10 +12,11 @@ from gold_sim import policy, transformer, world
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
-def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
+def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_out=None):
     """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
 
     proxy: (prompts, responses) -> calibrated rewards and their spread over members.  gold: scores in gold s.d.
+    left_out: calibrated rewards of reward models that are no part of the proxy, if there are any.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     """
 
@@ -34,6 +35,7 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             for name, (failed, asked) in world.failings(language, prompts, found).items()
         }
         mean, std = gold_affine
+        others = {} if left_out is None else dict(proxy_left_out=jnp.mean(left_out(prompts, s.responses)))
         return dict(
             kl=jnp.mean(kl),
             kl_se=_standard_error(kl),
@@ -52,6 +54,7 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             sample_gold=g[:SAMPLES],
             **failings,
             **attributes,
+            **others,
         )
 
     return measure

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, policy, preferences, reward_model, rows, streams, transformer, world
+from gold_sim import gold, policy, preferences, reward_model, rounds, rows, streams, transformer, world
 from gold_sim.columns import REWARD_MODEL_COLUMNS
 from gold_sim.inputs import mapped, to_numpy
 
@@ -76,28 +76,57 @@ def preference_data(cell, inputs, store, progress):
     return record, {}, {"arrays": to_numpy(found._asdict())}
 
 
+def relabelled(cell, inputs, store, progress):
+    """What a later round of iterated RLHF learns from, of every seed (rounds.py)."""
+    language, config = inputs.language, cell.config
+    gold_net, judge, _ = inputs.gold("gold")
+    started = inputs.cell("policies", "policy").config.reference
+    net = policy.network(language, started, values=int(config.optimiser.name == "ppo"))
+
+    @jax.jit
+    def pairs(found, policies, judge):
+        old, held_out = rounds.drawn_before(config, found)
+        new = rounds.relabel(language, config, net, policies, gold_net, judge, PAIRS_A_CHUNK)
+        return rounds.joined(config, old, new, held_out), new
+
+    found = preferences.Preferences(**inputs.arrays("preferences"))
+    stored, new = pairs(found, inputs.arrays("policies")["policies"], judge)
+    agreement = jnp.mean(new.labels == (new.gold[..., 1] > new.gold[..., 0]))
+    record = dict(gold_of_pairs=float(jnp.mean(new.gold)), agreement_with_gold=float(agreement))
+    return record, {}, {"arrays": to_numpy(stored._asdict())}
+
+
 def reward_models(cell, inputs, store, progress):
     """Proxies of every seed; with several members, [S, M, ...] and the weight average of each seed's beside them."""
-    language, config = inputs.language, cell.config
+    language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
     found = preferences.Preferences(**inputs.arrays("preferences"))
-    train, held_out = preferences.split(config.preferences, found)
-    net, members = reward_model.network(language, config.reward_model), config.reward_model.members
+    net, members, num_seeds = reward_model.network(language, rm), rm.members, len(config.seeds)
+    of_config = lambda p: preferences.split(config.preferences, p)
+    if found.labels.ndim == 1:  # one set of pairs for all seeds
+        data, of = of_config(found), lambda data, i: data
+    else:  # [S, D, ...]: a later round
+        data, of = jax.vmap(of_config)(found), lambda data, i: jax.tree.map(lambda a: a[i], data)
 
     @jax.jit
-    def fit(runs, train, held_out):  # data are arguments: closed over, XLA would fold them as constants for minutes
-        return mapped(lambda r: reward_model.fit(language, config.reward_model, train, held_out, *r))(runs)
+    def fit(runs, data):  # data are arguments: closed over, XLA would fold them as constants for minutes
+        def one(run):
+            at, seed, member = run
+            return reward_model.fit(language, rm, *of(data, at), seed, member)
+
+        return mapped(one)(runs)
 
     @jax.jit
-    def average(models, held_out):
-        return mapped(lambda m: reward_model.weight_average(net, m, held_out)[0])(models)
+    def average(runs, data):
+        return mapped(lambda run: reward_model.weight_average(net, run[1], of(data, run[0])[1])[0])(runs)
 
-    seeds = np.repeat(np.asarray(config.seeds, np.int32), members)
-    member = np.tile(np.arange(members, dtype=np.int32), len(config.seeds))
-    models, metrics = fit((jnp.asarray(seeds), jnp.asarray(member)), train, held_out)
+    at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
+    seeds = np.asarray(config.seeds, np.int32)[at]
+    models, metrics = fit(tuple(jnp.asarray(a, jnp.int32) for a in (at, seeds, member)), data)
     arrays = to_numpy(models._asdict())
     if members > 1:
-        by_seed = jax.tree.map(lambda a: a.reshape(len(config.seeds), members, *a.shape[1:]), models)
-        arrays = dict(to_numpy(by_seed._asdict()), average=to_numpy(average(by_seed, held_out)._asdict()))
+        by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)
+        averaged = average((jnp.arange(num_seeds), by_seed), data)
+        arrays = dict(to_numpy(by_seed._asdict()), average=to_numpy(averaged._asdict()))
     table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **to_numpy(metrics))
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
     record = dict(params=transformer.num_params(net))

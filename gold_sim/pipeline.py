@@ -26,6 +26,7 @@ STAGES = dict(
     best_of_n=pools.selection,
     policy_gradient=runs.optimisation,
     direct_alignment=runs.alignment,
+    relabelled=models.relabelled,
 )
 
 

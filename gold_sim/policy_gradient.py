@@ -58,9 +58,10 @@ class Batch(NamedTuple):
     rewards: jax.Array  # [P, N]
 
 
-def init(task: Task, config: OptimiserConfig) -> TrainState:
-    opt_state = _optimiser(config).init(task.ref_params)
-    return TrainState(task.ref_params, opt_state, jnp.int32(0), jnp.float32(jnp.nan))
+def init(task: Task, config: OptimiserConfig, params=None) -> TrainState:
+    """params: where the run starts; None: at the reference policy."""
+    params = task.ref_params if params is None else params
+    return TrainState(params, _optimiser(config).init(params), jnp.int32(0), jnp.float32(jnp.nan))
 
 
 def train(task: Task, config: OptimiserConfig, kl_coef, measure: Callable, key):

@@ -80,6 +80,12 @@ def scores(cell, inputs, store, progress):
     return {}, {}, {"arrays": arrays}
 
 
+def _leaves_out(config, members) -> bool:
+    """Whether some reward models of [S, M, P, N] are no part of the reward."""
+    take = config.ensemble.take
+    return config.reward == "proxy" and take is not None and take < members.shape[1]
+
+
 def selection(cell, inputs, store, progress):
     """A curve over how hard is selected, one a seed: best-of-n over n, or another rule of inference.py."""
     config = cell.config
@@ -92,6 +98,7 @@ def selection(cell, inputs, store, progress):
     else:
         members = inputs.arrays("scores")["average" if rewards.averaged(config) else "members"]
     num_seeds = len(members)
+    left_out = members[:, config.ensemble.take :].mean(1) if _leaves_out(config, members) else None
     proxies, spreads = (np.stack(part) for part in zip(*(rewards.combine(config, m) for m in members), strict=True))
 
     attributes = {name.removeprefix("attr_"): values for name, values in found.items() if name.startswith("attr_")}
@@ -108,6 +115,8 @@ def selection(cell, inputs, store, progress):
     runs, hedges = [], []
     for s in range(num_seeds):
         wanted = dict(found, proxy=proxies[s], spread=spreads[s])
+        if left_out is not None:
+            wanted |= dict(proxy_left_out=left_out[s])
         wanted |= {name: failed for name, (failed, _) in failed_of.items()}
         expected, kl = select(optimised[s], wanted)
         means = {name: values.mean(0) for name, values in expected.items()}

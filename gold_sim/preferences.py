@@ -104,9 +104,12 @@ def sampled(config: PreferencesConfig) -> int:
     return config.ranked if config.annotator in RANKERS else 2
 
 
-def collect(config: PreferencesConfig, language, prompts, responses, gold_scores) -> Preferences:
-    """Preferences from responses [D, K, L], K = `sampled`, and their gold scores [D, K]; of a ranking two at random."""
-    k_choice, k_flip = jax.random.split(streams.key(config.seed, "preferences.labels"))
+def collect(config: PreferencesConfig, language, prompts, responses, gold_scores, key=None) -> Preferences:
+    """Preferences from responses [D, K, L], K = `sampled`, and their gold scores [D, K]; of a ranking two at random.
+
+    key: of the annotator's draws; None: that of config.seed.
+    """
+    k_choice, k_flip = jax.random.split(streams.key(config.seed, "preferences.labels") if key is None else key)
     if config.annotator in RANKERS:
         k_rank, k_pick = jax.random.split(k_choice)
         place = jnp.argsort(RANKERS[config.annotator](config, k_rank, gold_scores), -1)  # [D, K], 0 is best

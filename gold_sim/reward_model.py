@@ -138,24 +138,22 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     order      order and head alone, the rest initialised alike (Coste et al. 2023: one pretrained trunk)
     bootstrap  as init, and each draws its pairs again with replacement
     features   as init, and each is blind to a third of the words
+    disjoint   as init, and each has its own part of the pairs, num_pairs / members of them
     Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
 
     Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS).
     """
     net = network(language, config)
     key = streams.key(seed, "reward_model")
-    k_init, k_pairs, k_order = jax.random.split(key, 3)
+    k_init, _, _ = jax.random.split(key, 3)
     own = jnp.where(member == 0, key, jax.random.fold_in(key, member))
     k_own_init, _, k_order = jax.random.split(own, 3)
     params = transformer.init(net, k_own_init)
     if config.diversity == "order":
         params = dict(transformer.init(net, k_init), head=params["head"])
-    collected = train.labels.shape[0]
-    num_pairs = collected if config.num_pairs is None else config.num_pairs
+    mine = pairs_of(config, train.labels.shape[0], seed, own, member)
+    num_pairs = len(mine)
     batch = min(config.batch, num_pairs)
-    mine = jax.random.permutation(k_pairs, collected)[:num_pairs]
-    if config.diversity == "bootstrap":
-        mine = mine[jax.random.randint(jax.random.fold_in(own, 1), (num_pairs,), 0, num_pairs)]
     seen = jnp.ones((net.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
     if config.diversity == "features":
         words = (jnp.arange(net.vocab_size) >= world.FIRST_WORD) & (jnp.arange(net.vocab_size) < language.num_writable)
@@ -182,6 +180,24 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
     model, metrics = calibrate(net, blinded(params), held_out)
     return model, dict(metrics, train_loss=jnp.mean(losses[-max(1, steps // 10) :]))
+
+
+def pairs_of_seed(config: RewardModelConfig, collected: int, seed):
+    """Indices of the pairs that a seed's reward models are trained on, all members together."""
+    _, k_pairs, _ = jax.random.split(streams.key(seed, "reward_model"), 3)
+    return jax.random.permutation(k_pairs, collected)[: config.num_pairs]
+
+
+def pairs_of(config: RewardModelConfig, collected: int, seed, own, member):
+    """Indices of one member's training pairs.  own: the member's key."""
+    mine = pairs_of_seed(config, collected, seed)
+    num_pairs = len(mine)
+    if config.diversity == "bootstrap":
+        return mine[jax.random.randint(jax.random.fold_in(own, 1), (num_pairs,), 0, num_pairs)]
+    if config.diversity == "disjoint":
+        part = num_pairs // config.members
+        return jax.lax.dynamic_slice(mine, (member * part,), (part,))
+    return mine
 
 
 TOKENS = dict(  # that a reward model blind to an attribute does not see

@@ -41,6 +41,18 @@ class Reward:
         """(combined score, spread over members), [P, N] each."""
         return combine(self.config, self.members(run, judge, prompts, responses, self.config.ensemble.take))
 
+    def left_out(self, run):
+        """(prompts, responses) -> mean calibrated score [P, N] of the reward models that `ensemble.take` leaves out.
+
+        None if it leaves out none.
+        """
+        take = self.config.ensemble.take
+        if self.net is None or take is None or take >= self.config.reward_model.members:
+            return None
+        models = jax.tree.map(lambda a: a[take:], run["models"])
+        score = jax.vmap(reward_model.rewards, (None, 0, None, None))
+        return lambda prompts, responses: jnp.mean(score(self.net, models, prompts, responses), 0)
+
     def shape(self, scores, references, responses):
         """The reward of combined scores [P, N], given those of reference responses [P, K]."""
         share = world.lengths(responses) / responses.shape[-1]

@@ -14,7 +14,7 @@ def describe(cell: Cell) -> dict:
     rm, p = config.reward_model, config.preferences
     started = config.policy or config.reference
     net = reward_model.network(language, rm)
-    collected = p.num_pairs - int(p.num_pairs * p.held_out)
+    parts = rm.members if rm.diversity == "disjoint" else 1
     return dict(
         reward=config.reward,
         gold_kind=config.gold.kind,
@@ -22,7 +22,7 @@ def describe(cell: Cell) -> dict:
         rm_width=rm.width,
         rm_depth=rm.depth,
         rm_params=transformer.num_params(net),
-        num_pairs=rm.num_pairs or collected,
+        num_pairs=config.training_pairs // parts,
         label_noise=p.label_noise,
         annotator=p.annotator,
         policy_params=transformer.num_params(policy.network(language, started)),
@@ -31,6 +31,7 @@ def describe(cell: Cell) -> dict:
         ensemble_size=config.ensemble.take or rm.members,
         ensemble_rule=config.ensemble.rule if (config.ensemble.take or rm.members) > 1 else "single",
         shaping=config.shaping.name,
+        round=config.rounds.count,
         error_kind=config.error.kind if config.reward == "synthetic" else "none",
         error_shared=config.error.shared if config.reward == "synthetic" else float("nan"),
     )

@@ -62,8 +62,12 @@ def optimisation(cell, inputs, store, progress):
 
     # Three programs, each compiled once: measuring inside the other two would compile it twice.
     @jax.jit
-    def begin(runs, ref_params, judge):
-        return mapped(lambda run: policy_gradient.init(task_of(run, ref_params, judge), o))(runs)
+    def begin(runs, starts, ref_params, judge):
+        def one(both):
+            run, start = both
+            return policy_gradient.init(task_of(run, ref_params, judge), o, start)
+
+        return mapped(one)((runs, starts))
 
     @jax.jit
     def advance(runs, states, ref_params, judge):
@@ -79,7 +83,8 @@ def optimisation(cell, inputs, store, progress):
             run, state = both
             proxy = lambda p, r: reward.proxy(run, judge, p, r)
             truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-            on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:])
+            others = reward.left_out(run)
+            on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:], others)
             point = policy_gradient.record(state, on(held_out), key_of(run))
             if o.train_prompts is not None:  # the same number of responses, cycling through the prompts
                 again = trained_on(run)[jnp.arange(o.eval_prompts) % o.train_prompts]
@@ -90,8 +95,10 @@ def optimisation(cell, inputs, store, progress):
         return mapped(one)((runs, states))
 
     fixed = (ref_params, judge)
+    goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
+    starts = inputs.arrays("last")["policies"] if goes_on else None
     states, curve = _drive(
-        *(store, cell, progress, o.evaluations, begin(runs, *fixed)),
+        *(store, cell, progress, o.evaluations, begin(runs, starts, *fixed)),
         advance=lambda states: advance(runs, states, *fixed),
         record=lambda states: record(runs, states, *fixed),
     )

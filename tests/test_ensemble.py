@@ -70,7 +70,7 @@ def members_of(tiny, pairs, diversity, count=3):
     return reward_model.network(tiny.language, config), jax.lax.map(fit, jnp.arange(count))
 
 
-@pytest.mark.parametrize("diversity", ["init", "order", "bootstrap", "features"])
+@pytest.mark.parametrize("diversity", ["init", "order", "bootstrap", "features", "disjoint"])
 def test_members_differ_and_learn(tiny, pairs, diversity):
     net, (models, metrics) = members_of(tiny, pairs, diversity)
     assert np.all(metrics["val_accuracy"] > 0.6), metrics["val_accuracy"]
@@ -83,6 +83,12 @@ def test_members_differ_and_learn(tiny, pairs, diversity):
         hidden = (words == 0).all(-1)
         assert hidden.any() and not hidden.all() and not (token[:, : world.FIRST_WORD] == 0).all(-1).any()
         assert len(np.unique(hidden, axis=0)) > 1
+
+
+def test_disjoint_members_share_no_pair():
+    config = RewardModelConfig(num_pairs=90, members=3, diversity="disjoint")
+    parts = [reward_model.pairs_of(config, 100, 5, jax.random.key(m), jnp.int32(m)) for m in range(3)]
+    assert all(len(part) == 30 for part in parts) and len(np.unique(np.concatenate(parts))) == 90
 
 
 def test_member_0_is_the_single_model_and_order_shares_all_but_the_head(tiny, pairs):
