@@ -22,7 +22,7 @@ class Claim:
     test: Callable  # Data -> (holds, found)
 
 
-COSTE, EISENSTEIN = "Coste et al. 2023", "Eisenstein et al. 2023"
+COSTE, EISENSTEIN, WOLF = "Coste et al. 2023", "Eisenstein et al. 2023", "Wolf et al. 2025"
 CLAIMS = (
     Claim(
         "ensembles_fall_less",
@@ -246,6 +246,57 @@ CLAIMS = (
         "Zhang et al. 2018",
         "the proxy's gap shrinks with training prompts",
         evidence.held_out,
+    ),
+    Claim(
+        "larger_proxies_part_later",
+        "data_split",
+        "Bai et al. 2022",
+        "RL: larger reward models of disjoint halves part later",
+        evidence.larger_part_later("proxy", "rl", later=True),
+    ),
+    Claim(
+        "in_bon_too",
+        "data_split",
+        "Bai et al. 2022",
+        "the same in best-of-n",
+        evidence.larger_part_later("proxy", "bon", later=True),
+    ),
+    Claim(
+        "policy_size_and_parting",
+        "data_split",
+        "Bai et al. 2022",
+        "the policy's size hardly changes where they part",
+        evidence.larger_part_later("policy", "rl", later=False),
+    ),
+    Claim(
+        "updates",
+        "omission_updates",
+        "Zhuang & Hadfield-Menell 2020",
+        "updates of what the proxy sees restore improvement",
+        evidence.updates_restore,
+    ),
+    Claim("rounds", "iterated", WOLF, "later rounds peak higher", evidence.rounds_raise_the_peak),
+    Claim(
+        "k_rounds",
+        "iterated",
+        "Gao et al. 2023",
+        "k rounds peak k times as high as one (within 20 %)",
+        evidence.peaks_grow_with_rounds,
+    ),
+    Claim("old_pairs", "iterated", WOLF, "all pairs so far beat the newest alone", evidence.old_pairs_help),
+    Claim(
+        "no_recovery",
+        "iterated",
+        WOLF,
+        "over-optimised policies that go on do not recover",
+        evidence.over_optimised_policies_do_not_recover,
+    ),
+    Claim(
+        "where_labels_are",
+        "iterated",
+        "Bai et al. 2022",
+        "labels on the policy's own writing beat as many on the reference's",
+        evidence.labels_where_the_policy_is,
     ),
 )
 

@@ -11,7 +11,9 @@ from analysis.findings import number, with_interval
 from gold_sim import laws
 
 PESSIMISTIC = ("worst case", "mean - 0.5 variance")  # rules of `ensembles`
+SCORES = (*curves.SCORES, "proxy_left_out")
 TASTES = ("likes length", "likes agreement", "likes refusals")  # of `annotators`
+PARTED = 0.25  # gold s.d. by which two reward models' gains differ when they count as parted
 SMALL = 0.05  # share of a peak that counts as no fall
 
 
@@ -21,7 +23,7 @@ SMALL = 0.05  # share of a peak that counts as no fall
 def along(read, variant, form: str, name: str = "gold", **where) -> np.ndarray:
     """[S, T] of one column along the control, of the runs of one variant; ValueError if there are none.
 
-    where: column = value, to choose a panel.
+    where: column = value, to choose a panel.  Scores are minus their start, where a run starts at the reference policy.
     """
     table = curves.methods(read.curves).get(form, read.curves[:0])
     for column, value in {read.axis: variant, **where}.items():
@@ -34,8 +36,8 @@ def along(read, variant, form: str, name: str = "gold", **where) -> np.ndarray:
     ):
         raise ValueError(f"several {form} runs a seed of {variant} {where or ''}: say which")
     runs = [run.sort_values("control") for _, run in table.groupby([*curves.WORLD, "seed"], sort=True)]
-    values = [run[name].to_numpy() - (run[name].to_numpy()[0] if name in curves.SCORES else 0.0) for run in runs]
-    return np.stack(values)
+    start = lambda run: run[name].iloc[0] if name in SCORES and run["d"].iloc[0] < laws.AT_REFERENCE else 0.0
+    return np.stack([run[name].to_numpy() - start(run) for run in runs])
 
 
 def fall(gold) -> np.ndarray:
@@ -55,7 +57,12 @@ def told(values) -> str:
 
 def surely_above(values, threshold: float = 0.0):
     """True if the interval of the mean lies above, False if it lies at or below, None if it cannot be told."""
-    low, high = curves.interval(values)
+    return surely(curves.interval(values), threshold)
+
+
+def surely(interval, threshold: float = 0.0):
+    """As `surely_above`, of an interval."""
+    low, high = interval
     return True if low > threshold else False if high <= threshold else None
 
 
@@ -431,3 +438,119 @@ def held_out(read):
     says = "; ".join(f"{count:g} prompts {told(gap)}" for count, gap in gaps.items())
     shrinks = gaps[counts[0]] - gaps[counts[-1]]
     return surely_above(shrinks), f"proxy on training minus held-out prompts at the end: {says}"
+
+
+# --- rounds, data ---------------------------------------------------------------------------------
+
+
+def rounds_of(read) -> dict[str, dict[int, dict]]:
+    """way -> round -> column -> [S, T] of rounds of RLHF; gold from the reference policy's, of the same seeds.
+
+    Ways may share their first round, which the records keep once, under the first way.
+    """
+    names = [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]
+
+    def one(way, k, start):
+        columns = {c: along(read, way, "rl", c, round=k) for c in ("control", "kl", "num_pairs", *curves.SCORES)}
+        if k > 1 and columns["kl"][0, 0] >= laws.AT_REFERENCE**2:  # goes on: scores are as recorded
+            columns["gold"] = columns["gold"] - start
+        return columns
+
+    table = read.curves[(read.curves["variant"] == names[0]) & (read.curves["round"] == 1)]
+    start = table[table["control"] == 0].sort_values("seed")["gold"].to_numpy()[:, None]
+    out = {}
+    for way in names:
+        has = sorted(int(k) for k in set(read.curves.loc[read.curves["variant"] == way, "round"]))
+        out[way] = ({} if 1 in has else {1: out[names[0]][1]}) | {k: one(way, k, start) for k in has}
+    return out
+
+
+def peak(gold) -> np.ndarray:
+    """[S] gold at the peak of the mean curve."""
+    return gold[:, int(np.argmax(gold.mean(0)))]
+
+
+def rounds_raise_the_peak(read):
+    rounds = rounds_of(read)["concatenate, restart"]
+    first, last = rounds[1]["gold"], rounds[max(rounds)]["gold"]
+    gain = peak(last) - peak(first)
+    moves = [float(r["kl"].mean(0)[r["gold"].mean(0).argmax()]) for r in rounds.values()]
+    says = f"peak of round {max(rounds)} minus that of round 1 ({told(peak(first))}): {told(gain)}; peaks at "
+    return surely_above(gain), says + ", ".join(f"{number(kl)} nats" for kl in moves)
+
+
+def peaks_grow_with_rounds(read):
+    """Gao et al. 2023: k rounds peak k times as high as one."""
+    rounds = rounds_of(read)["concatenate, restart"]
+    ratios = {k: peak(r["gold"]).mean() / peak(rounds[1]["gold"]).mean() for k, r in rounds.items() if k > 1}
+    says = "; ".join(f"round {k} {ratio:.2f} times" for k, ratio in ratios.items())
+    return all(abs(ratio / k - 1) <= 0.2 for k, ratio in ratios.items()), f"peak gold against the first round's: {says}"
+
+
+def old_pairs_help(read):
+    found = rounds_of(read)
+    keep, replace = (found[f"{way}, restart"] for way in ("concatenate", "replace"))
+    gain = {k: keep[k]["gold"][:, -1] - replace[k]["gold"][:, -1] for k in keep if k > 1}
+    says = "; ".join(f"round {k} {told(values)}" for k, values in gain.items())
+    return surely_above(gain[max(gain)]), f"gold at the end, all pairs minus the newest alone: {says}"
+
+
+def over_optimised_policies_do_not_recover(read):
+    found = rounds_of(read)
+    last = max(found["concatenate, restart"])
+    again, on = (found[f"concatenate, {way}"][last]["gold"] for way in ("restart", "continue"))
+    lost = peak(again) - on[:, -1]
+    says = f"peak of round {last} from the reference, {told(peak(again))}, minus the end of going on: {told(lost)}"
+    return surely_above(lost), says
+
+
+def labels_where_the_policy_is(read):
+    found = rounds_of(read)
+    rounds, once = found["concatenate, restart"], found["as many labels, one round"][1]["gold"]
+    gain = rounds[max(rounds)]["gold"][:, -1] - once[:, -1]
+    says = f"gold at the end of the last round minus that of one round of as many labels, {told(once[:, -1])}"
+    return surely_above(gain), f"{says}: {told(gain)}"
+
+
+def parted(read) -> dict[tuple[str, str], dict]:
+    """(variant, form) of `data_split` -> kl, proxy, other, gap, gold [S, T]; d_parted [S], never [S]; params, samples.
+
+    d_parted is the last distance for a run that never parts.
+    """
+    out = {}
+    for form, table in curves.methods(read.curves).items():
+        for variant in [v for v in table["variant"].cat.categories if (table["variant"] == v).any()]:
+            run = {name: along(read, variant, form, name) for name in ("kl", "proxy", "gold", "control", "d")}
+            run["other"] = along(read, variant, form, "proxy_left_out")
+            run["gap"] = run["proxy"] - run["other"]
+            reached = run["gap"] >= PARTED
+            run["never"] = ~reached.any(1)
+            first = np.where(run["never"], reached.shape[1] - 1, reached.argmax(1))
+            run["d_parted"] = np.take_along_axis(run["d"], first[:, None], 1)[:, 0]
+            run["samples"] = float(np.take_along_axis(run["control"], first[:, None], 1).mean())
+            mine = table[table["variant"] == variant].iloc[0]
+            run["params"] = int(mine["policy_params" if variant.startswith("policy") else "rm_params"])
+            out[variant, form] = run
+    return out
+
+
+def larger_part_later(what: str, form: str, later: bool):
+    """Change of the distance at parting over tenfold parameters: rising (later), or not sure to change."""
+
+    def test(read):
+        mine = {v: run for (v, f), run in parted(read).items() if v.startswith(what) and f == form}
+        sizes = np.log10([run["params"] for run in mine.values()])
+        found = laws.trend(sizes, np.stack([run["d_parted"] for run in mine.values()], 1))
+        says = "; ".join(f"{v} {told(run['d_parted'])}" for v, run in mine.items())
+        holds = surely(found.slope_ci) if later else surely(found.slope_ci) is None
+        return holds, f"sqrt(KL) at parting: {says}; per tenfold {with_interval(found.slope, found.slope_ci)}"
+
+    return test
+
+
+def updates_restore(read):
+    found = rounds_of(read)
+    last = {way: rounds[max(rounds)]["gold"][:, -1] for way, rounds in found.items()}
+    gain = last["sight in turns"] - last["same sight"]
+    says = "; ".join(f"{way} {told(values)}" for way, values in last.items())
+    return surely_above(gain), f"gold at the end of the last round: {says}; in turns minus same {told(gain)}"

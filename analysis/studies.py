@@ -9,9 +9,11 @@ from analysis import (
     bon_vs_rl,
     data,
     data_size,
+    data_split,
     epochs,
     grid,
     held_out_prompts,
+    iterated,
     kl_penalty,
     negative_controls,
     policy_size,
@@ -41,6 +43,9 @@ STUDIES = {
     "behaviours": behaviours.study,
     "held_out_prompts": held_out_prompts.study,
     "regret": regret.study,
+    "data_split": data_split.study,
+    "iterated": iterated.study,
+    "omission_updates": iterated.study,
 }  # of the others, and of experiments of the user's own: variants
 
 

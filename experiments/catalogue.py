@@ -25,6 +25,7 @@ from experiments import (
     kl_penalty,
     negative_controls,
     omission,
+    omission_updates,
     optimisers,
     policy_size,
     policy_size_large_rm,
@@ -46,7 +47,7 @@ _MODULES = (
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
     *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret),
-    *(data_split, iterated),
+    *(omission_updates, data_split, iterated),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

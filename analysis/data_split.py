@@ -1,0 +1,59 @@
+"""Reward models of disjoint halves: how far a policy goes before the one that it was not optimised against lets go.
+
+The two part where the score of the optimised one has gained PARTED more than that of the other (Bai et al. 2022,
+section 4.2, who read it off their figure).
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis import evidence, figures, tables
+from analysis.claims import checks_of
+from analysis.curves import interval
+from analysis.findings import Figure, Findings
+from analysis.variants import titles
+
+
+def study(data, folder) -> Findings:
+    found = evidence.parted(data)
+    rows = [row(variant, form, run) for (variant, form), run in found.items()]
+    title = f"Where the gain of the optimised reward model is {evidence.PARTED} s.d. above that of the other half's"
+    summary = {"parted": rows, "checks": checks_of(data)}
+    return Findings(summary, draw(data, folder, found), [tables.Table("parted", title, pd.DataFrame(rows))])
+
+
+def row(variant, form, run) -> dict:
+    out = {"variant": variant, "method": figures.METHOD_NAMES[form], "params": run["params"]}
+    values = {"d_parted": run["d_parted"], "gap_final": run["gap"][:, -1], "gold_final": run["gold"][:, -1]}
+    for name, of_seed in values.items():
+        out |= tables.spread({name: float(np.mean(of_seed)), f"{name}_ci": interval(of_seed)}, name)
+    return out | {"samples at parting": run["samples"], "not parted": int(np.sum(run["never"]))}
+
+
+def draw(data, folder, found) -> list[Figure]:
+    forms = list(dict.fromkeys(form for _, form in found))
+    keys = list(dict.fromkeys(variant for variant, _ in found))
+    figure, axes = figures.panels(2 * len(forms), width=3.6)
+    named = titles({("", form): None for form in forms})
+    for i, form in enumerate(forms):
+        scores, gaps = axes[2 * i : 2 * i + 2]
+        for tint, marker, key in zip(figures.colours(len(keys)), figures.MARKERS, keys, strict=False):
+            if (key, form) not in found:
+                continue
+            run = found[key, form]
+            kl = run["kl"].mean(0)
+            scores.plot(kl, run["proxy"].mean(0), color=tint, lw=1.8)
+            scores.plot(kl, run["other"].mean(0), color=tint, lw=1.4, ls="--")
+            figures.plain_line(gaps, kl, run["gap"], tint, marker, band=False)
+        for ax in (scores, gaps):
+            figures.kl_axis(ax, max(run["kl"].mean(0).max() for (_, f), run in found.items() if f == form))
+        scores.set_title(named("", form))
+        scores.set_ylabel("score (gold s.d.)")
+        gaps.axhline(evidence.PARTED, color=figures.FAINT, lw=0.8)
+        gaps.set_ylabel("gap (gold s.d.)")
+    figures.key_of(figure, keys, keys, "reward model\nor policy")
+    caption = (
+        "Left of each pair: score by the reward model that is optimised (solid) and by the one of the other half "
+        "(dashed). Right: their gap, and the height at which they count as parted."
+    )
+    return [Figure(figures.save(figure, folder, "parting"), caption)]

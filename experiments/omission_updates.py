@@ -1,0 +1,41 @@
+"""Does telling the proxy what it has not seen, while the policy goes on, restore what was lost?
+
+    python -m experiments omission_updates     12 min on two cores, after omission
+    python -m analysis omission_updates
+
+Every round trains a new reward model on what the policy writes by now; it sees what the last one saw, or what it did
+not. Policies go on from where they are.
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM, few
+
+PAIRS = {"smoke": 64, "cpu": 8000}  # of the first round, and of each later one
+ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
+BLIND = {"reward_model.blind": ("agreement", "refusal")}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="omission_updates",
+        title="Updates of a proxy that sees a part",
+        question="Do interactive updates of what the proxy sees keep unmentioned attributes from being given up?",
+        figure="Zhuang & Hadfield-Menell 2020, section 4.2 and Fig. 4",
+        expected="A proxy whose sight moves each round ends above one that never sees stance and refusals, and may "
+        "end near one that sees all.",
+        cost="12 min on two cores, after omission",
+        axis="variant",
+        stages=("policy_gradient",),
+        base=MIDDLE_RM[preset]
+        | {"reward_model.num_pairs": PAIRS[preset], "rounds.num_pairs": PAIRS[preset], "rounds.start": "continue"},
+        grid={"rounds.count": ROUNDS[preset]},
+        variants=few(
+            preset,
+            {
+                "same sight": BLIND,
+                "sight in turns": BLIND | {"rounds.sight": "alternating"},
+                "sees all": {},
+            },
+        ),
+        panels="round",
+    )
