@@ -1,0 +1,86 @@
+"""What is told of rounds and of disjoint halves, on made curves whose answers are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis import claims, data, evidence, studies
+from tests.test_analysis import SEEDS, Records, one_run
+
+
+def declared(made, name, cells, variants):
+    """The manifest of an experiment that compares variants."""
+    made.manifest(name, "variant", cells)
+    content = json.loads((made.store.root / "experiments" / f"{name}-smoke.json").read_text())
+    content.pop("sha256")
+    made.store.write_manifest(f"{name}-smoke", content | {"variants": list(variants), "panels": None})
+    return made.store
+
+
+def made_split(root, slopes):
+    """Proxy rises with 0.62 d; what the other half's model says of it with slope x d, so they part at 0.25 / gap."""
+    made, cells = Records(root), []
+    for i, (name, slope) in enumerate(slopes.items()):
+        runs = [one_run("rl", s, 0.75, 0.4, 5.0, noise=0.0, spread=0.0, rm_params=500 * 10**i) for s in SEEDS]
+        for run in runs:
+            run["proxy"], run["proxy_left_out"] = 0.62 * run["d"] + 3.0, slope * run["d"] - 1.0
+        cells.append(made.cell(runs) | {"variant": name})
+    return declared(made, "data_split", cells, slopes)
+
+
+def test_where_two_reward_models_part_by_hand(tmp_path):
+    """Both are told from their own start; gaps of 0.32 d and 0.12 d reach 0.25 at d = 0.78 and 2.08."""
+    store = made_split(tmp_path / "later", {"proxy small": 0.3, "proxy large": 0.5, "proxy same": 0.62})
+    read = data.load(store, "data_split")
+    found = {variant: run for (variant, _), run in evidence.parted(read).items()}
+    for name, slope in (("proxy small", 0.32), ("proxy large", 0.12)):
+        step = np.diff(found[name]["d"], axis=1).max()  # the first recorded point behind
+        assert np.all(found[name]["d_parted"] >= 0.25 / slope - 1e-9), name
+        assert np.all(found[name]["d_parted"] <= 0.25 / slope + step), name
+        assert not found[name]["never"].any()
+    assert found["proxy same"]["never"].all()
+    assert (found["proxy same"]["d_parted"] == found["proxy same"]["d"][:, -1]).all()
+    assert claims.checks_of(read)["larger_proxies_part_later"]["holds"] is True
+    store = made_split(tmp_path / "sooner", {"proxy small": 0.5, "proxy large": 0.3})
+    assert claims.checks_of(data.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
+
+
+def made_rounds(root, peaks):
+    """Ways share round 1; going on starts at d = 5 and stays low."""
+    made, cells = Records(root), []
+    rl = lambda alpha, number, **more: [
+        one_run("rl", s, alpha, 0.4, 5.0, spread=0.005, noise=0.002, start=0.1, round=number, **more) for s in SEEDS
+    ]
+    cells.append(made.cell(rl(peaks[0], 1)) | {"variant": "concatenate, restart"})
+    for k, alpha in enumerate(peaks[1:], 2):
+        cells.append(made.cell(rl(alpha, k)) | {"variant": "concatenate, restart"})
+        cells.append(made.cell(rl(alpha - 0.1, k)) | {"variant": "replace, restart"})
+        going_on = rl(alpha, k)
+        for run in going_on:
+            run["d"], run["kl"], run["gold"] = 5.0, 25.0, np.linspace(-1.0, -0.5, len(run))
+        cells.append(made.cell(going_on) | {"variant": "concatenate, continue"})
+    cells.append(made.cell(rl(0.7, 1, num_pairs=9999)) | {"variant": "as many labels, one round"})
+    ways = ("concatenate, restart", "replace, restart", "concatenate, continue", "as many labels, one round")
+    return declared(made, "iterated", cells, ways)
+
+
+def test_rounds_are_told_from_the_reference_policy(tmp_path):
+    """Gold of a round that goes on is as recorded minus the first round's start, 0.1; ways share round 1."""
+    read = data.load(made_rounds(tmp_path, (0.6, 0.8)), "iterated")
+    found = evidence.rounds_of(read)
+    assert [list(rounds) for rounds in found.values()] == [[1, 2], [1, 2], [1, 2], [1]]
+    assert np.allclose(found["concatenate, restart"][1]["gold"][:, 0], 0)
+    on = found["concatenate, continue"]
+    assert np.allclose(on[2]["gold"][:, [0, -1]], [-1.1, -0.6], atol=0.002) and on[1] is found["replace, restart"][1]
+    assert found["as many labels, one round"][1]["num_pairs"][0, 0] == 9999
+
+
+@pytest.mark.parametrize(("peaks", "rise"), [((0.6, 0.75), True), ((0.8, 0.6), False)])
+def test_claims_on_rounds_follow_the_records(tmp_path, peaks, rise):
+    store = made_rounds(tmp_path / "runs", peaks)
+    found = {name: c["holds"] for name, c in claims.checks_of(data.load(store, "iterated")).items()}
+    wanted = dict(rounds=rise, k_rounds=False, old_pairs=True, no_recovery=True, where_labels_are=rise)
+    assert found == wanted
+    _, findings = studies.analyse(store, "iterated", None, tmp_path / "out")
+    assert len(findings.tables[0].frame) == 7 and (tmp_path / "out" / "rounds.png").exists()
