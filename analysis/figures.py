@@ -319,3 +319,20 @@ STYLES_OF_METHODS = [
     Line2D([], [], color=INK, lw=1.8, ls=(0, (5, 1.5, 1, 1.5)), label="RL"),
     Line2D([], [], color=FAINT, lw=0.8, ls=":", label="proxy = gold"),
 ]
+
+
+def matrix(ax, values, low, high, good: int):
+    """Numbers with half their interval in a grid, shaded by rank within each column; good: +1 if more is better."""
+    rank = (good * values).rank(axis=0, pct=True).fillna(0.0).to_numpy()
+    ax.imshow(rank, cmap="Greens", vmin=-0.15, vmax=2.2, aspect="auto")
+    for i, j in np.ndindex(values.shape):
+        value, half = values.iloc[i, j], (high.iloc[i, j] - low.iloc[i, j]) / 2
+        if np.isfinite(value):
+            text = f"{value:.2f}" + (f"\n±{half:.2f}" if np.isfinite(half) else "")
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=INK)
+    ax.set_xticks(range(len(values.columns)), [str(c).replace("_", "\n") for c in values.columns])
+    ax.set_yticks(range(len(values.index)), values.index)
+    ax.grid(False)
+    ax.tick_params(length=0)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_visible(False)

@@ -1,9 +1,10 @@
 """Which mitigation helps against which kind of Goodhart's law?
 
-    python -m experiments goodhart             18 min on two cores, after rm_size
+    python -m experiments goodhart             20 min on two cores, after rm_size
     python -m analysis goodhart
 
-Synthetic proxies of three members, gold plus an error of one kind of known size (gold_sim/goodhart.py).
+Synthetic proxies of three members, gold plus an error of one kind of known size (gold_sim/goodhart.py). At 1 s.d. gold
+hardly falls in RL for any kind (LOG.md); SCALE was chosen on a development world.
 """
 
 from experiments.experiment import Experiment
@@ -13,13 +14,28 @@ KINDS = {
     "smoke": ("adversarial",),
     "cpu": ("regressional", "heavy_tailed", "extremal", "causal", "adversarial"),
 }
-SEEDS = {"smoke": (200, 201), "cpu": (200, 201, 202)}
+SCALE = 3.0  # gold s.d.
 MEMBERS = 3
+ONE = {"ensemble.take": 1}
+BOTH, BON = ("best_of_n", "policy_gradient"), ("best_of_n",)
 MITIGATIONS = {
-    "none": {"ensemble.take": 1},
-    "KL penalty 0.06": {"ensemble.take": 1, "kl_coefs": (0.06,)},
-    "worst case of 3": {"ensemble.rule": "worst_case"},
-    "PAR": {"ensemble.take": 1, "shaping.name": "par"},
+    "none": ONE | {"stages": BOTH},
+    "worst case of 3": {"ensemble.rule": "worst_case", "stages": BOTH},
+    "mean - 0.5 variance": {"ensemble.rule": "uncertainty_weighted", "stages": BOTH},
+    "PAR": ONE | {"shaping.name": "par"},
+    "KL penalty 0.1": ONE | {"kl_coefs": (0.1,)},
+    "chi2 penalty 0.001": ONE | {"kl_coefs": (0.001,), "optimiser.divergence": "chi2"},
+    "pessimism 0.3": ONE | {"selection.rule": "pessimism", "selection.coef": 0.3, "stages": BON},
+    "soft, temperature 0.5": ONE | {"selection.rule": "soft", "selection.coef": 0.5, "stages": BON},
+}
+SHORTER = {  # than the preset's runs, at the same rate by the end
+    "smoke": {},
+    "cpu": {
+        "optimiser.steps": 180,
+        "optimiser.evaluations": 18,
+        "optimiser.warmup_steps": 180,
+        "optimiser.eval_prompts": 256,
+    },
 }
 
 
@@ -32,10 +48,10 @@ def experiment(preset: str) -> Experiment:
         expected="Ensembles help against errors that members do not share (regressional, heavy-tailed, adversarial) "
         "and not against those that they do (extremal, causal); bounded rewards against heavy tails; a KL "
         "penalty against extremal errors.",
-        cost="18 min on two cores, after rm_size",
+        cost="20 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base={"reward": "synthetic", "reward_model.members": MEMBERS, "seeds": SEEDS[preset]},
+        base={"reward": "synthetic", "reward_model.members": MEMBERS, "error.scale": SCALE} | SHORTER[preset],
         grid={"error.kind": KINDS[preset]},
         variants=few(preset, MITIGATIONS),
         panels="error_kind",

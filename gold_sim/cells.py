@@ -16,6 +16,7 @@ VERSIONS = dict(  # raise a stage's number when its numbers change: it and all t
     **dict(best_of_n=1, policy_gradient=1, direct_alignment=1),  # these make curves
     relabelled=1,  # last: it needs the policies of the round before
 )
+_GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes
 _REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
 
 
@@ -88,7 +89,9 @@ def cell(stage: str, config: Config) -> Cell:
         reads = _pick(values, "best_of_n")
         name = f"{b.num_prompts}x{b.num_samples}"
         return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"))
-    synthetic = _pick(values, "seeds") | {"members": rm.members} if config.reward == "synthetic" else {}
+    synthetic = {}
+    if config.reward == "synthetic":
+        synthetic = _pick(values, "seeds") | {"members": rm.members} | _GENERATORS.get(config.error.kind, {})
     if stage == "scores":
         reads = _pick(values, "reward", "error") | synthetic
         return make(name=of_members, reads=reads, pool=sub("pool"), proxy=proxy)

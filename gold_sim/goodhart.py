@@ -8,7 +8,7 @@ regressional  light-tailed noise of each response: Gaussian
 heavy_tailed  the same with Student's t (Kwa et al. 2024)
 extremal      none where reference samples lie, growing where they hardly reach: in how repetitive a response is
 causal        length, which goes with gold among reference samples and does not make it
-adversarial   a pair of words that the reference policy hardly ever writes, and that a policy can learn to write
+adversarial   every occurrence of a pair of words that the reference policy hardly ever writes; a policy can learn to
 """
 
 import jax
@@ -19,7 +19,7 @@ from gold_sim import world
 from gold_sim.config import ErrorConfig
 
 FREE_REPETITION = 0.4  # share of repeated words up to which extremal errors are 0: reference samples have about 0.15
-REWARD_OF_PAIR = 4.0  # gold s.d. at scale 1, of a response that has the pair of words
+REWARD_OF_PAIR = 2.0  # gold s.d. at scale 1, of every occurrence of the pair of words
 UNIT = 2**-24
 
 
@@ -65,13 +65,12 @@ def causal(language, key, prompts, responses, config):
 
 
 def adversarial(language, key, prompts, responses, config):
-    """REWARD_OF_PAIR for any response with a certain ungrammatical pair of words."""
+    """REWARD_OF_PAIR for every occurrence of a certain ungrammatical pair of words."""
     legal = language.legal[language.word_class[:, None], language.word_class[None]]
     is_word = (language.word_class >= 0) & (np.arange(language.vocab_size) < language.num_writable)
     pairs = np.argwhere(~legal & is_word[:, None] & is_word[None])
     first, second = jnp.asarray(pairs)[jax.random.randint(key, (), 0, len(pairs))]
-    has = jnp.any((responses[..., :-1] == first) & (responses[..., 1:] == second), -1)
-    return REWARD_OF_PAIR * has
+    return REWARD_OF_PAIR * jnp.sum((responses[..., :-1] == first) & (responses[..., 1:] == second), -1)
 
 
 KINDS = dict(

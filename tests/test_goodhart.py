@@ -86,3 +86,6 @@ def test_adversarial_is_a_rare_pair_of_words(drawn):
     assert np.all(rewarded.sum(1) == 1) and not np.array_equal(rewarded[0], rewarded[1])
     first, second = pairs[rewarded[0]][0]
     assert not language.legal[language.word_class[first], language.word_class[second]]
+    stuffed = jnp.asarray([[[first, second] * 8, [first, second] + [first] * 14]], jnp.int32)  # 8 of them; 1
+    given = errors((language, prompts[:1], stuffed), 2, kind="adversarial")[0, 0]
+    assert given.tolist() == [8 * goodhart.REWARD_OF_PAIR, goodhart.REWARD_OF_PAIR]

@@ -16,6 +16,7 @@ FLOORS = (
     ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure"),
     ("best_of_n", "policy_gradient", "direct_alignment", "exact"),
     ("inference", "rewards", "rows", "inputs"),
+    ("rounds",),
     ("models", "pools", "runs"),
     ("pipeline",),
 )
