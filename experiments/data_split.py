@@ -1,6 +1,6 @@
 """How far can a policy go before reward models of other data stop following?
 
-    python -m experiments data_split           14 min on two cores, after rm_size and policy_size
+    python -m experiments data_split           12 min on two cores, after rm_size and policy_size
     python -m analysis data_split
 
 Two reward models of a seed learn from disjoint halves of the pairs; one is optimised, both score.
@@ -8,7 +8,7 @@ Two reward models of a seed learn from disjoint halves of the pairs; one is opti
 
 from experiments.experiment import Experiment
 from experiments.policy_size import BATCH, POLICIES, POLICY_FIELDS
-from experiments.presets import RM_SIZES, few, size
+from experiments.presets import RM_SIZES, SHORTER, few, size
 
 PAIRS = {"smoke": 256, "cpu": 8000}  # a seed, both halves together
 
@@ -29,10 +29,11 @@ def experiment(preset: str) -> Experiment:
         figure="Bai et al. 2022, Fig. 4",
         expected="Larger reward models part later: they learn more of what both halves say. Larger policies part at "
         "about the same KL.",
-        cost="14 min on two cores, after rm_size and policy_size",
+        cost="12 min on two cores, after rm_size and policy_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
-        base={
+        base=SHORTER[preset]
+        | {
             "reward_model.members": 2,
             "reward_model.diversity": "disjoint",
             "reward_model.num_pairs": PAIRS[preset],

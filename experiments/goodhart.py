@@ -8,7 +8,7 @@ hardly falls in RL for any kind (LOG.md); SCALE was chosen on a development worl
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import few
+from experiments.presets import SHORTER, few
 
 KINDS = {
     "smoke": ("adversarial",),
@@ -27,15 +27,6 @@ MITIGATIONS = {
     "chi2 penalty 0.001": ONE | {"kl_coefs": (0.001,), "optimiser.divergence": "chi2"},
     "pessimism 0.3": ONE | {"selection.rule": "pessimism", "selection.coef": 0.3, "stages": BON},
     "soft, temperature 0.5": ONE | {"selection.rule": "soft", "selection.coef": 0.5, "stages": BON},
-}
-SHORTER = {  # than the preset's runs, at the same rate by the end
-    "smoke": {},
-    "cpu": {
-        "optimiser.steps": 180,
-        "optimiser.evaluations": 18,
-        "optimiser.warmup_steps": 180,
-        "optimiser.eval_prompts": 256,
-    },
 }
 
 

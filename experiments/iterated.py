@@ -1,13 +1,13 @@
 """Do new labels on what the policy writes mend the proxy?
 
-    python -m experiments iterated             18 min on two cores, after rm_size
+    python -m experiments iterated             10 min on two cores, after rm_size
     python -m analysis iterated
 
 Every round trains reward models on pairs that the last round's policies wrote, and optimises against them.
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, SHORTER
 
 PAIRS = {"smoke": 64, "cpu": 2000}  # a round
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
@@ -24,10 +24,12 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, section 4.4; Wolf et al. 2025, Fig. 2 and 3; Bai et al. 2022, section 4.5",
         expected="Later rounds peak higher and further out; keeping all pairs and restarting from the reference does "
         "best; a policy that goes on from an over-optimised one does not recover.",
-        cost="18 min on two cores, after rm_size",
+        cost="10 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset] | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
+        base=MIDDLE_RM[preset]
+        | SHORTER[preset]
+        | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
         grid={"rounds.count": rounds},
         variants={f"{d}, {s}": {"rounds.data": d, "rounds.start": s} for d, s in ways}
         | {"as many labels, one round": {"rounds.count": 1, "reward_model.num_pairs": pairs * rounds[-1]}},

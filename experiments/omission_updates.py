@@ -1,6 +1,6 @@
 """Does telling the proxy what it has not seen, while the policy goes on, restore what was lost?
 
-    python -m experiments omission_updates     12 min on two cores, after omission
+    python -m experiments omission_updates     8 min on two cores, after rm_size
     python -m analysis omission_updates
 
 Every round trains a new reward model on what the policy writes by now; it sees what the last one saw, or what it did
@@ -8,7 +8,7 @@ not. Policies go on from where they are.
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, SHORTER, few
 
 PAIRS = {"smoke": 64, "cpu": 8000}  # of the first round, and of each later one
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
@@ -23,10 +23,11 @@ def experiment(preset: str) -> Experiment:
         figure="Zhuang & Hadfield-Menell 2020, section 4.2 and Fig. 4",
         expected="A proxy whose sight moves each round ends above one that never sees stance and refusals, and may "
         "end near one that sees all.",
-        cost="12 min on two cores, after omission",
+        cost="8 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=MIDDLE_RM[preset]
+        | SHORTER[preset]
         | {"reward_model.num_pairs": PAIRS[preset], "rounds.num_pairs": PAIRS[preset], "rounds.start": "continue"},
         grid={"rounds.count": ROUNDS[preset]},
         variants=few(
