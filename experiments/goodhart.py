@@ -23,8 +23,8 @@ MITIGATIONS = {
     "worst case of 3": {"ensemble.rule": "worst_case", "stages": BOTH},
     "mean - 0.5 variance": {"ensemble.rule": "uncertainty_weighted", "stages": BOTH},
     "PAR": ONE | {"shaping.name": "par"},
-    "KL penalty 0.1": ONE | {"kl_coefs": (0.1,)},
-    "chi2 penalty 0.001": ONE | {"kl_coefs": (0.001,), "optimiser.divergence": "chi2"},
+    "KL penalty 0.3": ONE | {"kl_coefs": (0.3,)},
+    "chi2 penalty 0.003": ONE | {"kl_coefs": (0.003,), "optimiser.divergence": "chi2"},
     "pessimism 0.3": ONE | {"selection.rule": "pessimism", "selection.coef": 0.3, "stages": BON},
     "soft, temperature 0.5": ONE | {"selection.rule": "soft", "selection.coef": 0.5, "stages": BON},
 }
