@@ -391,7 +391,7 @@ def rises_while_gold_falls(name):
         for variant in read.curves["variant"].cat.categories:
             gold, values = along(read, variant, "rl"), along(read, variant, "rl", name)
             at = int(gold.mean(0).argmax())
-            if at == gold.shape[1] - 1:
+            if fall_share(gold) <= SMALL:
                 continue
             change = values[:, -1] - values[:, at]
             out.append(f"{variant} {told(change)}")
