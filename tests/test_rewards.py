@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import missing, plan
-from gold_sim import cells, config, gold, goodhart, rewards, streams, transformer, world
+from gold_sim import cells, config, gold, goodhart, reward_model, rewards, streams, transformer, world
 from gold_sim.config import Config
 from gold_sim.records import Store
 
@@ -57,6 +57,23 @@ def test_the_first_members_are_taken(scene):
     assert np.allclose(rewards.combine(two, scores)[0], scores[:2].min(0))
     one = config.replace(Config(), {"reward_model.members": 5, "ensemble.take": 1})
     assert np.allclose(rewards.combine(one, scores)[0], scores[0])
+
+
+def test_what_a_reward_leaves_out_is_scored_by_the_others(scene):
+    """Of three reward models the first is taken: the mean of the other two; nothing is left out where all are taken."""
+    language, net, judge, prompts, responses = scene
+    changes = {"reward_model.members": 3, "reward_model.width": 8, "ensemble.take": 1}
+    small = reward_model.network(language, config.replace(Config(), changes).reward_model)
+    params = jax.vmap(lambda key: transformer.init(small, key))(jax.random.split(jax.random.key(3), 3))
+    models = reward_model.RewardModel(params, jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 0.1, 0.2]))
+    run = dict(seed=jnp.int32(0), models=models)
+    of = lambda changes: rewards.Reward(language, config.replace(Config(), changes), small, net, {})
+    each = of(changes).members(run, judge, prompts, responses)
+    assert np.allclose(of(changes).left_out(run)(prompts, responses), each[1:].mean(0), atol=1e-6)
+    assert np.allclose(of(changes).proxy(run, judge, prompts, responses)[0], each[0], atol=1e-6)
+    assert of(changes | {"ensemble.take": 3}).left_out(run) is None
+    assert of({k: v for k, v in changes.items() if k != "ensemble.take"}).left_out(run) is None
+    assert reward_of(scene, {"reward": "gold"}).left_out(run) is None
 
 
 def test_gold_as_reward_is_gold(scene):
