@@ -247,6 +247,13 @@ CLAIMS = (
         "the proxy's gap shrinks with training prompts",
         evidence.held_out,
     ),
+    Claim(
+        "odin",
+        "length",
+        "Chen et al. 2024",
+        "labels that like length: ODIN's reward does not follow length (|corr| < 0.1) and keeps more gold",
+        evidence.odin,
+    ),
 )
 
 

@@ -431,3 +431,26 @@ def held_out(read):
     says = "; ".join(f"{count:g} prompts {told(gap)}" for count, gap in gaps.items())
     shrinks = gaps[counts[0]] - gaps[counts[-1]]
     return surely_above(shrinks), f"proxy on training minus held-out prompts at the end: {says}"
+
+
+# --- length ---------------------------------------------------------------------------------------
+
+
+def of_reward_models(read, variant, name: str) -> np.ndarray:
+    """[S] of one column of the reward models that a variant optimises; ValueError where none was recorded."""
+    cells = set(read.curves.loc[read.curves[read.axis] == variant, "rm_cell"])
+    values = read.reward_models.loc[read.reward_models["cell"].isin(cells)].sort_values("seed")[name].to_numpy()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"no {name} of the reward models of {variant}")
+    return values
+
+
+def odin(read):
+    follows = {v: of_reward_models(read, v, "length_correlation") for v in ("single", "ODIN")}
+    more = {}
+    for form, name in (("bon", "best-of-n"), ("rl", "RL")):
+        more[name] = along(read, "ODIN", form)[:, -1] - along(read, "single", form)[:, -1]
+    blind = bool(np.abs(follows["ODIN"]).max() < 0.1)
+    says = f"correlation with length: single {told(follows['single'])}, ODIN {told(follows['ODIN'])}; gold at the end, "
+    says += "ODIN minus single: " + "; ".join(f"{name} {told(values)}" for name, values in more.items())
+    return every([blind, *map(surely_above, more.values())]), says

@@ -21,6 +21,7 @@ from experiments import (
     held_out_prompts,
     inference_time,
     kl_penalty,
+    length,
     negative_controls,
     omission,
     optimisers,
@@ -43,7 +44,7 @@ _MODULES = (
     *(optimisers, inference_time, direct_alignment, direct_alignment_pessimism),
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
-    *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret),
+    *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret, length),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

@@ -93,6 +93,7 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     "shift": Column("float64", "raw proxy units", "of calibrated = scale * (raw - shift)"),
     "rank_correlation": Column("float64", "Spearman", "of proxy and gold on held-out reference samples"),
     "member": Column("int64", "number", "of the reward model in its ensemble, from 0", 0),
+    "length_correlation": Column("float64", "Pearson", "of proxy and length on held-out reference samples", NAN),
 }
 
 SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)

@@ -124,6 +124,7 @@ class RewardModelConfig(_Checked):
     loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
     blind: tuple[Literal["template", "hedging", "agreement", "refusal"], ...] = _later(())  # tokens not seen
     diversity: Literal["init", "order", "bootstrap", "features"] = _later("init")  # of members: see reward_model.fit
+    heads: Literal["one", "odin"] = _later("one")  # odin: a second head takes up length and is dropped (Chen 2024)
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,14 @@ def reward_models(cell, inputs, store, progress):
     def average(models, held_out):
         return mapped(lambda m: reward_model.weight_average(net, m, held_out)[0])(models)
 
+    @jax.jit
+    def follows_length(models, held_out):  # a program of its own: within `fit` it might round the others differently
+        return mapped(lambda m: reward_model.length_correlation(net, m, held_out))(models)
+
     seeds = np.repeat(np.asarray(config.seeds, np.int32), members)
     member = np.tile(np.arange(members, dtype=np.int32), len(config.seeds))
     models, metrics = fit((jnp.asarray(seeds), jnp.asarray(member)), train, held_out)
+    metrics = dict(metrics, length_correlation=follows_length(models, held_out))
     arrays = to_numpy(models._asdict())
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(len(config.seeds), members, *a.shape[1:]), models)

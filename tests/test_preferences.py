@@ -167,3 +167,39 @@ def test_a_blind_reward_model_does_not_see(drawn):
         assert np.any(change > 1e-3)
         blank = jnp.all(model.params["token"][world.HEDGE] == 0)
         assert bool(blank) == bool(blind)
+
+
+# --- two heads (ODIN) ----------------------------------------------------------------------------
+
+
+def test_what_two_heads_pay_by_hand():
+    """Lengths 1 2 3 4, w_Q . w_L = 2 - 1 = 1.  Quality 1 -1 -1 1 is uncorrelated, length exact: 0 + 0 + 1.
+
+    Quality 0 0 0 1: 1.5 / sqrt(0.75 * 5) = 0.7746; length the wrong way round: 1 + 1 = 2.
+    """
+    lengths, kernel = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 2.0], [2.0, -0.5]])
+    both = lambda quality, length: jnp.stack([jnp.array(quality).reshape(2, 2), length], -1)
+    pays = lambda quality, length: reward_model.disentanglement(both(quality, length), lengths, kernel)
+    assert pays([1.0, -1.0, -1.0, 1.0], 3 * lengths + 1) == pytest.approx(1.0, abs=1e-5)
+    assert pays([0.0, 0.0, 0.0, 1.0], -lengths) == pytest.approx(3.7746, abs=1e-3)
+    assert reward_model.correlation(jnp.ones(3), jnp.arange(3.0)) == 0
+
+
+def test_the_quality_head_does_not_follow_length_and_one_head_does():
+    """Gold wants one thing that is seen at once; labels want length as well."""
+    language, count = world.make(WorldConfig(response_len=8)), 4000
+    prompts = world.prompts(language, jax.random.key(1), count)
+    responses = world.demonstrations(language, jax.random.key(2), prompts, 2)
+    gold = 2.0 * jnp.any(responses == world.TEMPLATE, -1)
+    config = PreferencesConfig(num_pairs=count, annotator="biased", bias=1.0)
+    train, held_out = preferences.split(config, preferences.collect(config, language, prompts, responses, gold))
+    settings = reward_model.RewardModelConfig(width=8, learning_rate=2e-2, epochs=3, batch=32)
+    net, found = reward_model.network(language, settings), {}
+    for heads in ("one", "odin"):
+        model, metrics = reward_model.fit(language, dataclasses.replace(settings, heads=heads), train, held_out, 0)
+        assert model.params["head"]["kernel"].shape == (8, 1)  # what is kept is an ordinary reward model
+        r = reward_model.rewards(net, model, held_out.prompts, held_out.responses)
+        right = ((r[:, 1] - r[:, 0]) * held_out.margin > 0)[held_out.margin != 0]
+        found[heads] = abs(float(reward_model.length_correlation(net, model, held_out))), float(jnp.mean(right))
+    assert found["odin"][0] < 0.1 < 0.5 < found["one"][0], found
+    assert found["odin"][1] > 0.95 > found["one"][1], found
