@@ -254,6 +254,13 @@ CLAIMS = (
         "labels that like length: ODIN's reward does not follow length (|corr| < 0.1) and keeps more gold",
         evidence.odin,
     ),
+    Claim(
+        "gain_is_length",
+        "length",
+        "Singhal et al. 2023",
+        "labels that like length: 60 % or more of the proxy's gain is length",
+        evidence.gain_is_length,
+    ),
 )
 
 

@@ -454,3 +454,30 @@ def odin(read):
     says = f"correlation with length: single {told(follows['single'])}, ODIN {told(follows['ODIN'])}; gold at the end, "
     says += "ODIN minus single: " + "; ".join(f"{name} {told(values)}" for name, values in more.items())
     return every([blind, *map(surely_above, more.values())]), says
+
+
+def share_of_length(proxy, of_length) -> np.ndarray:
+    """Share of the proxy's gain since the start that lengths alone would have earned; [..., T], NaN where none is."""
+    gain, of_length = (values - values[..., :1] for values in (proxy, of_length))
+    return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
+
+
+def length_shares(read, form: str) -> dict:
+    """Variant -> [S] share at the end, of the variants where it was recorded."""
+    out = {}
+    for name in [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]:
+        share = share_of_length(*(along(read, name, form, column) for column in ("proxy", "proxy_of_length")))[:, -1]
+        if np.isfinite(share).all():
+            out[name] = share
+    return out
+
+
+def gain_is_length(read):
+    out, holds = [], []
+    for form, method in (("bon", "best-of-n"), ("rl", "RL")):
+        shares = length_shares(read, form)
+        if "single" not in shares:
+            raise ValueError("no proxy_of_length of the single proxy, or no gain")
+        out.append(f"{method} " + ", ".join(f"{name} {told(values)}" for name, values in shares.items()))
+        holds.append(surely_above(shares["single"], 0.6))
+    return every(holds), f"share of the proxy's gain at the end: {'; '.join(out)}"

@@ -13,6 +13,7 @@ from analysis import (
     grid,
     held_out_prompts,
     kl_penalty,
+    length,
     negative_controls,
     policy_size,
     regret,
@@ -41,6 +42,7 @@ STUDIES = {
     "behaviours": behaviours.study,
     "held_out_prompts": held_out_prompts.study,
     "regret": regret.study,
+    "length": length.study,
 }  # of the others, and of experiments of the user's own: variants
 
 

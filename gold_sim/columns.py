@@ -76,6 +76,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "gold_training": Column("float64", "gold s.d.", "as gold, on the fixed training prompts", NAN),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
+    "proxy_of_length": Column("float64", "gold s.d.", "proxy of reference responses of the same lengths, mean", NAN),
 }
 
 REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
