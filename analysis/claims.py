@@ -261,6 +261,13 @@ CLAIMS = (
         "labels that like length: 60 % or more of the proxy's gain is length",
         evidence.gain_is_length,
     ),
+    Claim(
+        "rankings",
+        "rankings",
+        "Ouyang et al. 2022",
+        "all pairs of a ranking keep more gold than one pair of it",
+        evidence.whole_rankings,
+    ),
 )
 
 

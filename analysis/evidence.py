@@ -378,6 +378,18 @@ def losses(read):
     return every(holds), f"gold at the largest n minus Bradley-Terry's ({told(plain)}): {'; '.join(out)}"
 
 
+def whole_rankings(read):
+    out, holds = [], []
+    for annotator in sorted(read.curves["annotator"].unique()):
+        plain = along(read, "one pair", "bon", annotator=annotator)[:, -1]
+        gains = {}
+        for name in ("all pairs", "Plackett-Luce likelihood"):
+            gains[name] = along(read, name, "bon", annotator=annotator)[:, -1] - plain
+        out.append(f"{annotator} " + ", ".join(f"{name} {told(values)}" for name, values in gains.items()))
+        holds.append(surely_above(gains["all pairs"]))
+    return every(holds), f"gold at the largest n minus that of one pair: {'; '.join(out)}"
+
+
 def rises_while_gold_falls(name):
     def test(read):
         out, holds = [], []

@@ -29,6 +29,7 @@ from experiments import (
     policy_size_large_rm,
     ppo_penalty,
     preference_losses,
+    rankings,
     regret,
     reward_shaping,
     rm_size,
@@ -44,7 +45,7 @@ _MODULES = (
     *(optimisers, inference_time, direct_alignment, direct_alignment_pessimism),
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
-    *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret, length),
+    *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret, length, rankings),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

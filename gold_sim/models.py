@@ -73,7 +73,7 @@ def preference_data(cell, inputs, store, progress):
     found = preferences.collect(config.preferences, language, *flat)
     agreement = jnp.mean(found.labels == (found.margin > 0))
     record = dict(margin_sd=float(jnp.std(found.margin)), agreement_with_gold=float(agreement))
-    return record, {}, {"arrays": to_numpy(found._asdict())}
+    return record, {}, {"arrays": to_numpy({k: v for k, v in found._asdict().items() if v is not None})}
 
 
 def reward_models(cell, inputs, store, progress):

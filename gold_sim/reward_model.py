@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import policy, streams, transformer, world
+from gold_sim import policy, rankings, streams, transformer, world
 from gold_sim.config import RewardModelConfig
 from gold_sim.preferences import Preferences
 from gold_sim.transformer import Network
@@ -98,6 +98,12 @@ LOSSES = dict(  # (d [B]: chosen minus rejected reward, gold_margin [B], coef) -
     huberised=huberised,
     squared=squared,
     hinge=hinge,
+)
+
+
+RANKING_LOSSES = dict(  # (rewards [B, K], ranking [B, K]) -> log-probabilities [B]; with K = 2 Bradley-Terry's
+    all_pairs=rankings.all_pairs_log_prob,
+    plackett_luce=rankings.plackett_luce_log_prob,
 )
 
 
@@ -190,7 +196,7 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
 
-    objective = _odin if config.heads == "odin" else _mean_loss
+    objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
 
     def step(state, index):
         params, opt_state = state
@@ -219,6 +225,13 @@ def _hidden_tokens(blind):
 
 def _mean_loss(net, config, params, pairs):
     return jnp.mean(_loss(config, _margins(net, params, pairs), pairs))
+
+
+def _ranking(net, config, params, pairs):
+    """Mean over prompts of minus the log-probability of their whole rankings."""
+    r = transformer.rewards(net, params, pairs.prompts, pairs.ranked, world.lengths(pairs.ranked))
+    best_first = jnp.broadcast_to(jnp.arange(r.shape[-1]), r.shape)
+    return -jnp.mean(RANKING_LOSSES[config.loss](r, best_first))
 
 
 def _odin(net, config, params, pairs):

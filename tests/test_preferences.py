@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import preferences, rankings, reward_model, world
+from gold_sim import preferences, rankings, reward_model, transformer, world
 from gold_sim.config import PreferencesConfig, WorldConfig
 
 COUNT = 20_000
@@ -93,6 +93,32 @@ def test_mallows_errs_by_places_and_not_by_margins(drawn):
     assert right(100 * gold, "plackett_luce") > 0.97 > right(gold, "plackett_luce") + 0.1
     mean = np.mean([(4 - g) * rankings.mallows_pair_accuracy(g, 0.4) for g in (1, 2, 3)]) * 3 / 6
     assert right(gold, "mallows") == pytest.approx(mean, abs=0.012)  # 3, 2, 1 of the 6 pairs are 1, 2, 3 places apart
+
+
+def test_a_kept_ranking_is_best_first_and_leaves_the_pair_alone(drawn):
+    """Mallows at phi 1e-6 never errs: the order of gold."""
+    gold = jax.random.normal(jax.random.key(3), (COUNT, 4))
+    settings = dict(annotator="mallows", phi=1e-6)
+    _, whole = labels(drawn, gold, keep="ranking", **settings)
+    _, pair = labels(drawn, gold, **settings)
+    assert pair.ranked is None and all(np.array_equal(a, b) for a, b in zip(pair[:4], whole[:4], strict=True))
+    order = jnp.argsort(-gold, -1)
+    assert np.array_equal(whole.ranked, jnp.take_along_axis(drawn[1], order[..., None], 1))
+    train, held_out = preferences.split(PreferencesConfig(num_pairs=COUNT), whole)
+    assert len(train.ranked) == len(train.labels) == COUNT - len(held_out.ranked)
+
+
+@pytest.mark.parametrize("loss", list(reward_model.RANKING_LOSSES))
+def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
+    _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
+    some = jax.tree.map(lambda a: a[:64], found)
+    net = transformer.Network(8, 1, LANGUAGE.vocab_size, 1, world.PROMPT_LEN + 16)
+    params = transformer.init(net, jax.random.key(4))
+    params["head"]["kernel"] = params["head"]["kernel"] * 30
+    settings = reward_model.RewardModelConfig(width=8, loss=loss)
+    whole = jax.jit(lambda: reward_model._ranking(net, settings, params, some))()
+    plain = jax.jit(lambda: reward_model._mean_loss(net, reward_model.RewardModelConfig(width=8), params, some))()
+    assert abs(plain - np.log(2)) > 0.01 and whole == pytest.approx(float(plain), abs=1e-5)
 
 
 # --- losses --------------------------------------------------------------------------------------
