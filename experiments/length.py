@@ -5,7 +5,7 @@
 
 Three passes over the pairs, as Chen et al. 2024: two heads learn to share the labels' wishes later than one learns them
 (world 2, 16k parameters, pairs ordered as gold orders them: one head 0.74 after one pass and 0.78 after three, two
-heads 0.73 and 0.81). Of a plain proxy's slope on length, 2 s.d. from empty to full, the penalty takes all.
+heads 0.73 and 0.81). The penalty is the slope of that proxy on length after one pass, 2 s.d. from empty to full.
 """
 
 from experiments.experiment import Experiment
