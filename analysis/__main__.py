@@ -44,6 +44,8 @@ STUDIES = {  # experiment -> what its analysis shows
     "omission": "reward models that do not see some attributes",
     "held_out_prompts": "training against held-out prompts",
     "goodhart": "every kind of proxy error against every mitigation",
+    "length": "labels that like length: the share of the gain that is length; ODIN, a price on length",
+    "rankings": "one pair of a ranking, all its pairs, its likelihood",
     "throughput": "speed; `python -m experiments throughput` writes its own summary",
 }
 

@@ -298,6 +298,27 @@ CLAIMS = (
         "labels on the policy's own writing beat as many on the reference's",
         evidence.labels_where_the_policy_is,
     ),
+    Claim(
+        "odin",
+        "length",
+        "Chen et al. 2024",
+        "labels that like length: ODIN's reward does not follow length (|corr| < 0.1) and keeps more gold",
+        evidence.odin,
+    ),
+    Claim(
+        "gain_is_length",
+        "length",
+        "Singhal et al. 2023",
+        "labels that like length: 60 % or more of the proxy's gain is length",
+        evidence.gain_is_length,
+    ),
+    Claim(
+        "rankings",
+        "rankings",
+        "Ouyang et al. 2022",
+        "all pairs of a ranking keep more gold than one pair of it",
+        evidence.whole_rankings,
+    ),
 )
 
 

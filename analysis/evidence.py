@@ -385,6 +385,18 @@ def losses(read):
     return every(holds), f"gold at the largest n minus Bradley-Terry's ({told(plain)}): {'; '.join(out)}"
 
 
+def whole_rankings(read):
+    out, holds = [], []
+    for annotator in sorted(read.curves["annotator"].unique()):
+        plain = along(read, "one pair", "bon", annotator=annotator)[:, -1]
+        gains = {}
+        for name in ("all pairs", "Plackett-Luce likelihood"):
+            gains[name] = along(read, name, "bon", annotator=annotator)[:, -1] - plain
+        out.append(f"{annotator} " + ", ".join(f"{name} {told(values)}" for name, values in gains.items()))
+        holds.append(surely_above(gains["all pairs"]))
+    return every(holds), f"gold at the largest n minus that of one pair: {'; '.join(out)}"
+
+
 def rises_while_gold_falls(name):
     def test(read):
         out, holds = [], []
@@ -554,3 +566,53 @@ def updates_restore(read):
     gain = last["sight in turns"] - last["same sight"]
     says = "; ".join(f"{way} {told(values)}" for way, values in last.items())
     return surely_above(gain), f"gold at the end of the last round: {says}; in turns minus same {told(gain)}"
+
+
+# --- length ---------------------------------------------------------------------------------------
+
+
+def of_reward_models(read, variant, name: str) -> np.ndarray:
+    """[S] of one column of the reward models that a variant optimises; ValueError where none was recorded."""
+    cells = set(read.curves.loc[read.curves[read.axis] == variant, "rm_cell"])
+    values = read.reward_models.loc[read.reward_models["cell"].isin(cells)].sort_values("seed")[name].to_numpy()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"no {name} of the reward models of {variant}")
+    return values
+
+
+def odin(read):
+    follows = {v: of_reward_models(read, v, "length_correlation") for v in ("single", "ODIN")}
+    more = {}
+    for form, name in (("bon", "best-of-n"), ("rl", "RL")):
+        more[name] = along(read, "ODIN", form)[:, -1] - along(read, "single", form)[:, -1]
+    blind = bool(np.abs(follows["ODIN"]).max() < 0.1)
+    says = f"correlation with length: single {told(follows['single'])}, ODIN {told(follows['ODIN'])}; gold at the end, "
+    says += "ODIN minus single: " + "; ".join(f"{name} {told(values)}" for name, values in more.items())
+    return every([blind, *map(surely_above, more.values())]), says
+
+
+def share_of_length(proxy, of_length) -> np.ndarray:
+    """Share of the proxy's gain since the start that lengths alone would have earned; [..., T], NaN where none is."""
+    gain, of_length = (values - values[..., :1] for values in (proxy, of_length))
+    return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
+
+
+def length_shares(read, form: str) -> dict:
+    """Variant -> [S] share at the end, of the variants where it was recorded."""
+    out = {}
+    for name in [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]:
+        share = share_of_length(*(along(read, name, form, column) for column in ("proxy", "proxy_of_length")))[:, -1]
+        if np.isfinite(share).all():
+            out[name] = share
+    return out
+
+
+def gain_is_length(read):
+    out, holds = [], []
+    for form, method in (("bon", "best-of-n"), ("rl", "RL")):
+        shares = length_shares(read, form)
+        if "single" not in shares:
+            raise ValueError("no proxy_of_length of the single proxy, or no gain")
+        out.append(f"{method} " + ", ".join(f"{name} {told(values)}" for name, values in shares.items()))
+        holds.append(surely_above(shares["single"], 0.6))
+    return every(holds), f"share of the proxy's gain at the end: {'; '.join(out)}"

@@ -4,6 +4,7 @@ import numpy as np
 
 from analysis import curves, figures, scaling, tables
 from analysis.findings import Figure, Findings, above, check, number, with_interval
+from gold_sim import laws
 
 LEGEND = "policy parameters"
 
@@ -53,6 +54,16 @@ def gap(gs) -> dict | None:
     }
 
 
+def gain_trend(gs) -> tuple[float, tuple[float, float]]:
+    """(slope, interval over seeds) of gold gained at each policy's peak against log10 of its parameters."""
+    cut = curves.on_common_seeds(gs)
+    if not cut:
+        return float("nan"), (float("nan"),) * 2
+    gains = np.stack([g.values["gold"][:, g.mean("gold").argmax()] for g in cut], -1)
+    found = laws.trend(np.log10([g.key for g in cut]), gains)
+    return found.slope, found.slope_ci
+
+
 def checks(recorded, gained, gaps) -> dict:
     out = {"proxy_rises": scaling.proxy_rises(gained)}
     for form, gs in gained.items():
@@ -68,7 +79,10 @@ def checks(recorded, gained, gaps) -> dict:
         name = scaling.NAMES[form]
         ends = [(number(s["gold_peak"]), number(s["d_peak"] ** 2)) for s in (small, large)]
         says = f"{name} gain of gold at the peak: {ends[0][0]} smallest, {ends[1][0]} largest"
-        out[f"larger_gains_less_{form}"] = check(large["gold_peak"] < small["gold_peak"], says)
+        slope, ci = gain_trend(gs)
+        says += f"; per tenfold policy {with_interval(slope, ci)}"
+        less = large["gold_peak"] < small["gold_peak"]
+        out[f"larger_gains_less_{form}"] = check(less, says, slope=slope, slope_ci=ci)
         says = f"{name} peak at KL {ends[0][1]} nats smallest, {ends[1][1]} largest"
         nearer = min(small["d_peak"], large["d_peak"]) / max(small["d_peak"], large["d_peak"], 1e-12)
         out[f"peak_at_same_kl_{form}"] = check(nearer > 0.75, says + " (same: d within 25%)", d_ratio=nearer)

@@ -16,6 +16,7 @@ from analysis import (
     held_out_prompts,
     iterated,
     kl_penalty,
+    length,
     negative_controls,
     policy_size,
     regret,
@@ -48,6 +49,7 @@ STUDIES = {
     "data_split": data_split.study,
     "iterated": iterated.study,
     "omission_updates": iterated.study,
+    "length": length.study,
 }  # of the others, and of experiments of the user's own: variants
 
 

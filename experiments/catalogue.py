@@ -23,6 +23,7 @@ from experiments import (
     inference_time,
     iterated,
     kl_penalty,
+    length,
     negative_controls,
     omission,
     omission_updates,
@@ -31,6 +32,7 @@ from experiments import (
     policy_size_large_rm,
     ppo_penalty,
     preference_losses,
+    rankings,
     regret,
     reward_shaping,
     rm_size,
@@ -46,8 +48,8 @@ _MODULES = (
     *(optimisers, inference_time, direct_alignment, direct_alignment_pessimism),
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
-    *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret),
-    *(omission_updates, data_split, iterated),
+    *(annotators, preference_losses, behaviours, omission, omission_updates, held_out_prompts, data_split),
+    *(regret, iterated, length, rankings),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

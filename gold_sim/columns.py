@@ -78,6 +78,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "proxy_left_out": Column("float64", "gold s.d.", "as proxy, by reward models that it leaves out (take)", NAN),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
+    "proxy_of_length": Column("float64", "gold s.d.", "proxy of reference responses as long (length_share)", NAN),
 }
 
 REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
@@ -95,6 +96,7 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     "shift": Column("float64", "raw proxy units", "of calibrated = scale * (raw - shift)"),
     "rank_correlation": Column("float64", "Spearman", "of proxy and gold on held-out reference samples"),
     "member": Column("int64", "number", "of the reward model in its ensemble, from 0", 0),
+    "length_correlation": Column("float64", "Pearson", "of proxy and length on held-out reference samples", NAN),
 }
 
 SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)

@@ -105,6 +105,16 @@ class PreferencesConfig(_Checked):
     spread: Annotated[float, Between(0.0, 1e3)] = _later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
     ranked: Annotated[int, Between(2, 64)] = _later(4)  # of plackett_luce and mallows: responses ranked at once
     phi: Annotated[float, Between(1e-6, 1.0)] = _later(0.3)  # of mallows: 0 never errs, 1 ranks at random
+    # Of a ranking of `ranked` responses: two at random, or beside these the whole (num_pairs then counts prompts).
+    # Held-out validation, calibration and direct alignment read the two alone.
+    keep: Literal["pair", "ranking"] = _later("pair")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.keep == "ranking" and self.annotator not in ("plackett_luce", "mallows"):
+            raise ValueError(f"preferences.keep='ranking': allowed of plackett_luce and mallows, not {self.annotator}")
+        if self.keep == "ranking" and self.label_noise:
+            raise ValueError(f"preferences.label_noise={self.label_noise:g}: flips are of pairs, 0 with keep='ranking'")
 
 
 @dataclass(frozen=True)
@@ -120,11 +130,13 @@ class RewardModelConfig(_Checked):
     weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01
     members: Annotated[int, Between(1, 64)] = _later(1)  # of an ensemble, for each seed
     loss: Literal[
-        "bradley_terry", "margin", "smoothed", "unbiased", "known_channel", "huberised", "squared", "hinge"
+        *("bradley_terry", "margin", "smoothed", "unbiased", "known_channel", "huberised", "squared", "hinge"),
+        *("all_pairs", "plackett_luce"),  # of whole rankings: preferences.keep
     ] = _later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
     blind: tuple[Special, ...] = _later(())  # tokens not seen
     diversity: Literal["init", "order", "bootstrap", "features", "disjoint"] = _later("init")  # see reward_model.fit
+    heads: Literal["one", "odin"] = _later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
 
 
 @dataclass(frozen=True)
@@ -225,6 +237,7 @@ class OptimiserConfig(_Checked):
     kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of its KL term in the loss
     eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
     train_prompts: Annotated[int, Between(1, 10**9)] | None = _later(None)  # a fixed set; None: all but held-out ones
+    length_share: bool = _later(False)  # also record proxy_of_length
     divergence: Literal["kl", "chi2"] = _later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
 
 
@@ -275,6 +288,10 @@ class Config(_Checked):
         d = self.direct
         if d.steps % d.evaluations:
             raise ValueError(f"direct.evaluations={d.evaluations} must divide the {d.steps} steps of direct")
+        if self.reward_model.heads == "odin" and self.reward_model.loss in ("all_pairs", "plackett_luce"):
+            raise ValueError(f"reward_model.heads='odin': allowed with losses of pairs, not {self.reward_model.loss}")
+        if self.reward_model.loss in ("all_pairs", "plackett_luce") and self.preferences.keep != "ranking":
+            raise ValueError(f"reward_model.loss={self.reward_model.loss!r}: wants preferences.keep='ranking'")
         rm = self.reward_model.num_pairs
         limit = self.preferences.num_pairs - int(self.preferences.num_pairs * self.preferences.held_out)
         if rm is not None and rm > limit:

@@ -12,12 +12,13 @@ from gold_sim import policy, transformer, world
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
-def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_out=None):
+def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_out=None, of_length=None):
     """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
 
     proxy: (prompts, responses) -> calibrated rewards and their spread over members.  gold: scores in gold s.d.
-    left_out: calibrated rewards of reward models that are no part of the proxy, if there are any.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
+    left_out: calibrated rewards of reward models that are no part of the proxy, or None.
+    of_length: [L] as `by_length` gives it, or None.
     """
 
     def measure(params, key):
@@ -36,6 +37,8 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_ou
         }
         mean, std = gold_affine
         others = {} if left_out is None else dict(proxy_left_out=jnp.mean(left_out(prompts, s.responses)))
+        if of_length is not None:
+            others |= dict(proxy_of_length=jnp.mean(of_length[s.lengths - 1]))
         return dict(
             kl=jnp.mean(kl),
             kl_se=_standard_error(kl),
@@ -58,6 +61,19 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_ou
         )
 
     return measure
+
+
+def by_length(rewards, lengths, longest: int) -> np.ndarray:
+    """Mean reward of reference responses of each length, [longest], 1 token first: what length alone would earn.
+
+    Singhal et al. 2023, section 3, with one bin a length. rewards, lengths: of one shape. A length that was never
+    written has what its nearest neighbours on both sides have, by interpolation.
+    """
+    lengths, rewards = np.asarray(lengths, int).ravel(), np.asarray(rewards, float).ravel()
+    count = np.bincount(lengths, minlength=longest + 1)[1:]
+    total = np.bincount(lengths, weights=rewards, minlength=longest + 1)[1:]
+    written = np.flatnonzero(count)
+    return np.interp(np.arange(longest), written, total[written] / count[written])
 
 
 def transcripts(language, prompts, controls, kept: dict) -> dict:

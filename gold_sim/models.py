@@ -73,7 +73,12 @@ def preference_data(cell, inputs, store, progress):
     found = preferences.collect(config.preferences, language, *flat)
     agreement = jnp.mean(found.labels == (found.margin > 0))
     record = dict(margin_sd=float(jnp.std(found.margin)), agreement_with_gold=float(agreement))
-    return record, {}, {"arrays": to_numpy(found._asdict())}
+    return record, {}, {"arrays": _present(found)}
+
+
+def _present(found) -> dict:
+    """Arrays of preferences; rankings may not have been kept."""
+    return to_numpy({name: a for name, a in found._asdict().items() if a is not None})
 
 
 def relabelled(cell, inputs, store, progress):
@@ -93,7 +98,7 @@ def relabelled(cell, inputs, store, progress):
     stored, new = pairs(found, inputs.arrays("policies")["policies"], judge)
     agreement = jnp.mean(new.labels == (new.gold[..., 1] > new.gold[..., 0]))
     record = dict(gold_of_pairs=float(jnp.mean(new.gold)), agreement_with_gold=float(agreement))
-    return record, {}, {"arrays": to_numpy(stored._asdict())}
+    return record, {}, {"arrays": _present(stored)}
 
 
 def reward_models(cell, inputs, store, progress):
@@ -119,9 +124,14 @@ def reward_models(cell, inputs, store, progress):
     def average(runs, data):
         return mapped(lambda run: reward_model.weight_average(net, run[1], of(data, run[0])[1])[0])(runs)
 
+    @jax.jit
+    def follows_length(runs, data):  # a program of its own: within `fit` it might round the others differently
+        return mapped(lambda run: reward_model.length_correlation(net, run[1], of(data, run[0])[1]))(runs)
+
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
     models, metrics = fit(tuple(jnp.asarray(a, jnp.int32) for a in (at, seeds, member)), data)
+    metrics = dict(metrics, length_correlation=follows_length((jnp.asarray(at), models), data))
     arrays = to_numpy(models._asdict())
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)

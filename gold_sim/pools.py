@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import best_of_n, gold, inference, policy, rewards, rows, streams, world
+from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows, streams, world
 from gold_sim.inputs import mapped, to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored at once: fits a core's cache
@@ -112,12 +112,14 @@ def selection(cell, inputs, store, progress):
     scale, shift = reward.affine()
     ns = best_of_n.ns_up_to(proxies.shape[-1])
     select = functools.partial(inference.RULES[config.selection.rule], ns=ns, coef=config.selection.coef)
+    lengths = found["length"].astype(int)
     runs, hedges = [], []
     for s in range(num_seeds):
         wanted = dict(found, proxy=proxies[s], spread=spreads[s])
         if left_out is not None:
             wanted |= dict(proxy_left_out=left_out[s])
         wanted |= {name: failed for name, (failed, _) in failed_of.items()}
+        wanted |= dict(proxy_of_length=measure.by_length(proxies[s], lengths, responses.shape[-1])[lengths - 1])
         expected, kl = select(optimised[s], wanted)
         means = {name: values.mean(0) for name, values in expected.items()}
         means |= {name: expected[name].sum(0) / max(asked, 1) for name, (_, asked) in failed_of.items()}

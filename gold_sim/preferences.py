@@ -19,6 +19,7 @@ class Preferences(NamedTuple):
     responses: jax.Array  # [D, 2, L] int32
     gold: jax.Array  # [D, 2] gold standard deviations
     labels: jax.Array  # [D] bool: the second response is preferred
+    ranked: jax.Array | None = None  # [D, K, L] all responses of a kept ranking, best first
 
     @property
     def margin(self):
@@ -105,14 +106,19 @@ def sampled(config: PreferencesConfig) -> int:
 
 
 def collect(config: PreferencesConfig, language, prompts, responses, gold_scores, key=None) -> Preferences:
-    """Preferences from responses [D, K, L], K = `sampled`, and their gold scores [D, K]; of a ranking two at random.
+    """Preferences from responses [D, K, L], K = `sampled`, and their gold scores [D, K].
 
+    Of a ranking two at random are the pair; config.keep says whether the whole is kept beside them.
     key: of the annotator's draws; None: that of config.seed.
     """
+    ranked = None
     k_choice, k_flip = jax.random.split(streams.key(config.seed, "preferences.labels") if key is None else key)
     if config.annotator in RANKERS:
         k_rank, k_pick = jax.random.split(k_choice)
-        place = jnp.argsort(RANKERS[config.annotator](config, k_rank, gold_scores), -1)  # [D, K], 0 is best
+        ranking = RANKERS[config.annotator](config, k_rank, gold_scores)
+        if config.keep == "ranking":
+            ranked = jnp.take_along_axis(responses, ranking[..., None], 1)
+        place = jnp.argsort(ranking, -1)  # [D, K], 0 is best
         pick = jnp.argsort(jax.random.uniform(k_pick, gold_scores.shape), -1)[:, :2]
         responses = jnp.take_along_axis(responses, pick[..., None], 1)
         gold_scores = jnp.take_along_axis(gold_scores, pick, 1)
@@ -120,7 +126,7 @@ def collect(config: PreferencesConfig, language, prompts, responses, gold_scores
     else:
         chosen = ANNOTATORS[config.annotator](config, language, k_choice, prompts, responses, gold_scores)
     flipped = jax.random.uniform(k_flip, chosen.shape) < config.label_noise
-    return Preferences(prompts, responses, gold_scores, chosen ^ flipped)
+    return Preferences(prompts, responses, gold_scores, chosen ^ flipped, ranked)
 
 
 def split(config: PreferencesConfig, preferences: Preferences) -> tuple[Preferences, Preferences]:

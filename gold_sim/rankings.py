@@ -26,6 +26,16 @@ def plackett_luce_log_prob(utilities, ranking):
     return jnp.sum(ordered - rest, -1)
 
 
+def all_pairs_log_prob(utilities, ranking):
+    """Mean over the K (K - 1) / 2 pairs of a ranking of Bradley-Terry's log P of their order, [...].
+
+    Ouyang et al. 2022, eq. 1: all pairs of a prompt in one batch element, since one a time they would be overfitted.
+    """
+    ordered = jnp.take_along_axis(utilities, ranking, -1)
+    better, worse = np.triu_indices(ordered.shape[-1], 1)
+    return jnp.mean(jax.nn.log_sigmoid(ordered[..., better] - ordered[..., worse]), -1)
+
+
 def kendall_distance(ranking, other):
     """Pairs of items that two rankings order differently, [...]; 0 to K (K - 1) / 2."""
     place = lambda r: jnp.argsort(r, axis=-1)

@@ -26,6 +26,7 @@ from gold_sim import (
 from gold_sim.columns import SAMPLE_COLUMNS
 from gold_sim.inputs import mapped, to_numpy
 
+REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell
 
 
@@ -60,6 +61,19 @@ def optimisation(cell, inputs, store, progress):
 
     key_of = lambda run: streams.key(run["seed"], "policy")
 
+    @jax.jit
+    def of_references(runs, ref_params, judge):
+        key = streams.key(config.world.seed, "evaluation.length")
+        drawn = policy.sample(net, ref_params, held_out, REFERENCES, language.config.response_len, key)
+        proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
+        return proxies, drawn.lengths
+
+    measured = runs
+    if o.length_share:
+        proxies, lengths = of_references(reward.runs, ref_params, judge)
+        by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
+        measured = dict(runs, of_length=jnp.asarray(np.stack(by_length), jnp.float32)[of_seed])
+
     # Three programs, each compiled once: measuring inside the other two would compile it twice.
     @jax.jit
     def begin(runs, starts, ref_params, judge):
@@ -83,8 +97,8 @@ def optimisation(cell, inputs, store, progress):
             run, state = both
             proxy = lambda p, r: reward.proxy(run, judge, p, r)
             truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-            others = reward.left_out(run)
-            on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:], others)
+            more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"))
+            on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:], **more)
             point = policy_gradient.record(state, on(held_out), key_of(run))
             if o.train_prompts is not None:  # the same number of responses, cycling through the prompts
                 again = trained_on(run)[jnp.arange(o.eval_prompts) % o.train_prompts]
@@ -100,7 +114,7 @@ def optimisation(cell, inputs, store, progress):
     states, curve = _drive(
         *(store, cell, progress, o.evaluations, begin(runs, starts, *fixed)),
         advance=lambda states: advance(runs, states, *fixed),
-        record=lambda states: record(runs, states, *fixed),
+        record=lambda states: record(measured, states, *fixed),
     )
     scale, shift = reward.affine()
     settings = []

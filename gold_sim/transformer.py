@@ -189,11 +189,16 @@ def logits_and_values(net: Network, params, prompts, responses):
     return _head(params, h), _head(params, h, "value")[..., 0]
 
 
-def rewards(net: Network, params, prompts, responses, lengths):
-    """Scalar head at each response's last token.  lengths: [P, N] >= 1.  Returns [P, N]."""
+def heads(net: Network, params, prompts, responses, lengths):
+    """Every output at each response's last token.  lengths: [P, N] >= 1.  Returns [P, N, outputs]."""
     _, h = hidden(net, params, prompts, responses)
     last = jnp.take_along_axis(h, (lengths - 1)[:, :, None, None], axis=2)[:, :, 0]
-    return _head(params, last)[..., 0]
+    return _head(params, last)
+
+
+def rewards(net: Network, params, prompts, responses, lengths):
+    """As `heads`, of a network with one output or the first of several: [P, N]."""
+    return heads(net, params, prompts, responses, lengths)[..., 0]
 
 
 def decode(net: Network, params, prompts, num_samples: int, length: int, choose, inputs):

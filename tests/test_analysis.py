@@ -328,7 +328,11 @@ def test_negative_controls_are_judged(out):
 def test_policy_size_keeps_each_policys_start(out):
     rows = summary(out, "policy_size")["sizes"]
     assert [row["rl"]["gold_start"] for row in rows] == pytest.approx([-0.2, 0.0, 0.2])
-    assert rows[0]["rl"]["gold_peak"] > rows[-1]["rl"]["gold_peak"]  # of gains
+    peaks = [row["rl"]["gold_peak"] for row in rows]
+    assert peaks[0] > peaks[-1]  # of gains
+    told = summary(out, "policy_size")["checks"]["larger_gains_less_rl"]
+    assert told["slope"] == pytest.approx(np.polyfit(np.log10([row["policy_params"] for row in rows]), peaks, 1)[0])
+    assert told["slope_ci"][0] < told["slope"] < told["slope_ci"][1]
 
 
 def test_kl_to_reach_a_gold_by_hand():

@@ -25,6 +25,13 @@ from gold_sim.config import Config
         ({"kl_coefs": (float("nan"),)}, ("kl_coefs=nan",)),
         ({"seeds": (-1,)}, ("seeds=-1",)),
         ({"gold.steps": True}, ("steps=True",)),
+        ({"preferences.keep": "ranking"}, ("plackett_luce", "not deterministic")),
+        (
+            {"preferences.keep": "ranking", "preferences.annotator": "mallows", "preferences.label_noise": 0.1},
+            ("label_noise=0.1",),
+        ),
+        ({"reward_model.loss": "all_pairs"}, ("'all_pairs'", "keep='ranking'")),
+        ({"reward_model.loss": "all_pairs", "reward_model.heads": "odin"}, ("'odin'", "pairs")),
     ],
 )
 def test_bad_settings_say_what_is_allowed(changes, words):

@@ -35,3 +35,18 @@ def test_transcripts_are_words_of_the_kept_responses(tiny):
     assert told["kind"].tolist() == ["plain", "harmful"] * 2 and told["proxy"].tolist() == [0.1, 0.2, 0.3, 0.4]
     assert told["response"].tolist() == [tiny.language.decode(r) for r in responses.reshape(4, -1)]
     assert told["prompt"][1] == "<bos> oven oven hazard0 person0 <ask>"
+
+
+def test_what_length_alone_would_earn_by_hand(tiny):
+    """Lengths 1 1 3 with rewards 0 2 5: 1 at one token, 5 at three; two lie between, four are as three."""
+    found = measure.by_length(np.array([[0.0, 2.0, 5.0]]), np.array([[1, 1, 3]]), 4)
+    assert found.tolist() == [1.0, 3.0, 5.0, 5.0]
+    lengths = np.array([1, 2, 2, 4])
+    assert measure.by_length(3.0 * lengths, lengths, 4).tolist() == [3.0, 6.0, 9.0, 12.0]  # length alone: itself
+    constant = lambda prompts, responses: (jnp.ones(responses.shape[:2]),) * 2
+    truth = lambda prompts, responses: jnp.ones(responses.shape[:2])
+    fixed = (tiny.language, tiny.net, tiny.ref_params, tiny.prompts, constant, truth, (0.0, 1.0))
+    at = jnp.array([10.0, 20.0, 30.0])
+    scored = measure.scores(*fixed, of_length=at)(tiny.ref_params, jax.random.key(0))
+    assert scored["proxy_of_length"] == pytest.approx(10 * float(scored["length"]), abs=1e-4)
+    assert "proxy_of_length" not in measure.scores(*fixed)(tiny.ref_params, jax.random.key(0))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import preferences, rankings, reward_model, world
+from gold_sim import preferences, rankings, reward_model, transformer, world
 from gold_sim.config import PreferencesConfig, WorldConfig
 
 COUNT = 20_000
@@ -95,6 +95,32 @@ def test_mallows_errs_by_places_and_not_by_margins(drawn):
     assert right(gold, "mallows") == pytest.approx(mean, abs=0.012)  # 3, 2, 1 of the 6 pairs are 1, 2, 3 places apart
 
 
+def test_a_kept_ranking_is_best_first_and_leaves_the_pair_alone(drawn):
+    """Mallows at phi 1e-6 never errs: the order of gold."""
+    gold = jax.random.normal(jax.random.key(3), (COUNT, 4))
+    settings = dict(annotator="mallows", phi=1e-6)
+    _, whole = labels(drawn, gold, keep="ranking", **settings)
+    _, pair = labels(drawn, gold, **settings)
+    assert pair.ranked is None and all(np.array_equal(a, b) for a, b in zip(pair[:4], whole[:4], strict=True))
+    order = jnp.argsort(-gold, -1)
+    assert np.array_equal(whole.ranked, jnp.take_along_axis(drawn[1], order[..., None], 1))
+    train, held_out = preferences.split(PreferencesConfig(num_pairs=COUNT), whole)
+    assert len(train.ranked) == len(train.labels) == COUNT - len(held_out.ranked)
+
+
+@pytest.mark.parametrize("loss", list(reward_model.RANKING_LOSSES))
+def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
+    _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
+    some = jax.tree.map(lambda a: a[:64], found)
+    net = transformer.Network(8, 1, LANGUAGE.vocab_size, 1, world.PROMPT_LEN + 16)
+    params = transformer.init(net, jax.random.key(4))
+    params["head"]["kernel"] = params["head"]["kernel"] * 30
+    settings = reward_model.RewardModelConfig(width=8, loss=loss)
+    whole = jax.jit(lambda: reward_model._ranking(net, settings, params, some))()
+    plain = jax.jit(lambda: reward_model._mean_loss(net, reward_model.RewardModelConfig(width=8), params, some))()
+    assert abs(plain - np.log(2)) > 0.01 and whole == pytest.approx(float(plain), abs=1e-5)
+
+
 # --- losses --------------------------------------------------------------------------------------
 
 
@@ -167,3 +193,39 @@ def test_a_blind_reward_model_does_not_see(drawn):
         assert np.any(change > 1e-3)
         blank = jnp.all(model.params["token"][world.HEDGE] == 0)
         assert bool(blank) == bool(blind)
+
+
+# --- two heads (ODIN) ----------------------------------------------------------------------------
+
+
+def test_what_two_heads_pay_by_hand():
+    """Lengths 1 2 3 4, w_Q . w_L = 2 - 1 = 1.  Quality 1 -1 -1 1 is uncorrelated, length exact: 0 + 0 + 1.
+
+    Quality 0 0 0 1: 1.5 / sqrt(0.75 * 5) = 0.7746; length the wrong way round: 1 + 1 = 2.
+    """
+    lengths, kernel = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 2.0], [2.0, -0.5]])
+    both = lambda quality, length: jnp.stack([jnp.array(quality).reshape(2, 2), length], -1)
+    pays = lambda quality, length: reward_model.disentanglement(both(quality, length), lengths, kernel)
+    assert pays([1.0, -1.0, -1.0, 1.0], 3 * lengths + 1) == pytest.approx(1.0, abs=1e-5)
+    assert pays([0.0, 0.0, 0.0, 1.0], -lengths) == pytest.approx(3.7746, abs=1e-3)
+    assert reward_model.correlation(jnp.ones(3), jnp.arange(3.0)) == 0
+
+
+def test_the_quality_head_does_not_follow_length_and_one_head_does():
+    """Gold wants one thing that is seen at once; labels want length as well."""
+    language, count = world.make(WorldConfig(response_len=8)), 4000
+    prompts = world.prompts(language, jax.random.key(1), count)
+    responses = world.demonstrations(language, jax.random.key(2), prompts, 2)
+    gold = 2.0 * jnp.any(responses == world.TEMPLATE, -1)
+    config = PreferencesConfig(num_pairs=count, annotator="biased", bias=1.0)
+    train, held_out = preferences.split(config, preferences.collect(config, language, prompts, responses, gold))
+    settings = reward_model.RewardModelConfig(width=8, learning_rate=2e-2, epochs=3, batch=32)
+    net, found = reward_model.network(language, settings), {}
+    for heads in ("one", "odin"):
+        model, metrics = reward_model.fit(language, dataclasses.replace(settings, heads=heads), train, held_out, 0)
+        assert model.params["head"]["kernel"].shape == (8, 1)  # what is kept is an ordinary reward model
+        r = reward_model.rewards(net, model, held_out.prompts, held_out.responses)
+        right = ((r[:, 1] - r[:, 0]) * held_out.margin > 0)[held_out.margin != 0]
+        found[heads] = abs(float(reward_model.length_correlation(net, model, held_out))), float(jnp.mean(right))
+    assert found["odin"][0] < 0.1 < 0.5 < found["one"][0], found
+    assert found["odin"][1] > 0.95 > found["one"][1], found

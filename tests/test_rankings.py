@@ -66,3 +66,28 @@ def test_kendall_distance_by_hand():
     assert rankings.kendall_distance(same, same) == 0
     assert rankings.kendall_distance(same, jnp.array([1, 0, 2, 3])) == 1
     assert rankings.kendall_distance(same, same[::-1]) == 6
+
+
+LOG_PROBS = dict(plackett_luce=rankings.plackett_luce_log_prob, all_pairs=rankings.all_pairs_log_prob)
+
+
+def test_gradients_of_rankings_by_hand():
+    """u = (log 2, 0, 0), ranking 0 1 2.  Plackett-Luce: (1 0 0) - (1/2 1/4 1/4) and (0 1 0) - (0 1/2 1/2), summed.
+
+    All pairs: sigmoid(-log 2) = 1/3 of the first two pairs, 1/2 of the third, each over 3: 2/9, 1/18, -5/18.
+    """
+    u = jnp.log(jnp.array([2.0, 1.0, 1.0]))
+    gradient = {name: jax.grad(log_prob)(u, jnp.arange(3)) for name, log_prob in LOG_PROBS.items()}
+    assert np.allclose(gradient["plackett_luce"], [0.5, 0.25, -0.75], atol=1e-6)
+    assert np.allclose(gradient["all_pairs"], [2 / 9, 1 / 18, -5 / 18], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(LOG_PROBS))
+def test_of_two_a_ranking_is_a_pair_and_of_many_it_recovers_utilities(name):
+    """Plackett-Luce's choice between two does not depend on the others, so all pairs recover its utilities too."""
+    two = jnp.array([0.3, -1.1])
+    assert np.allclose(LOG_PROBS[name](two, jnp.array([1, 0])), np.log(1 / (1 + np.exp(1.4))), atol=1e-6)
+    drawn = rankings.plackett_luce_sample(jax.random.key(2), jnp.broadcast_to(UTILITIES, (20_000, 4)))
+    mean = lambda u: jnp.mean(LOG_PROBS[name](jnp.broadcast_to(u, drawn.shape), drawn))
+    found, _ = jax.lax.scan(lambda u, _: (u + 2.0 * jax.grad(mean)(u), None), jnp.zeros(4), length=60)
+    assert np.allclose(found - found.mean(), UTILITIES - UTILITIES.mean(), atol=0.05)

@@ -86,6 +86,7 @@ def test_what_came_later_leaves_old_fingerprints_alone():
     """Fields at their defaults are not hashed; changed they are, in the stages that read them alone."""
     base = Config()
     assert "members" not in config.to_hashed(base)["reward_model"] and "shaping" not in config.to_hashed(base)
+    assert "heads" not in config.to_hashed(base)["reward_model"]
     code = lambda stage, changes: cells.cell(stage, config.replace(base, changes)).fingerprint
     same = lambda stage, changes: code(stage, changes) == code(stage, {})
     assert same("policy_gradient", {"selection.rule": "poisson"}) and not same(

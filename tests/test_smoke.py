@@ -88,6 +88,9 @@ def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
     for _, curve in best.groupby(["cell", "seed"]):
         proxy = curve.sort_values("control")["proxy"].to_numpy()
         assert (np.diff(proxy) > -1e-6).all()  # the best of more samples cannot have a lower proxy
+    first = best[best["control"] == 1]  # one sample chosen by nothing: its length earns what it earns
+    np.testing.assert_allclose(first["proxy_of_length"], first["proxy"], atol=1e-6)
+    assert table.loc[table["stage"] == "best_of_n", "proxy_of_length"].notna().all()
     controls = table[(table["optimiser"] == "best_of_n") & (table["reward"] == "gold")]
     assert len(controls)
     np.testing.assert_allclose(controls["proxy"], controls["gold"], atol=1e-6)

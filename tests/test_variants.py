@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import behaviours, claims, curves, data, variants
+from analysis import behaviours, claims, curves, data, evidence, variants
 from analysis.__main__ import main
 from gold_sim.records import Store
 from tests.test_analysis import SEEDS, Records, one_run
@@ -101,6 +102,34 @@ def test_area_under_the_roc_curve_by_hand():
     assert behaviours.area(np.array([3.0, 2.0, 1.0, 0.0]), event) == 0.75
     assert behaviours.area(np.array([3.0, 1.0, 1.0, 0.0]), event) == 0.875
     assert np.isnan(behaviours.area(np.arange(4.0), np.ones(4, bool)))
+
+
+def test_share_of_length_by_hand():
+    """The proxy gains 1 and then 4, its lengths 1 and then 2: all of it, then half; at the start there is no gain."""
+    share = evidence.share_of_length(np.array([[2.0, 3.0, 6.0]]), np.array([[5.0, 6.0, 7.0]]))
+    assert np.isnan(share[0, 0]) and share[0, 1:].tolist() == [1.0, 0.5]
+
+
+def made_length(of_length, follows, beta):
+    """Records of `length`: ODIN's lengths earn a tenth of its gain, the single proxy's `of_length` of it."""
+    parts, models = [], []
+    for name, share, correlation, b in (("single", of_length, 0.8, 0.3), ("ODIN", 0.1, follows, beta)):
+        models.append(pd.DataFrame({"cell": name, "seed": SEEDS, "length_correlation": correlation}))
+        for form in ("rl", "bon"):
+            runs = [one_run(form, s, 0.75, b / (1 + 2 * (form == "bon")), 2.7, spread=0.01) for s in SEEDS]
+            runs = [run.assign(cell=name + form, rm_cell=name, variant=name) for run in runs]
+            parts += [run.assign(proxy_of_length=0.3 + share * run["proxy"]) for run in runs]
+    table = pd.concat(parts)
+    table["variant"] = pd.Categorical(table["variant"], ["single", "ODIN"], ordered=True)
+    return data.Data({"experiment": "length", "axis": "variant"}, table, pd.concat(models), [], {}, None)
+
+
+def test_claims_on_length_follow_the_records():
+    holds = lambda *made: [check["holds"] for check in claims.checks_of(made_length(*made)).values()]
+    assert holds(0.8, 0.02, 0.2) == [True, True]  # ODIN's beta is lower: it keeps more gold
+    assert holds(0.4, 0.2, 0.2) == [False, False]
+    assert holds(0.8, 0.02, 0.4) == [False, True]
+    assert holds(np.nan, np.nan, 0.2) == [None, None]  # stored before the columns were
 
 
 def test_an_empty_store_is_told(tmp_path):

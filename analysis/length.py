@@ -1,0 +1,59 @@
+"""Length: variants compared, and how much of the gain the lengths of responses alone would have earned the proxy."""
+
+import numpy as np
+import pandas as pd
+
+from analysis import evidence, figures, tables, variants
+from analysis.curves import interval
+from analysis.findings import Figure, Findings
+
+CLEAR = 0.1  # of its largest gain, from which a proxy's gain is divided by: at the start both are noise
+
+
+def study(data, folder) -> Findings:
+    found = variants.study(data, folder)
+    panels = variants.split(data)
+    rows = [row(data, form, g) for (_, form), gs in panels.items() for g in gs]
+    title = "Share of the proxy's gain that is length, tokens, and the reward models' correlation with length"
+    made = [*found.tables[:1], tables.Table("share_of_length", title, pd.DataFrame(rows)), *found.tables[1:]]
+    summary = found.summary | {"share_of_length": rows}
+    return Findings(summary, [*found.figures, draw(folder, panels)], made, found.warnings)
+
+
+def share(g) -> np.ndarray:
+    """[S, T], NaN before the mean gain of the proxy is clear."""
+    proxy = variants.along(g, "proxy")
+    gain = (proxy - proxy[:, :1]).mean(0)
+    shares = evidence.share_of_length(proxy, variants.along(g, "proxy_of_length"))
+    return np.where(gain >= CLEAR * gain.max(), shares, np.nan)
+
+
+def row(data, form, g) -> dict:
+    try:
+        follows = evidence.of_reward_models(data, g.key, "length_correlation")
+    except ValueError:  # stored before the column was
+        follows = np.full(len(g.seeds), np.nan)
+    out = {"method": figures.METHOD_NAMES[form], "variant": g.key}
+    named = {"share": share(g)[:, -1], "length": variants.along(g, "length")[:, -1], "length_correlation": follows}
+    for name, values in named.items():
+        out |= tables.spread({name: float(np.mean(values)), f"{name}_ci": interval(values)}, name)
+    return out
+
+
+def draw(folder, panels) -> Figure:
+    figure, axes = figures.panels(len(panels))
+    keys = list(dict.fromkeys(g.key for gs in panels.values() for g in gs))
+    tints = dict(zip(keys, figures.colours(len(keys)), strict=True))
+    for ax, ((_, form), gs) in zip(axes, panels.items(), strict=True):
+        for g in gs:
+            values, kl = share(g), variants.along(g, "kl").mean(0)
+            clear = np.isfinite(values).all(0)
+            figures.plain_line(ax, kl[clear], values[:, clear], tints[g.key], figures.MARKERS[keys.index(g.key)])
+        figures.kl_axis(ax, max(variants.along(g, "kl").mean(0).max() for g in gs))
+        for level in (0, 1):
+            ax.axhline(level, color=figures.FAINT, lw=0.8, zorder=1)
+        ax.set_title(figures.METHOD_NAMES[form])
+    axes[0].set_ylabel("share of the proxy's gain that is length")
+    figures.key_outside(figure, keys, "variant", [])
+    caption = "Share of the proxy's gain since the start that reference responses of the same lengths would have had."
+    return Figure(figures.save(figure, folder, "share_of_length"), caption)

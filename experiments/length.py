@@ -1,0 +1,39 @@
+"""How much of what is gained is length, where labels like length, and what takes it out again?
+
+    python -m experiments length               11 min on two cores, after rm_size
+    python -m analysis length
+
+Three passes over the pairs, as Chen et al. 2024: two heads learn to share the labels' wishes later than one learns them
+(world 2, 16k parameters, pairs ordered as gold orders them: one head 0.74 after one pass and 0.78 after three, two
+heads 0.73 and 0.81). The penalty is the slope of that proxy on length after one pass, 2 s.d. from empty to full.
+"""
+
+from experiments.experiment import Experiment
+from experiments.presets import MIDDLE_RM, SHORTER, few
+
+VARIANTS = {
+    "single": {},
+    "ODIN": {"reward_model.heads": "odin"},
+    "length penalty": {"shaping.name": "length_penalty", "shaping.coef": 2.0},
+    "labels without bias": {"preferences.bias": 0.0},
+}
+
+
+def experiment(preset: str) -> Experiment:
+    return Experiment(
+        name="length",
+        title="Length",
+        question="Where labels like length, how much of the proxy's gain is length, and what takes it out?",
+        figure="Singhal et al. 2023; Chen et al. 2024",
+        expected="Most of the single proxy's gain is length, little of it without the labels' bias; ODIN's reward does "
+        "not follow length and keeps more gold.",
+        cost="11 min on two cores, after rm_size",
+        axis="variant",
+        stages=("best_of_n", "policy_gradient"),
+        base=MIDDLE_RM[preset]
+        | SHORTER[preset]
+        | {"preferences.annotator": "biased", "preferences.bias_on": "length"}
+        | {"reward_model.epochs": 3, "optimiser.length_share": True},
+        grid={},
+        variants=few(preset, VARIANTS),
+    )
