@@ -269,6 +269,13 @@ CLAIMS = (
         evidence.larger_part_later("policy", "rl", later=False),
     ),
     Claim(
+        "other_half_sees",
+        "data_split",
+        "Bai et al. 2022",
+        "a reward model of other data sees half or more of what the proxy gains without gold",
+        evidence.other_half_sees,
+    ),
+    Claim(
         "updates",
         "omission_updates",
         "Zhuang & Hadfield-Menell 2020",

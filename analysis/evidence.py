@@ -560,6 +560,17 @@ def larger_part_later(what: str, form: str, later: bool):
     return test
 
 
+def other_half_sees(read):
+    """Of the proxy's excess over gold at the end of RL, the part that the other half's reward model sees."""
+    shares = {}
+    for (variant, form), run in parted(read).items():
+        if form == "rl":
+            excess = (run["proxy"] - run["gold"])[:, -1]
+            shares[variant] = float(run["gap"][:, -1].mean() / excess.mean())
+    says = "; ".join(f"{variant} {share:.0%}" for variant, share in shares.items())
+    return all(share >= 0.5 for share in shares.values()), f"share of the proxy's excess over gold, end of RL: {says}"
+
+
 def updates_restore(read):
     found = rounds_of(read)
     last = {way: rounds[max(rounds)]["gold"][:, -1] for way, rounds in found.items()}
