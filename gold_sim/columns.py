@@ -74,6 +74,9 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "train_prompts": Column("float64", "count", "fixed prompts trained on; NaN: fresh ones at every step", NAN),
     "proxy_training": Column("float64", "gold s.d.", "as proxy, on the fixed training prompts", NAN),
     "gold_training": Column("float64", "gold s.d.", "as gold, on the fixed training prompts", NAN),
+    "constraint": Column("string", "name", "what held the policy back: mu, xi, all, sat, adaptive_kl", "none"),
+    "component_0": Column("float64", "gold s.d.", "score of the component that sees words", NAN),
+    "component_1": Column("float64", "gold s.d.", "score of the component that sees manners", NAN),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
 }

@@ -123,7 +123,7 @@ class RewardModelConfig(_Checked):
     ] = _later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
     blind: tuple[Literal["template", "hedging", "agreement", "refusal"], ...] = _later(())  # tokens not seen
-    diversity: Literal["init", "order", "bootstrap", "features"] = _later("init")  # of members: see reward_model.fit
+    diversity: Literal["init", "order", "bootstrap", "features", "components"] = _later("init")  # reward_model.fit
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ class EnsembleConfig(_Checked):
     ] = "mean"
     take: Annotated[int, Between(1, 64)] | None = None  # of the members, from the first; None: all
     coef: Annotated[float, Between(0.0, 1e6)] = 0.5  # of uncertainty_weighted (Coste et al. 2023) and the two after it
+    only: Annotated[int, Between(0, 63)] | None = _later(None)  # the one member that is optimised, from 0; None: take
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,9 @@ class OptimiserConfig(_Checked):
     eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
     train_prompts: Annotated[int, Between(1, 10**9)] | None = _later(None)  # a fixed set; None: all but held-out ones
     divergence: Literal["kl", "chi2"] = _later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
+    constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = _later("none")  # constrained.py; rloo only
+    thresholds: tuple[Annotated[float, Between(-1e6, 1e6)], ...] = _later(())  # gold s.d., one a member
+    kl_target: Positive = _later(6.0)  # of adaptive_kl, nats a response
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,7 @@ class Config(_Checked):
             raise ValueError(f"optimiser.minibatches={o.minibatches} must divide optimiser.prompts={o.prompts}")
         if o.name in ("rloo", "grpo", "expert_iteration", "distillation", "online_dpo") and o.group_size < 2:
             raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
+        _check_constraint(self)
         if not self.seeds or not self.kl_coefs or not self.dpo_betas:
             raise ValueError("seeds, kl_coefs and dpo_betas need at least one value each")
         d = self.direct
@@ -265,6 +270,28 @@ class Config(_Checked):
                 f"reward_model {self.reward_model.width}x{self.reward_model.depth} is larger than gold "
                 f"{self.gold.width}x{self.gold.depth}: gold must be the largest"
             )
+
+
+def _check_constraint(config: Config):
+    """ValueError unless members and constraints fit one another."""
+    o, e, rm = config.optimiser, config.ensemble, config.reward_model
+    if rm.diversity == "components" and (rm.members != 2 or config.reward != "proxy"):
+        raise ValueError(f"reward_model.members={rm.members}: diversity='components' has 2, of reward='proxy'")
+    if e.only is not None and (e.only >= rm.members or e.take is not None or e.rule == "weight_average"):
+        raise ValueError(f"ensemble.only={e.only}: one of the {rm.members} members, without take or weight_average")
+    if o.constraint == "none":
+        if o.thresholds:
+            raise ValueError(f"optimiser.thresholds={o.thresholds}: optimiser.constraint='none' takes none")
+        return
+    where = f"optimiser.constraint={o.constraint!r}"
+    if o.name != "rloo" or o.divergence != "kl" or config.kl_coefs != (0.0,):
+        raise ValueError(f"{where}: allowed with optimiser.name='rloo', divergence='kl' and kl_coefs=(0,)")
+    members = (e.take or rm.members) if e.only is None else 1
+    wanted = 0 if o.constraint == "adaptive_kl" else min(members, rm.members)
+    if len(o.thresholds) != wanted:
+        raise ValueError(f"optimiser.thresholds={o.thresholds}: {where} takes {wanted}, one a member")
+    if wanted and (config.shaping.name != "none" or e.rule != "mean"):
+        raise ValueError(f"{where}: allowed with shaping.name='none' and ensemble.rule='mean'")
 
 
 # --- reading, overriding, hashing -------------------------------------------------------------

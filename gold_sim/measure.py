@@ -12,11 +12,12 @@ from gold_sim import policy, transformer, world
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
-def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
+def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, components=None):
     """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
 
     proxy: (prompts, responses) -> calibrated rewards and their spread over members.  gold: scores in gold s.d.
-    gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
+    gold_affine: (mean, std) of raw gold, to report both.  components: (prompts, responses) -> [C, P, N], of a composite
+    proxy.  KL is the exact per-state sum, nats a response.
     """
 
     def measure(params, key):
@@ -34,6 +35,7 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             for name, (failed, asked) in world.failings(language, prompts, found).items()
         }
         mean, std = gold_affine
+        parts = () if components is None else jnp.mean(components(prompts, s.responses), (1, 2))
         return dict(
             kl=jnp.mean(kl),
             kl_se=_standard_error(kl),
@@ -52,6 +54,7 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine):
             sample_gold=g[:SAMPLES],
             **failings,
             **attributes,
+            **{f"component_{i}": part for i, part in enumerate(parts)},
         )
 
     return measure
