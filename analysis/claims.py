@@ -22,7 +22,7 @@ class Claim:
     test: Callable  # Data -> (holds, found)
 
 
-COSTE, EISENSTEIN = "Coste et al. 2023", "Eisenstein et al. 2023"
+COSTE, EISENSTEIN, MOSKOVITZ = "Coste et al. 2023", "Eisenstein et al. 2023", "Moskovitz et al. 2024"
 CLAIMS = (
     Claim(
         "ensembles_fall_less",
@@ -246,6 +246,34 @@ CLAIMS = (
         "Zhang et al. 2018",
         "the proxy's gap shrinks with training prompts",
         evidence.held_out,
+    ),
+    Claim(
+        "constraints_met",
+        "constrained",
+        MOSKOVITZ,
+        "runs end at their thresholds: xi within 5 %, mu not below, all not above",
+        evidence.constraints_met,
+    ),
+    Claim(
+        "joint_points",
+        "constrained",
+        MOSKOVITZ,
+        "joint proxy points keep more gold than independent ones",
+        evidence.joint_points,
+    ),
+    Claim(
+        "constrained_fall_less",
+        "constrained",
+        MOSKOVITZ,
+        "constrained runs end nearer their peak than the unconstrained composite",
+        evidence.constrained_fall_less,
+    ),
+    Claim(
+        "constrained_against_penalties",
+        "constrained",
+        MOSKOVITZ,
+        "constraints end higher than a tuned and an adaptive KL penalty",
+        evidence.constrained_against_penalties,
     ),
 )
 

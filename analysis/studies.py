@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis import (
     behaviours,
     bon_vs_rl,
+    constrained,
     data,
     data_size,
     epochs,
@@ -41,6 +42,7 @@ STUDIES = {
     "behaviours": behaviours.study,
     "held_out_prompts": held_out_prompts.study,
     "regret": regret.study,
+    "constrained": constrained.study,
 }  # of the others, and of experiments of the user's own: variants
 
 

@@ -6,6 +6,7 @@ from experiments import (
     annotators,
     behaviours,
     bon_vs_rl,
+    constrained,
     data_size,
     direct_alignment,
     direct_alignment_pessimism,
@@ -44,6 +45,7 @@ _MODULES = (
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
     *(annotators, preference_losses, behaviours, omission, held_out_prompts, regret),
+    constrained,
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 
