@@ -43,6 +43,7 @@ STUDIES = {  # experiment -> what its analysis shows
     "regret": "gold lost to size, to data, to the optimiser",
     "omission": "reward models that do not see some attributes",
     "held_out_prompts": "training against held-out prompts",
+    "constrained": "thresholds on the components of a composite reward; proxy points",
     "goodhart": "every kind of proxy error against every mitigation",
     "length": "labels that like length: the share of the gain that is length; ODIN, a price on length",
     "rankings": "one pair of a ranking, all its pairs, its likelihood",

@@ -22,7 +22,8 @@ class Claim:
     test: Callable  # Data -> (holds, found)
 
 
-COSTE, EISENSTEIN, WOLF = "Coste et al. 2023", "Eisenstein et al. 2023", "Wolf et al. 2025"
+COSTE, EISENSTEIN, MOSKOVITZ = "Coste et al. 2023", "Eisenstein et al. 2023", "Moskovitz et al. 2024"
+WOLF = "Wolf et al. 2025"
 CLAIMS = (
     Claim(
         "ensembles_fall_less",
@@ -325,6 +326,34 @@ CLAIMS = (
         "Ouyang et al. 2022",
         "all pairs of a ranking keep more gold than one pair of it",
         evidence.whole_rankings,
+    ),
+    Claim(
+        "constraints_met",
+        "constrained",
+        MOSKOVITZ,
+        "runs end at their thresholds: xi within 5 %, mu not below, all not above",
+        evidence.constraints_met,
+    ),
+    Claim(
+        "joint_points",
+        "constrained",
+        MOSKOVITZ,
+        "joint proxy points keep more gold than independent ones",
+        evidence.joint_points,
+    ),
+    Claim(
+        "constrained_fall_less",
+        "constrained",
+        MOSKOVITZ,
+        "constrained runs end nearer their peak than the unconstrained composite",
+        evidence.constrained_fall_less,
+    ),
+    Claim(
+        "constrained_against_penalties",
+        "constrained",
+        MOSKOVITZ,
+        "constraints end higher than a tuned and an adaptive KL penalty",
+        evidence.constrained_against_penalties,
     ),
 )
 

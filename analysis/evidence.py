@@ -627,3 +627,53 @@ def gain_is_length(read):
         out.append(f"{method} " + ", ".join(f"{name} {told(values)}" for name, values in shares.items()))
         holds.append(surely_above(shares["single"], 0.6))
     return every(holds), f"share of the proxy's gain at the end: {'; '.join(out)}"
+
+
+# --- constraints ----------------------------------------------------------------------------------
+
+
+def thresholds(read, variant) -> tuple[float, ...]:
+    """Of one variant's cell, () where it has none."""
+    cell = next(c for c in read.manifest["cells"] if c["variant"] == variant)
+    record = read.store.record(read.store.find(cell["stage"], cell["fingerprint"]))
+    return tuple(record["config"]["optimiser"].get("thresholds", ()))
+
+
+def at_the_end(values) -> np.ndarray:
+    """[S] mean over the last tenth of [S, T]: single points of a held component waver."""
+    return values[:, -max(1, values.shape[1] // 10) :].mean(1)
+
+
+def constraints_met(read):
+    """xi within 5 % of its thresholds, mu at least 5 % below, all at most 5 % above."""
+    allowed = {"mu": lambda e: e >= -SMALL, "xi": lambda e: abs(e) <= SMALL, "all": lambda e: e <= SMALL}
+    out, holds = [], []
+    for name, met in allowed.items():
+        variant = f"{name}, joint"
+        for i, threshold in enumerate(thresholds(read, variant)):
+            error = at_the_end(along(read, variant, "rl", f"component_{i}")) / threshold - 1
+            out.append(f"{name} {number(threshold)}: {error.mean():+.1%}")
+            holds.append(bool(met(error.mean())))
+    return every(holds), f"components at the end against their thresholds: {'; '.join(out)}"
+
+
+def joint_points(read):
+    ends = {name: at_the_end(along(read, f"xi, {name}", "rl")) for name in ("joint", "independent")}
+    gain = ends["joint"] - ends["independent"]
+    return surely_above(gain), f"gold at the end of xi, joint ({told(ends['joint'])}) minus independent: {told(gain)}"
+
+
+def constrained_fall_less(read):
+    plain = fall(along(read, "composite", "rl"))
+    less = {name: plain - fall(along(read, f"{name}, joint", "rl")) for name in ("mu", "xi", "all")}
+    says = "; ".join(f"{name} {told(values)}" for name, values in less.items())
+    return every(surely_above(v) for v in less.values()), f"fall of the composite, {told(plain)}, minus that of {says}"
+
+
+def constrained_against_penalties(read):
+    ours, others = ("xi, joint", "mu, joint"), ("KL penalty", "adaptive KL")
+    ends = {name: at_the_end(along(read, name, "rl")) for name in (*ours, *others)}
+    best = max(ours, key=lambda name: ends[name].mean())
+    gain = {name: ends[best] - ends[name] for name in others}
+    says = "; ".join(f"{name} {told(values)}" for name, values in gain.items())
+    return every(surely_above(v) for v in gain.values()), f"gold at the end of {best}, {told(ends[best])}, minus {says}"

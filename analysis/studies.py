@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis import (
     behaviours,
     bon_vs_rl,
+    constrained,
     data,
     data_size,
     data_split,
@@ -50,6 +51,7 @@ STUDIES = {
     "iterated": iterated.study,
     "omission_updates": iterated.study,
     "length": length.study,
+    "constrained": constrained.study,
 }  # of the others, and of experiments of the user's own: variants
 
 

@@ -6,6 +6,7 @@ from experiments import (
     annotators,
     behaviours,
     bon_vs_rl,
+    constrained,
     data_size,
     data_split,
     direct_alignment,
@@ -49,7 +50,7 @@ _MODULES = (
     *(ensembles, ensembles_kl, ensemble_size, diversity, shared_errors),
     *(divergence, reward_shaping, heavy_tails, goodhart),
     *(annotators, preference_losses, behaviours, omission, omission_updates, held_out_prompts, data_split),
-    *(regret, iterated, length, rankings),
+    *(regret, iterated, length, rankings, constrained),
 )
 NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 

@@ -56,7 +56,8 @@ def cell(stage: str, config: Config) -> Cell:
     of_proxy = {"proxy": rm_name, "gold": "gold", "synthetic": config.error.kind}[config.reward]
     of_members = of_proxy
     if rm.members > 1:
-        of_proxy += f"-{config.ensemble.rule}"
+        only = config.ensemble.only
+        of_proxy += f"-{config.ensemble.rule}" if only is None else f"-{only}"
     if config.shaping.name != "none":
         of_proxy += f"-{config.shaping.name.replace(':', '.')}"
     make = functools.partial(_make, stage, config=config)
@@ -112,6 +113,8 @@ def cell(stage: str, config: Config) -> Cell:
         reads = _pick(values, "optimiser", *_REWARD, "seeds", "kl_coefs") | synthetic
         coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
         name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
+        if config.optimiser.constraint != "none":
+            name = f"{config.optimiser.constraint}-{of_proxy}"
         goes_on = not first and config.rounds.start == "continue"
         last = cell("policy_gradient", config.round_before) if goes_on else None
         return make(name=name, reads=reads, policy=cell("reference", start), gold=sub("gold"), proxy=proxy, last=last)

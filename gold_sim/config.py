@@ -135,7 +135,7 @@ class RewardModelConfig(_Checked):
     ] = _later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
     blind: tuple[Special, ...] = _later(())  # tokens not seen
-    diversity: Literal["init", "order", "bootstrap", "features", "disjoint"] = _later("init")  # see reward_model.fit
+    diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = _later("init")  # see fit
     heads: Literal["one", "odin"] = _later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
 
 
@@ -148,6 +148,7 @@ class EnsembleConfig(_Checked):
     ] = "mean"
     take: Annotated[int, Between(1, 64)] | None = None  # of the members, from the first; None: all
     coef: Annotated[float, Between(0.0, 1e6)] = 0.5  # of uncertainty_weighted (Coste et al. 2023) and the two after it
+    only: Annotated[int, Between(0, 63)] | None = _later(None)  # the one member that is optimised, from 0; None: take
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,9 @@ class OptimiserConfig(_Checked):
     train_prompts: Annotated[int, Between(1, 10**9)] | None = _later(None)  # a fixed set; None: all but held-out ones
     length_share: bool = _later(False)  # also record proxy_of_length
     divergence: Literal["kl", "chi2"] = _later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
+    constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = _later("none")  # constrained.py; rloo only
+    thresholds: tuple[Annotated[float, Between(-1e6, 1e6)], ...] = _later(())  # gold s.d., one a member
+    kl_target: Positive = _later(6.0)  # of adaptive_kl, nats a response
 
 
 @dataclass(frozen=True)
@@ -277,6 +281,7 @@ class Config(_Checked):
             raise ValueError(f"optimiser.minibatches={o.minibatches} must divide optimiser.prompts={o.prompts}")
         if o.name in ("rloo", "grpo", "expert_iteration", "distillation", "online_dpo") and o.group_size < 2:
             raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
+        _check_constraint(self)
         if not self.seeds or not self.kl_coefs or not self.dpo_betas:
             raise ValueError("seeds, kl_coefs and dpo_betas need at least one value each")
         if self.rounds.count > 1 and (len(self.kl_coefs) > 1 or self.reward != "proxy"):
@@ -325,6 +330,28 @@ class Config(_Checked):
         if rounds.count == 1:
             return first
         return rounds.num_pairs + (first + (rounds.count - 2) * rounds.num_pairs) * (rounds.data == "concatenate")
+
+
+def _check_constraint(config: Config):
+    """ValueError unless members and constraints fit one another."""
+    o, e, rm = config.optimiser, config.ensemble, config.reward_model
+    if rm.diversity == "components" and (rm.members != 2 or config.reward != "proxy"):
+        raise ValueError(f"reward_model.members={rm.members}: diversity='components' has 2, of reward='proxy'")
+    if e.only is not None and (e.only >= rm.members or e.take is not None or e.rule == "weight_average"):
+        raise ValueError(f"ensemble.only={e.only}: one of the {rm.members} members, without take or weight_average")
+    if o.constraint == "none":
+        if o.thresholds:
+            raise ValueError(f"optimiser.thresholds={o.thresholds}: optimiser.constraint='none' takes none")
+        return
+    where = f"optimiser.constraint={o.constraint!r}"
+    if o.name != "rloo" or o.divergence != "kl" or config.kl_coefs != (0.0,):
+        raise ValueError(f"{where}: allowed with optimiser.name='rloo', divergence='kl' and kl_coefs=(0,)")
+    members = (e.take or rm.members) if e.only is None else 1
+    wanted = 0 if o.constraint == "adaptive_kl" else min(members, rm.members)
+    if len(o.thresholds) != wanted:
+        raise ValueError(f"optimiser.thresholds={o.thresholds}: {where} takes {wanted}, one a member")
+    if wanted and (config.shaping.name != "none" or e.rule != "mean"):
+        raise ValueError(f"{where}: allowed with shaping.name='none' and ensemble.rule='mean'")
 
 
 # --- reading, overriding, hashing -------------------------------------------------------------

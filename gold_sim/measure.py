@@ -12,13 +12,16 @@ from gold_sim import policy, transformer, world
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
-def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_out=None, of_length=None):
+def scores(
+    language, net, ref_params, prompts, proxy, gold, gold_affine, left_out=None, of_length=None, components=None
+):
     """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
 
     proxy: (prompts, responses) -> calibrated rewards and their spread over members.  gold: scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     left_out: calibrated rewards of reward models that are no part of the proxy, or None.
     of_length: [L] as `by_length` gives it, or None.
+    components: (prompts, responses) -> [C, P, N], of a composite proxy, or None.
     """
 
     def measure(params, key):
@@ -39,6 +42,9 @@ def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, left_ou
         others = {} if left_out is None else dict(proxy_left_out=jnp.mean(left_out(prompts, s.responses)))
         if of_length is not None:
             others |= dict(proxy_of_length=jnp.mean(of_length[s.lengths - 1]))
+        if components is not None:
+            parts = jnp.mean(components(prompts, s.responses), (1, 2))
+            others |= {f"component_{i}": part for i, part in enumerate(parts)}
         return dict(
             kl=jnp.mean(kl),
             kl_se=_standard_error(kl),

@@ -162,6 +162,7 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     bootstrap  as init, and each draws its pairs again with replacement
     features   as init, and each is blind to a third of the words
     disjoint   as init, and each has its own part of the pairs, num_pairs / members of them
+    components as init; member 0 is blind to manners (templates, hedges, stance, refusals), member 1 to topic words
     Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
     Of two heads (config.heads) both are trained, and what is returned has the first alone.
 
@@ -184,6 +185,8 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
         words = (jnp.arange(net.vocab_size) >= world.FIRST_WORD) & (jnp.arange(net.vocab_size) < language.num_writable)
         hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
         seen = seen * (1.0 - hidden[:, None])
+    if config.diversity == "components":
+        seen = seen * jnp.asarray(_components(language))[member][:, None]
     blinded = lambda params: dict(params, token=params["token"] * seen)
     per_epoch = num_pairs // batch
     steps = per_epoch * config.epochs
@@ -266,6 +269,13 @@ def _unit_heads(params):
     """
     kernel = params["head"]["kernel"]
     return dict(params, head=dict(params["head"], kernel=kernel / jnp.linalg.norm(kernel, axis=0)))
+
+
+def _components(language: world.World):
+    """[2, V]: 1 for the tokens that each component sees."""
+    words = np.ones(language.vocab_size, np.float32)
+    words[_hidden_tokens(TOKENS)] = 0.0
+    return np.stack([words, (language.word_topic < 0).astype(np.float32)])
 
 
 def _loss(config, margins, pairs):

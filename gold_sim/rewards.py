@@ -53,6 +53,10 @@ class Reward:
         score = jax.vmap(reward_model.rewards, (None, 0, None, None))
         return lambda prompts, responses: jnp.mean(score(self.net, models, prompts, responses), 0)
 
+    def components(self, run, judge):
+        """(prompts, responses) -> scores of the members [C, P, N], for constraints and records."""
+        return lambda prompts, responses: taken(self.config, self.members(run, judge, prompts, responses))
+
     def shape(self, scores, references, responses):
         """The reward of combined scores [P, N], given those of reference responses [P, K]."""
         share = world.lengths(responses) / responses.shape[-1]
@@ -86,9 +90,14 @@ class Reward:
 
 def combine(config: Config, scores):
     """(combined score, spread) [...] of members' scores [M, ...]."""
-    rule = config.ensemble
-    scores = scores[: rule.take]
+    rule, scores = config.ensemble, taken(config, scores)
     return ensemble.RULES[rule.rule](scores, rule.coef), ensemble.spread(scores)
+
+
+def taken(config: Config, scores):
+    """The scores [C, ...], of members' [M, ...], that the ensemble takes."""
+    only = config.ensemble.only
+    return scores[: config.ensemble.take] if only is None else scores[only : only + 1]
 
 
 def averaged(config: Config) -> bool:

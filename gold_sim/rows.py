@@ -15,6 +15,7 @@ def describe(cell: Cell) -> dict:
     started = config.policy or config.reference
     net = reward_model.network(language, rm)
     parts = rm.members if rm.diversity == "disjoint" else 1
+    combined = (config.ensemble.take or rm.members) if config.ensemble.only is None else 1
     return dict(
         reward=config.reward,
         gold_kind=config.gold.kind,
@@ -28,8 +29,8 @@ def describe(cell: Cell) -> dict:
         policy_params=transformer.num_params(policy.network(language, started)),
         world_seed=config.world.seed,
         gold_seed=config.gold.seed,
-        ensemble_size=config.ensemble.take or rm.members,
-        ensemble_rule=config.ensemble.rule if (config.ensemble.take or rm.members) > 1 else "single",
+        ensemble_size=combined,
+        ensemble_rule=config.ensemble.rule if combined > 1 else "single",
         shaping=config.shaping.name,
         round=config.rounds.count,
         error_kind=config.error.kind if config.reward == "synthetic" else "none",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import (
+    constrained,
     direct_alignment,
     gold,
     measure,
@@ -39,6 +40,8 @@ def optimisation(cell, inputs, store, progress):
     gold_net, judge, _ = inputs.gold("gold")
     reward = rewards.load(cell, inputs, gold_net)
     held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
+    optimiser = policy_gradient if o.constraint == "none" else constrained
+    several = config.reward_model.diversity == "components"  # then each component's score is recorded
 
     num_coefs = len(config.kl_coefs)
     of_seed = jnp.repeat(jnp.arange(len(config.seeds)), num_coefs)
@@ -56,6 +59,8 @@ def optimisation(cell, inputs, store, progress):
         if o.train_prompts is not None:
             draw = lambda key, num: trained_on(run)[jax.random.randint(key, (num,), 0, o.train_prompts)]
         optimised = reward.optimised(run, judge, net, ref_params)
+        if o.thresholds:
+            optimised = reward.components(run, judge)
         penalised = any(c > 0 for c in config.kl_coefs)
         return policy_gradient.Task(net, ref_params, language.config.response_len, draw, optimised, penalised)
 
@@ -79,7 +84,7 @@ def optimisation(cell, inputs, store, progress):
     def begin(runs, starts, ref_params, judge):
         def one(both):
             run, start = both
-            return policy_gradient.init(task_of(run, ref_params, judge), o, start)
+            return optimiser.init(task_of(run, ref_params, judge), o, start)
 
         return mapped(one)((runs, starts))
 
@@ -87,7 +92,7 @@ def optimisation(cell, inputs, store, progress):
     def advance(runs, states, ref_params, judge):
         def one(both):
             run, state = both
-            return policy_gradient.advance(task_of(run, ref_params, judge), o, run["kl_coef"], key_of(run), state)
+            return optimiser.advance(task_of(run, ref_params, judge), o, run["kl_coef"], key_of(run), state)
 
         return mapped(one)((runs, states))
 
@@ -97,7 +102,8 @@ def optimisation(cell, inputs, store, progress):
             run, state = both
             proxy = lambda p, r: reward.proxy(run, judge, p, r)
             truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-            more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"))
+            parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
+            more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
             on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:], **more)
             point = policy_gradient.record(state, on(held_out), key_of(run))
             if o.train_prompts is not None:  # the same number of responses, cycling through the prompts
@@ -122,6 +128,7 @@ def optimisation(cell, inputs, store, progress):
         raw = curve["proxy"][i] / scale[s] + shift[s]
         own = dict(train_prompts=float(o.train_prompts or np.nan))
         own |= dict(seed=config.seeds[s], kl_coef=config.kl_coefs[i % num_coefs], divergence=o.divergence)
+        own |= dict(constraint=o.constraint)
         settings.append(dict(own, proxy_raw=raw, num_prompts=o.eval_prompts))
     tables = _tables(cell, language, held_out, o.name, curve, settings)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}

@@ -32,6 +32,16 @@ from gold_sim.config import Config
         ),
         ({"reward_model.loss": "all_pairs"}, ("'all_pairs'", "keep='ranking'")),
         ({"reward_model.loss": "all_pairs", "reward_model.heads": "odin"}, ("'odin'", "pairs")),
+        ({"optimiser.thresholds": (1.0,)}, ("thresholds=(1.0,)", "'none'")),
+        ({"optimiser.constraint": "xi"}, ("thresholds=()", "'xi'", "takes 1")),
+        ({"optimiser.constraint": "adaptive_kl", "optimiser.thresholds": (1.0,)}, ("thresholds=(1.0,)", "takes 0")),
+        ({"optimiser.constraint": "mu", "optimiser.thresholds": (1.0,), "kl_coefs": 0.1}, ("'mu'", "kl_coefs=(0,)")),
+        ({"optimiser.constraint": "mu", "optimiser.thresholds": 1.0, "optimiser.name": "ppo"}, ("'mu'", "'rloo'")),
+        ({"optimiser.constraint": "mu", "optimiser.thresholds": 1.0, "shaping.name": "par"}, ("'mu'", "shaping")),
+        ({"optimiser.thresholds": (float("nan"),)}, ("thresholds=nan",)),
+        ({"optimiser.kl_target": 0}, ("kl_target=0",)),
+        ({"reward_model.diversity": "components"}, ("members=1", "'components' has 2")),
+        ({"ensemble.only": 1}, ("only=1", "1 members")),
     ],
 )
 def test_bad_settings_say_what_is_allowed(changes, words):

@@ -70,9 +70,9 @@ def members_of(tiny, pairs, diversity, count=3):
     return reward_model.network(tiny.language, config), jax.lax.map(fit, jnp.arange(count))
 
 
-@pytest.mark.parametrize("diversity", ["init", "order", "bootstrap", "features", "disjoint"])
+@pytest.mark.parametrize("diversity", ["init", "order", "bootstrap", "features", "disjoint", "components"])
 def test_members_differ_and_learn(tiny, pairs, diversity):
-    net, (models, metrics) = members_of(tiny, pairs, diversity)
+    net, (models, metrics) = members_of(tiny, pairs, diversity, 2 if diversity == "components" else 3)
     assert np.all(metrics["val_accuracy"] > 0.6), metrics["val_accuracy"]
     listed = jnp.broadcast_to(tiny.responses, (4, *tiny.responses.shape))
     scores = jax.vmap(lambda m: reward_model.rewards(net, m, tiny.prompts, listed))(models)
@@ -83,6 +83,11 @@ def test_members_differ_and_learn(tiny, pairs, diversity):
         hidden = (words == 0).all(-1)
         assert hidden.any() and not hidden.all() and not (token[:, : world.FIRST_WORD] == 0).all(-1).any()
         assert len(np.unique(hidden, axis=0)) > 1
+    if diversity == "components":  # what is hidden from one is seen by the other
+        hidden = (token == 0).all(-1)
+        assert not hidden.all(0).any()
+        assert set(np.flatnonzero(hidden[0])) == set(range(world.TEMPLATE, world.FIRST_WORD))
+        assert set(np.flatnonzero(hidden[1])) == set(np.flatnonzero(tiny.language.word_topic >= 0))
 
 
 def test_disjoint_members_share_no_pair():

@@ -15,7 +15,7 @@ FLOORS = (
     ("rankings",),
     ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure"),
     ("best_of_n", "policy_gradient", "direct_alignment", "exact"),
-    ("inference", "rewards", "rows", "inputs"),
+    ("constrained", "inference", "rewards", "rows", "inputs"),
     ("rounds",),
     ("models", "pools", "runs"),
     ("pipeline",),

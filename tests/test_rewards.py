@@ -76,6 +76,19 @@ def test_what_a_reward_leaves_out_is_scored_by_the_others(scene):
     assert reward_of(scene, {"reward": "gold"}).left_out(run) is None
 
 
+def test_one_member_alone_and_all_of_them_as_components(scene):
+    """`only` is what is optimised; the components keep their order and their number."""
+    _, _, judge, prompts, responses = scene
+    changes = {"reward": "synthetic", "reward_model.members": 3, "error.kind": "heavy_tailed"}
+    run = {"seed": jnp.int32(7)}
+    three = reward_of(scene, changes).components(run, judge)(prompts, responses)
+    alone = reward_of(scene, changes | {"ensemble.only": 2})
+    combined, spread = alone.proxy(run, judge, prompts, responses)
+    assert three.shape == (3, 3, 5)
+    assert np.allclose(combined, three[2], atol=1e-6) and np.allclose(spread, 0)
+    assert not np.allclose(combined, three[0])
+
+
 def test_gold_as_reward_is_gold(scene):
     _, net, judge, prompts, responses = scene
     combined, spread = reward_of(scene, {"reward": "gold"}).proxy({"seed": 0}, judge, prompts, responses)

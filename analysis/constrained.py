@@ -1,0 +1,85 @@
+"""Constrained optimisation: variants compared, thresholds and what runs end at, gold as a surface over components."""
+
+import numpy as np
+import pandas as pd
+
+from analysis import evidence, figures, proxy_points, tables, variants
+from analysis.findings import Figure, Findings
+
+PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface
+COMPONENTS = ("component_0", "component_1")
+LABELS = ("words component (gold s.d.)", "manners component (gold s.d.)")
+
+
+def study(data, folder) -> Findings:
+    found = variants.study(data, folder)
+    points, surface, warnings = of_runs(data)
+    rows = [held for label in labels(data) for held in held_at(data, label)]
+    if rows:
+        title = "Thresholds and where runs end (gold s.d., not re-zeroed)"
+        found.tables.append(tables.Table("thresholds", title, pd.DataFrame(rows)))
+    if points:
+        frame = pd.DataFrame([{"point": k, "words": float(a), "manners": float(b)} for k, (a, b) in points.items()])
+        found.tables.append(tables.Table("proxy_points", "Proxy points of this world's runs (gold s.d.)", frame))
+        found.figures.append(draw(data, folder, points, surface))
+    summary = {"proxy_points": {k: list(v) for k, v in points.items()}, "surface_r2": surface.r2 if points else None}
+    found.warnings.extend(warnings)
+    return Findings(found.summary | summary, found.figures, found.tables, found.warnings)
+
+
+def labels(data) -> list[str]:
+    """The variants that were run."""
+    return [name for name in data.curves["variant"].cat.categories if (data.curves["variant"] == name).any()]
+
+
+def components(data, label) -> np.ndarray:
+    """[2, S, T] of a variant's runs."""
+    return np.stack([evidence.along(data, label, "rl", name) for name in COMPONENTS])
+
+
+def of_runs(data) -> tuple[dict, proxy_points.Surface | None, list[str]]:
+    """Proxy points of the unconstrained runs, name -> (words, manners); empty, with a warning, where they give none."""
+    try:
+        parts = {label: components(data, label) for label in PATHS}
+        gold = {label: evidence.along(data, label, "rl") for label in PATHS}
+        visited = np.concatenate([parts[label].reshape(2, -1).T for label in PATHS])
+        surface = proxy_points.surface(visited, np.concatenate([gold[label].ravel() for label in PATHS]))
+    except ValueError as error:
+        return {}, None, [f"no proxy points: {error}"]
+    alone = [proxy_points.independent(parts[PATHS[1 + i]][i], gold[PATHS[1 + i]]) for i in range(2)]
+    return {"independent": tuple(alone), "joint": tuple(proxy_points.joint(surface))}, surface, []
+
+
+def held_at(data, label) -> list[dict]:
+    """One row a component of a variant with thresholds: threshold, mean at the end with interval over seeds."""
+    rows = []
+    for name, threshold in zip(COMPONENTS, evidence.thresholds(data, label), strict=False):
+        ends = evidence.at_the_end(evidence.along(data, label, "rl", name))
+        row = {"variant": label, "component": name, "threshold": threshold, "end": float(ends.mean())}
+        row["end_ci"] = evidence.curves.interval(ends)
+        rows.append({k: row[k] for k in ("variant", "component", "threshold")} | tables.spread(row, "end"))
+    return rows
+
+
+def draw(data, folder, points, surface) -> Figure:
+    """Gold over the plane of components, and the mean path of every variant in it."""
+    shown = labels(data)
+    figure, axes = figures.tiles(1, 1, width=5.6, height=4.6)
+    ax, paths = axes[0], {label: components(data, label).mean(1) for label in shown}
+    every = np.concatenate([*(p.T for p in paths.values()), surface.visited.points])
+    low, high = every.min(0), every.max(0)
+    x, y = np.meshgrid(np.linspace(low[0], high[0], 80), np.linspace(low[1], high[1], 80))
+    at = np.stack([x.ravel(), y.ravel()], 1)
+    gold = np.where(surface.inside(at), surface.gold(at), np.nan).reshape(x.shape)
+    figure.colorbar(ax.contourf(x, y, gold, 12, cmap="Greys", alpha=0.5), ax=ax, label="gold, fitted (gold s.d.)")
+    for label, tint in zip(shown, figures.colours(len(shown)), strict=True):
+        ax.plot(*paths[label], color=tint, lw=1.4, label=label)
+        ax.plot(*paths[label][:, -1], "o", color=tint, **figures.MARKED)
+    for (name, point), marker in zip(points.items(), "X*", strict=True):
+        ax.plot(*point, marker, color="#c0392b", ms=10, mec="white", label=f"{name} point")
+    ax.set_xlabel(LABELS[0])
+    ax.set_ylabel(LABELS[1])
+    figure.legend(loc="outside right upper")
+    caption = "Gold as a quadratic surface over both components, within what unconstrained runs visited; the mean path "
+    caption += "of every variant to its end (dot); independent (cross) and joint (star) proxy points."
+    return Figure(figures.save(figure, folder, "proxy_points"), caption)

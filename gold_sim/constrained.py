@@ -1,0 +1,123 @@
+"""Optimisation under constraints: component rewards held at their proxy points, and a KL penalty that seeks its target.
+
+A proxy point is the value of a component past which gold falls (Moskovitz et al. 2024). The Lagrangian is
+max_pi min_mu v_0 + sum_i mu_i (v_i - theta_i), with bounded multipliers: the mixed advantage is
+(C - sum_i s(mu_i)) A_0 + sum_i s(mu_i) A_i, every stream whitened before it is mixed (their section 4 and code).
+
+    mu           v_0 = -KL, every component at least at its threshold; s = sigmoid
+    xi           v_0 = -KL, every component at its threshold; s = tanh, which may push back
+    all          v_0 = sum of the components, none above its threshold; s = sigmoid
+    sat          no multipliers: the reward of a response is -sum_i (r_i - theta_i)^2
+    adaptive_kl  reward - c KL, c rising while KL is above its target (Ziegler et al. 2019, section 2.2)
+
+Signatures are those of policy_gradient.py; task.reward gives components [C, P, N], for adaptive_kl one reward [P, N].
+A threshold below the reference policy's value cannot be met: near it the whitened KL stream, of weight C - sum_i s > 0,
+pulls back harder than a component of weight s pushes.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gold_sim import policy, transformer
+from gold_sim import policy_gradient as pg
+from gold_sim.config import OptimiserConfig
+
+MULTIPLIER_RATE, MULTIPLIER_MOMENTUM = 0.02, 0.1  # descent on the multipliers (the authors: 0.1, 0.1)
+# Weight of the violation itself beside its integral mu. The authors have none; without it policy and multipliers circle
+# each other undamped, since whitened streams pull as hard near the threshold as far from it (Stooke et al. 2020).
+PROPORTIONAL = 1.0
+ADAPT_LIMIT, ADAPT_RATE = 0.2, 0.1  # of adaptive_kl: relative error that counts at most, and its weight a step
+FIRST_KL_COEF = 0.1  # of adaptive_kl, gold s.d. a nat
+
+record = pg.record
+
+
+class TrainState(NamedTuple):
+    """policy_gradient.TrainState with the multipliers; adaptive_kl has one, the logarithm of its coefficient."""
+
+    params: dict
+    opt_state: tuple
+    step: jax.Array
+    clip_fraction: jax.Array
+    multipliers: jax.Array  # [C]
+    velocity: jax.Array  # [C] of the multipliers' momentum
+
+
+def init(task: pg.Task, config: OptimiserConfig, params=None) -> TrainState:
+    """params: where the run starts; None: at the reference policy."""
+    first = jnp.log(FIRST_KL_COEF) if config.constraint == "adaptive_kl" else 0.0
+    multipliers = jnp.full(max(1, len(config.thresholds)), first, jnp.float32)
+    return TrainState(*pg.init(task, config, params), multipliers, jnp.zeros_like(multipliers))
+
+
+def advance(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
+    """steps / evaluations policy steps; kl_coef is not used: constraints have their own."""
+    one = lambda s, _: (step(task, config, key, s), None)
+    return jax.lax.scan(one, state, length=config.steps // config.evaluations)[0]
+
+
+def step(task: pg.Task, config: OptimiserConfig, key, state: TrainState) -> TrainState:
+    """Sample one batch, mix the streams of advantages, update policy and multipliers."""
+    k_prompt, k_sample, _ = jax.random.split(jax.random.fold_in(key, state.step), 3)
+    prompts = task.draw_prompts(k_prompt, config.prompts)
+    s = policy.sample(task.net, state.params, prompts, config.group_size, task.length, k_sample)
+    mask = policy.visited(s.lengths, task.length)
+    ref_logits = transformer.logits(task.net, task.ref_params, prompts, s.responses)
+    log_ratio = policy.log_probs(s.logits, s.responses) - policy.log_probs(ref_logits, s.responses)
+    log_ratio = jnp.sum(log_ratio * mask, -1)
+    rewards = task.reward(prompts, s.responses)
+    kl = jnp.mean(policy.response_kl(s.logits, ref_logits, s.lengths))
+    advantages, multipliers, velocity = _MIX[config.constraint](config, state, rewards, log_ratio, kl)
+
+    def loss_of(params):
+        logits = transformer.logits(task.net, params, prompts, s.responses)
+        return -jnp.mean(advantages * jnp.sum(policy.log_probs(logits, s.responses) * mask, -1))
+
+    state = pg._apply(config, state, jax.grad(loss_of)(state.params))
+    return state._replace(step=state.step + 1, multipliers=multipliers, velocity=velocity)
+
+
+def whitened(rewards):
+    """Leave-one-out advantages [P, N] over their standard deviation in the batch."""
+    advantages = pg.leave_one_out(rewards)
+    return advantages / (jnp.std(advantages) + 1e-6)
+
+
+def _lagrangian(objective, bound, sense):
+    """Mixing for constraints sense x (v_i - theta_i) >= 0 with weights bound(mu_i)."""
+
+    def mix(config, state, components, log_ratio, kl):
+        # The multipliers descend sum_i s(mu_i) sense (v_i - theta_i): up while the constraint is broken.
+        slack = sense * (jnp.mean(components, (1, 2)) - jnp.asarray(config.thresholds))
+        slope = jax.grad(lambda mu: jnp.sum(bound(mu) * slack))(state.multipliers)
+        velocity = MULTIPLIER_MOMENTUM * state.velocity + slope
+        weights = bound(state.multipliers - PROPORTIONAL * slack)
+        streams = jax.vmap(whitened)(sense * components)
+        total = len(config.thresholds) - jnp.sum(weights)
+        advantages = total * whitened(objective(components, log_ratio)) + jnp.einsum("c,cpn->pn", weights, streams)
+        return advantages, state.multipliers - MULTIPLIER_RATE * velocity, velocity
+
+    return mix
+
+
+def _satisfied(config, state, components, log_ratio, kl):
+    """PPO-SAT: as near to the thresholds as a response can be, with nothing that holds it to the reference."""
+    missed = components - jnp.asarray(config.thresholds)[:, None, None]
+    return pg.leave_one_out(-jnp.sum(jnp.square(missed), 0)), state.multipliers, state.velocity
+
+
+def _adaptive_kl(config, state, rewards, log_ratio, kl):
+    error = jnp.clip(kl / config.kl_target - 1, -ADAPT_LIMIT, ADAPT_LIMIT)
+    advantages = pg.leave_one_out(rewards - jnp.exp(state.multipliers[0]) * log_ratio)
+    return advantages, state.multipliers + jnp.log1p(ADAPT_RATE * error), state.velocity
+
+
+_MIX = dict(
+    mu=_lagrangian(lambda components, log_ratio: -log_ratio, jax.nn.sigmoid, 1.0),
+    xi=_lagrangian(lambda components, log_ratio: -log_ratio, jnp.tanh, 1.0),
+    all=_lagrangian(lambda components, log_ratio: jnp.sum(components, 0), jax.nn.sigmoid, -1.0),
+    sat=_satisfied,
+    adaptive_kl=_adaptive_kl,
+)
