@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import evidence, figures, proxy_points, tables, variants
+from analysis import evidence_of_methods as of_methods
 from analysis.findings import Figure, Findings
 
 PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface
@@ -53,8 +54,8 @@ def of_runs(data) -> tuple[dict, proxy_points.Surface | None, list[str]]:
 def held_at(data, label) -> list[dict]:
     """One row a component of a variant with thresholds: threshold, mean at the end with interval over seeds."""
     rows = []
-    for name, threshold in zip(COMPONENTS, evidence.thresholds(data, label), strict=False):
-        ends = evidence.at_the_end(evidence.along(data, label, "rl", name))
+    for name, threshold in zip(COMPONENTS, of_methods.thresholds(data, label), strict=False):
+        ends = of_methods.at_the_end(evidence.along(data, label, "rl", name))
         row = {"variant": label, "component": name, "threshold": threshold, "end": float(ends.mean())}
         row["end_ci"] = evidence.curves.interval(ends)
         rows.append({k: row[k] for k in ("variant", "component", "threshold")} | tables.spread(row, "end"))

@@ -7,7 +7,8 @@ section 4.2, who read it off their figure).
 import numpy as np
 import pandas as pd
 
-from analysis import evidence, figures, tables
+from analysis import evidence_of_data as of_data
+from analysis import figures, tables
 from analysis.claims import checks_of
 from analysis.curves import interval
 from analysis.findings import Figure, Findings
@@ -15,9 +16,9 @@ from analysis.variants import titles
 
 
 def study(data, folder) -> Findings:
-    found = evidence.parted(data)
+    found = of_data.parted(data)
     rows = [row(variant, form, run) for (variant, form), run in found.items()]
-    title = f"Where the gain of the optimised reward model is {evidence.PARTED} s.d. above that of the other half's"
+    title = f"Where the gain of the optimised reward model is {of_data.PARTED} s.d. above that of the other half's"
     summary = {"parted": rows, "checks": checks_of(data)}
     return Findings(summary, draw(data, folder, found), [tables.Table("parted", title, pd.DataFrame(rows))])
 
@@ -49,7 +50,7 @@ def draw(data, folder, found) -> list[Figure]:
             figures.kl_axis(ax, max(run["kl"].mean(0).max() for (_, f), run in found.items() if f == form))
         scores.set_title(named("", form))
         scores.set_ylabel("score (gold s.d.)")
-        gaps.axhline(evidence.PARTED, color=figures.FAINT, lw=0.8)
+        gaps.axhline(of_data.PARTED, color=figures.FAINT, lw=0.8)
         gaps.set_ylabel("gap (gold s.d.)")
     figures.key_of(figure, keys, keys, "reward model\nor policy")
     caption = (

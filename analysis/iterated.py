@@ -8,14 +8,15 @@ of equal KL to be k times that of one: R(d) = d (alpha - beta log d + beta log k
 import numpy as np
 import pandas as pd
 
-from analysis import curves, evidence, figures, tables
+from analysis import curves, figures, tables
+from analysis import evidence_of_data as of_data
 from analysis.claims import checks_of
 from analysis.findings import Figure, Findings
 from gold_sim import laws
 
 
 def study(data, folder) -> Findings:
-    found = evidence.rounds_of(data)
+    found = of_data.rounds_of(data)
     once = next(iter(found.values()))[1]
     law = laws.fit("rl", list(np.sqrt(once["kl"])), list(once["gold"]))
     rows = [row(way, k, run) for way, rounds in found.items() for k, run in rounds.items()]

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import evidence, figures, tables, variants
+from analysis import evidence_of_data as of_data
+from analysis import figures, tables, variants
 from analysis.curves import interval
 from analysis.findings import Figure, Findings
 
@@ -24,13 +25,13 @@ def share(g) -> np.ndarray:
     """[S, T], NaN before the mean gain of the proxy is clear."""
     proxy = variants.along(g, "proxy")
     gain = (proxy - proxy[:, :1]).mean(0)
-    shares = evidence.share_of_length(proxy, variants.along(g, "proxy_of_length"))
+    shares = of_data.share_of_length(proxy, variants.along(g, "proxy_of_length"))
     return np.where(gain >= CLEAR * gain.max(), shares, np.nan)
 
 
 def row(data, form, g) -> dict:
     try:
-        follows = evidence.of_reward_models(data, g.key, "length_correlation")
+        follows = of_data.of_reward_models(data, g.key, "length_correlation")
     except ValueError:  # stored before the column was
         follows = np.full(len(g.seeds), np.nan)
     out = {"method": figures.METHOD_NAMES[form], "variant": g.key}

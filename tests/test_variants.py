@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import behaviours, claims, curves, data, evidence, variants
+from analysis import behaviours, claims, curves, data, variants
+from analysis import evidence_of_data as of_data
 from analysis.__main__ import main
 from gold_sim.records import Store
 from tests.test_analysis import SEEDS, Records, one_run
@@ -106,7 +107,7 @@ def test_area_under_the_roc_curve_by_hand():
 
 def test_share_of_length_by_hand():
     """The proxy gains 1 and then 4, its lengths 1 and then 2: all of it, then half; at the start there is no gain."""
-    share = evidence.share_of_length(np.array([[2.0, 3.0, 6.0]]), np.array([[5.0, 6.0, 7.0]]))
+    share = of_data.share_of_length(np.array([[2.0, 3.0, 6.0]]), np.array([[5.0, 6.0, 7.0]]))
     assert np.isnan(share[0, 0]) and share[0, 1:].tolist() == [1.0, 0.5]
 
 

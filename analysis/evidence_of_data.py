@@ -1,0 +1,281 @@
+"""What the records say of claims on data: annotators, losses, behaviours, omission, rounds, halves, length."""
+
+import numpy as np
+
+from analysis import curves
+from analysis.evidence import SMALL, along, every, fall_share, peak, surely, surely_above, told
+from analysis.findings import number, with_interval
+from gold_sim import laws
+
+TASTES = ("likes length", "likes agreement", "likes refusals")  # of `annotators`
+PARTED = 0.25  # gold s.d. by which two reward models' gains differ when they count as parted
+
+# --- annotators, losses, behaviours ---------------------------------------------------------------
+
+
+def shared_tastes(read):
+    at_end = {v: along(read, v, "bon")[:, -1] for v in ("gold itself", "flips 25 %", "flips 35 %", *TASTES)}
+    blurred = np.minimum(at_end["flips 25 %"], at_end["flips 35 %"])
+    worse = {name: blurred - at_end[name] for name in TASTES}
+    says = "; ".join(f"{name} {told(values)}" for name, values in at_end.items())
+    return every(surely_above(v) for v in worse.values()), f"gold at the largest n: {says}"
+
+
+def random_errors(read):
+    names = ("Bradley-Terry", "ties", "ten people", "Plackett-Luce of 4", "Mallows of 4", "flips 25 %")
+    best = along(read, "gold itself", "bon")[:, -1]
+    lost = {name: best - along(read, name, "bon")[:, -1] for name in names}
+    says = "; ".join(f"{name} {told(values)}" for name, values in lost.items())
+    return all(
+        v.mean() < 0.5 * best.mean() for v in lost.values()
+    ), f"gold lost at the largest n, of {told(best)}: {says}"
+
+
+def losses(read):
+    out, holds = [], []
+    plain = along(read, "Bradley-Terry", "bon", label_noise=0.25)[:, -1]
+    for name in ("known channel", "unbiased", "Huberised", "smoothed", "margin", "squared", "hinge"):
+        gain = along(read, name, "bon", label_noise=0.25)[:, -1] - plain
+        out.append(f"{name} {told(gain)}")
+        if name in ("known channel", "unbiased"):
+            holds.append(surely_above(gain))
+    return every(holds), f"gold at the largest n minus Bradley-Terry's ({told(plain)}): {'; '.join(out)}"
+
+
+def whole_rankings(read):
+    out, holds = [], []
+    for annotator in sorted(read.curves["annotator"].unique()):
+        plain = along(read, "one pair", "bon", annotator=annotator)[:, -1]
+        gains = {}
+        for name in ("all pairs", "Plackett-Luce likelihood"):
+            gains[name] = along(read, name, "bon", annotator=annotator)[:, -1] - plain
+        out.append(f"{annotator} " + ", ".join(f"{name} {told(values)}" for name, values in gains.items()))
+        holds.append(surely_above(gains["all pairs"]))
+    return every(holds), f"gold at the largest n minus that of one pair: {'; '.join(out)}"
+
+
+def rises_while_gold_falls(name):
+    def test(read):
+        out, holds = [], []
+        for variant in read.curves["variant"].cat.categories:
+            gold, values = along(read, variant, "rl"), along(read, variant, "rl", name)
+            at = int(gold.mean(0).argmax())
+            if fall_share(gold) <= SMALL:
+                continue
+            change = values[:, -1] - values[:, at]
+            out.append(f"{variant} {told(change)}")
+            holds.append(surely_above(change))
+        return every(holds), f"share at the end minus at gold's peak: {'; '.join(out)}"
+
+    return test
+
+
+def bias_raises_its_own(read):
+    pairs = {"likes agreement": "sycophancy", "likes refusals": "over_refusal", "likes length": "attr_length"}
+    out, holds = [], []
+    for variant, name in pairs.items():
+        more = along(read, variant, "rl", name)[:, -1] - along(read, "middle proxy", "rl", name)[:, -1]
+        out.append(f"{variant}: {name.removeprefix('attr_')} {told(more)}")
+        holds.append(surely_above(more))
+    return every(holds), f"at the end, minus the same proxy from unbiased labels: {'; '.join(out)}"
+
+
+def omission(read):
+    seen = along(read, "sees all", "rl")[:, -1]
+    names = [v for v in read.curves["variant"].cat.categories if v != "sees all"]
+    lost = {v: seen - along(read, v, "rl")[:, -1] for v in names}
+    says = "; ".join(f"{name} {told(values)}" for name, values in lost.items())
+    return surely_above(lost["blind to all four"]), f"gold at the end, sees all ({told(seen)}) minus: {says}"
+
+
+def unseen_given_up(read):
+    """Utility-relevant attributes of the model that sees none of them, at the end, against the model that sees all."""
+    out, holds = [], []
+    for name in ("attr_agreement", "attr_refusal"):
+        change = along(read, "blind to all four", "rl", name)[:, -1] - along(read, "sees all", "rl", name)[:, -1]
+        out.append(f"{name.removeprefix('attr_')} {told(change)}")
+        holds.append(surely_above(-change))
+    return every(holds), f"blind to all four minus sees all, at the end: {'; '.join(out)}"
+
+
+def held_out(read):
+    counts = sorted(read.curves["train_prompts"].unique())
+    gaps = {}
+    for count in (counts[0], counts[-1]):
+        training = along(read, float(count), "rl", "proxy_training")
+        gaps[count] = (training - training[:, :1])[:, -1] - along(read, float(count), "rl", "proxy")[:, -1]
+    says = "; ".join(f"{count:g} prompts {told(gap)}" for count, gap in gaps.items())
+    shrinks = gaps[counts[0]] - gaps[counts[-1]]
+    return surely_above(shrinks), f"proxy on training minus held-out prompts at the end: {says}"
+
+
+# --- rounds, data ---------------------------------------------------------------------------------
+
+
+def rounds_of(read) -> dict[str, dict[int, dict]]:
+    """way -> round -> column -> [S, T] of rounds of RLHF; gold from the reference policy's, of the same seeds.
+
+    Ways may share their first round, which the records keep once, under the first way.
+    """
+    names = [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]
+
+    def one(way, k, start):
+        columns = {c: along(read, way, "rl", c, round=k) for c in ("control", "kl", "num_pairs", *curves.SCORES)}
+        if k > 1 and columns["kl"][0, 0] >= laws.AT_REFERENCE**2:  # goes on: scores are as recorded
+            columns["gold"] = columns["gold"] - start
+        return columns
+
+    table = read.curves[(read.curves["variant"] == names[0]) & (read.curves["round"] == 1)]
+    start = table[table["control"] == 0].sort_values("seed")["gold"].to_numpy()[:, None]
+    out = {}
+    for way in names:
+        has = sorted(int(k) for k in set(read.curves.loc[read.curves["variant"] == way, "round"]))
+        out[way] = ({} if 1 in has else {1: out[names[0]][1]}) | {k: one(way, k, start) for k in has}
+    return out
+
+
+def rounds_raise_the_peak(read):
+    rounds = rounds_of(read)["concatenate, restart"]
+    first, last = rounds[1]["gold"], rounds[max(rounds)]["gold"]
+    gain = peak(last) - peak(first)
+    moves = [float(r["kl"].mean(0)[r["gold"].mean(0).argmax()]) for r in rounds.values()]
+    says = f"peak of round {max(rounds)} minus that of round 1 ({told(peak(first))}): {told(gain)}; peaks at "
+    return surely_above(gain), says + ", ".join(f"{number(kl)} nats" for kl in moves)
+
+
+def peaks_grow_with_rounds(read):
+    """Gao et al. 2023: k rounds peak k times as high as one."""
+    rounds = rounds_of(read)["concatenate, restart"]
+    ratios = {k: peak(r["gold"]).mean() / peak(rounds[1]["gold"]).mean() for k, r in rounds.items() if k > 1}
+    says = "; ".join(f"round {k} {ratio:.2f} times" for k, ratio in ratios.items())
+    return all(abs(ratio / k - 1) <= 0.2 for k, ratio in ratios.items()), f"peak gold against the first round's: {says}"
+
+
+def old_pairs_help(read):
+    found = rounds_of(read)
+    keep, replace = (found[f"{way}, restart"] for way in ("concatenate", "replace"))
+    gain = {k: keep[k]["gold"][:, -1] - replace[k]["gold"][:, -1] for k in keep if k > 1}
+    says = "; ".join(f"round {k} {told(values)}" for k, values in gain.items())
+    return surely_above(gain[max(gain)]), f"gold at the end, all pairs minus the newest alone: {says}"
+
+
+def over_optimised_policies_do_not_recover(read):
+    found = rounds_of(read)
+    last = max(found["concatenate, restart"])
+    again, on = (found[f"concatenate, {way}"][last]["gold"] for way in ("restart", "continue"))
+    lost = peak(again) - on[:, -1]
+    says = f"peak of round {last} from the reference, {told(peak(again))}, minus the end of going on: {told(lost)}"
+    return surely_above(lost), says
+
+
+def labels_where_the_policy_is(read):
+    found = rounds_of(read)
+    rounds, once = found["concatenate, restart"], found["as many labels, one round"][1]["gold"]
+    gain = rounds[max(rounds)]["gold"][:, -1] - once[:, -1]
+    says = f"gold at the end of the last round minus that of one round of as many labels, {told(once[:, -1])}"
+    return surely_above(gain), f"{says}: {told(gain)}"
+
+
+def parted(read) -> dict[tuple[str, str], dict]:
+    """(variant, form) of `data_split` -> kl, proxy, other, gap, gold [S, T]; d_parted [S], never [S]; params, samples.
+
+    d_parted is the last distance for a run that never parts.
+    """
+    out = {}
+    for form, table in curves.methods(read.curves).items():
+        for variant in [v for v in table["variant"].cat.categories if (table["variant"] == v).any()]:
+            run = {name: along(read, variant, form, name) for name in ("kl", "proxy", "gold", "control", "d")}
+            run["other"] = along(read, variant, form, "proxy_left_out")
+            run["gap"] = run["proxy"] - run["other"]
+            reached = run["gap"] >= PARTED
+            run["never"] = ~reached.any(1)
+            first = np.where(run["never"], reached.shape[1] - 1, reached.argmax(1))
+            run["d_parted"] = np.take_along_axis(run["d"], first[:, None], 1)[:, 0]
+            run["samples"] = float(np.take_along_axis(run["control"], first[:, None], 1).mean())
+            mine = table[table["variant"] == variant].iloc[0]
+            run["params"] = int(mine["policy_params" if variant.startswith("policy") else "rm_params"])
+            out[variant, form] = run
+    return out
+
+
+def larger_part_later(what: str, form: str, later: bool):
+    """Change of the distance at parting over tenfold parameters: rising (later), or not sure to change."""
+
+    def test(read):
+        mine = {v: run for (v, f), run in parted(read).items() if v.startswith(what) and f == form}
+        sizes = np.log10([run["params"] for run in mine.values()])
+        found = laws.trend(sizes, np.stack([run["d_parted"] for run in mine.values()], 1))
+        says = "; ".join(f"{v} {told(run['d_parted'])}" for v, run in mine.items())
+        holds = surely(found.slope_ci) if later else surely(found.slope_ci) is None
+        return holds, f"sqrt(KL) at parting: {says}; per tenfold {with_interval(found.slope, found.slope_ci)}"
+
+    return test
+
+
+def other_half_sees(read):
+    """Of the proxy's excess over gold at the end of RL, the part that the other half's reward model sees."""
+    shares = {}
+    for (variant, form), run in parted(read).items():
+        if form == "rl":
+            excess = (run["proxy"] - run["gold"])[:, -1]
+            shares[variant] = float(run["gap"][:, -1].mean() / excess.mean())
+    says = "; ".join(f"{variant} {share:.0%}" for variant, share in shares.items())
+    return all(share >= 0.5 for share in shares.values()), f"share of the proxy's excess over gold, end of RL: {says}"
+
+
+def updates_restore(read):
+    found = rounds_of(read)
+    last = {way: rounds[max(rounds)]["gold"][:, -1] for way, rounds in found.items()}
+    gain = last["sight in turns"] - last["same sight"]
+    says = "; ".join(f"{way} {told(values)}" for way, values in last.items())
+    return surely_above(gain), f"gold at the end of the last round: {says}; in turns minus same {told(gain)}"
+
+
+# --- length ---------------------------------------------------------------------------------------
+
+
+def of_reward_models(read, variant, name: str) -> np.ndarray:
+    """[S] of one column of the reward models that a variant optimises; ValueError where none was recorded."""
+    cells = set(read.curves.loc[read.curves[read.axis] == variant, "rm_cell"])
+    values = read.reward_models.loc[read.reward_models["cell"].isin(cells)].sort_values("seed")[name].to_numpy()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"no {name} of the reward models of {variant}")
+    return values
+
+
+def odin(read):
+    follows = {v: of_reward_models(read, v, "length_correlation") for v in ("single", "ODIN")}
+    more = {}
+    for form, name in (("bon", "best-of-n"), ("rl", "RL")):
+        more[name] = along(read, "ODIN", form)[:, -1] - along(read, "single", form)[:, -1]
+    blind = bool(np.abs(follows["ODIN"]).max() < 0.1)
+    says = f"correlation with length: single {told(follows['single'])}, ODIN {told(follows['ODIN'])}; gold at the end, "
+    says += "ODIN minus single: " + "; ".join(f"{name} {told(values)}" for name, values in more.items())
+    return every([blind, *map(surely_above, more.values())]), says
+
+
+def share_of_length(proxy, of_length) -> np.ndarray:
+    """Share of the proxy's gain since the start that lengths alone would have earned; [..., T], NaN where none is."""
+    gain, of_length = (values - values[..., :1] for values in (proxy, of_length))
+    return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
+
+
+def length_shares(read, form: str) -> dict:
+    """Variant -> [S] share at the end, of the variants where it was recorded."""
+    out = {}
+    for name in [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]:
+        share = share_of_length(*(along(read, name, form, column) for column in ("proxy", "proxy_of_length")))[:, -1]
+        if np.isfinite(share).all():
+            out[name] = share
+    return out
+
+
+def gain_is_length(read):
+    out, holds = [], []
+    for form, method in (("bon", "best-of-n"), ("rl", "RL")):
+        shares = length_shares(read, form)
+        if "single" not in shares:
+            raise ValueError("no proxy_of_length of the single proxy, or no gain")
+        out.append(f"{method} " + ", ".join(f"{name} {told(values)}" for name, values in shares.items()))
+        holds.append(surely_above(shares["single"], 0.6))
+    return every(holds), f"share of the proxy's gain at the end: {'; '.join(out)}"
