@@ -1,13 +1,13 @@
 """Does a policy over-optimise the prompts that it is trained on, too?
 
-    python -m experiments held_out_prompts     10 min on two cores, after rm_size
+    python -m experiments held_out_prompts     6 min on two cores, after rm_size
     python -m analysis held_out_prompts
 
 Training prompts are a fixed set; every point is measured on these and on held-out ones.
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, SHORTER
 
 COUNTS = {"smoke": (4, 16), "cpu": (4, 16, 64, 256, 1024)}
 
@@ -20,9 +20,9 @@ def experiment(preset: str) -> Experiment:
         "prompts?",
         figure="Zhang et al. 2018, Fig. 2",
         expected="The gap of the proxy shrinks with the number of training prompts.",
-        cost="10 min on two cores, after rm_size",
+        cost="6 min on two cores, after rm_size",
         axis="train_prompts",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset],
+        base=MIDDLE_RM[preset] | SHORTER[preset],
         grid={"optimiser.train_prompts": COUNTS[preset]},
     )
