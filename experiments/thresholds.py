@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from experiments.constrained import COMPOSITE, held
-from experiments.presets import MIDDLE_RM, PRESETS
+from experiments.constrained import composite, held
+from experiments.presets import PRESETS
 from gold_sim.config import Config, parse, replace
 from gold_sim.records import Store, StoreError
 
@@ -54,7 +54,7 @@ def gold_of(store: Store, preset: str, overrides: dict):
 
     def value(thresholds) -> float:
         steps = {"optimiser.steps": STEPS[preset], "optimiser.evaluations": 2, "optimiser.warmup_steps": STEPS[preset]}
-        changes = PRESETS[preset] | MIDDLE_RM[preset] | COMPOSITE | steps | overrides | held("xi", thresholds)
+        changes = PRESETS[preset] | composite(preset) | steps | overrides | held("xi", thresholds)
         cell = cells.cell("policy_gradient", replace(Config(), changes))
         order = list(cells.VERSIONS)
         every = sorted({c.fingerprint: c for c in cell.all_upstream()}.values(), key=lambda c: order.index(c.stage))
