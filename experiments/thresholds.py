@@ -20,7 +20,7 @@ from gold_sim.records import Store, StoreError
 
 STEP = 0.05  # gold s.d.: thresholds are rounded to it, so that near ones share a run
 STEPS = {"smoke": 4, "cpu": 180}  # policy steps of a run, half of the presets'
-FIRST, SIZE = {"smoke": (0.1, 0.1), "cpu": (0.4, 0.4)}, 0.4  # first corner of the simplex, and its edge
+FIRST, SIZE = {"smoke": (0.1, 0.1), "cpu": (0.2, 0.4)}, 0.2  # first corner of the simplex, and its edge
 
 
 def search(value, first, size: float, budget: int) -> list[tuple[tuple[float, ...], float]]:
