@@ -295,8 +295,10 @@ def kinds_fall(read):
 
 
 def thresholds(read, variant) -> tuple[float, ...]:
-    """Of one variant's cell, () where it has none."""
-    cell = next(c for c in read.manifest["cells"] if c["variant"] == variant)
+    """Of one variant's cell, () where it has none; ValueError if the variant was not run."""
+    cell = next((c for c in read.manifest["cells"] if c["variant"] == variant), None)
+    if cell is None:
+        raise ValueError(f"no runs of {variant}")
     record = read.store.record(read.store.find(cell["stage"], cell["fingerprint"]))
     return tuple(record["config"]["optimiser"].get("thresholds", ()))
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from experiments.constrained import COMPOSITE, held
-from experiments.presets import MIDDLE_RM, PRESETS
+from experiments.constrained import composite, held
+from experiments.presets import PRESETS
 from gold_sim.config import Config, parse, replace
 from gold_sim.records import Store, StoreError
 
 STEP = 0.05  # gold s.d.: thresholds are rounded to it, so that near ones share a run
 STEPS = {"smoke": 4, "cpu": 180}  # policy steps of a run, half of the presets'
-FIRST, SIZE = {"smoke": (0.1, 0.1), "cpu": (0.4, 0.4)}, 0.4  # first corner of the simplex, and its edge
+FIRST, SIZE = {"smoke": (0.1, 0.1), "cpu": (0.2, 0.4)}, 0.2  # first corner of the simplex, and its edge
 
 
 def search(value, first, size: float, budget: int) -> list[tuple[tuple[float, ...], float]]:
@@ -54,7 +54,7 @@ def gold_of(store: Store, preset: str, overrides: dict):
 
     def value(thresholds) -> float:
         steps = {"optimiser.steps": STEPS[preset], "optimiser.evaluations": 2, "optimiser.warmup_steps": STEPS[preset]}
-        changes = PRESETS[preset] | MIDDLE_RM[preset] | COMPOSITE | steps | overrides | held("xi", thresholds)
+        changes = PRESETS[preset] | composite(preset) | steps | overrides | held("xi", thresholds)
         cell = cells.cell("policy_gradient", replace(Config(), changes))
         order = list(cells.VERSIONS)
         every = sorted({c.fingerprint: c for c in cell.all_upstream()}.values(), key=lambda c: order.index(c.stage))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, root
 
-from gold_sim import constrained, exact
+from gold_sim import constrained, exact, runs
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
 
@@ -126,3 +126,12 @@ def test_sat_and_adaptive_kl_by_hand():
     assert np.allclose(mixed("sat", (1.0, 3.0))[0], [[-4, 4]])
     given, multipliers = mixed("adaptive_kl", (), kl_target=1.0)
     assert np.allclose(given, [[-1, 1]]) and np.allclose(multipliers, np.log(1.02))
+
+
+def test_a_checkpoint_carries_the_multipliers(tiny):
+    config = OptimiserConfig(constraint="xi", thresholds=(1.0, 3.0))
+    task = pg.Task(tiny.net, {"kernel": jnp.ones(3)}, 3, None, None)
+    state = constrained.init(task, config)._replace(multipliers=jnp.array([0.3, -0.2]))
+    saved = runs._freeze(state, [{"kl": np.float32(0.1)}])
+    again, _ = runs._thaw(saved, constrained.init(task, config), {"kl": np.float32(0.0)})
+    assert np.array_equal(again.multipliers, state.multipliers) and again.step == 0

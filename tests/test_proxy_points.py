@@ -110,5 +110,8 @@ def test_a_constraint_that_is_missed_and_runs_that_are_missing_are_told(tmp_path
     checks = claims.checks_of(read)
     assert checks["constraints_met"]["holds"] is False and "xi 0.8: -12.5%" in checks["constraints_met"]["found"]
     assert checks["joint_points"]["holds"] is False and checks["constrained_fall_less"]["holds"] is not True
+    without = {name: value for name, value in missed.items() if name != "mu, joint"}
+    found = claims.checks_of(made_constrained(tmp_path / "fewer", without))["constraints_met"]
+    assert found["holds"] is None and "no runs of mu, joint" in found["found"]
     points, _, warnings = constrained.of_runs(read)
     assert points == {} and "manners alone" in warnings[0]
