@@ -13,7 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
+# Fused emitters make equally fast programs and compile 1.6 times as long (an RLOO step of 17k parameters: 13 s to 8).
+XLA_FLAGS = (
+    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 _ENVIRONMENT = {  # one thread a worker, set before jax starts
     "XLA_FLAGS": XLA_FLAGS,
     "OMP_NUM_THREADS": "1",

@@ -16,19 +16,27 @@ def reference(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.reference
     params, losses = policy.sft(language, config)
     net = policy.network(language, config)
-    key = streams.key(config.seed, "reference.report")
-    prompts = world.prompts(language, key, 2048, held_out=True)
-    demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
-    sampled = policy.sample(net, params, prompts, 1, language.config.response_len, jax.random.fold_in(key, 2)).responses
-    moments = lambda r: {
-        name: [float(jnp.mean(v)), float(jnp.std(v))] for name, v in world.attributes(language, prompts, r).items()
-    }
+
+    @jax.jit
+    def report(params):
+        key = streams.key(config.seed, "reference.report")
+        prompts = world.prompts(language, key, 2048, held_out=True)
+        demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
+        length = language.config.response_len
+        drawn = policy.sample(net, params, prompts, 1, length, jax.random.fold_in(key, 2)).responses
+        moments = lambda r: {
+            name: jnp.stack([jnp.mean(v), jnp.std(v)]) for name, v in world.attributes(language, prompts, r).items()
+        }
+        return dict(
+            held_out_loss=policy.cross_entropy(net, params, prompts, demos),  # nats a token
+            demonstration_attributes=moments(demos),  # name -> [mean, s.d.]
+            sampled_attributes=moments(drawn),
+        )
+
     record = dict(
         params=transformer.num_params(net),
-        held_out_loss=float(policy.cross_entropy(net, params, prompts, demos)),  # nats a token
         loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
-        demonstration_attributes=moments(demos),  # name -> [mean, s.d.]
-        sampled_attributes=moments(sampled),
+        **jax.tree.map(lambda a: np.asarray(a, float).tolist(), report(params)),
     )
     return record, {}, {"arrays": {"params": to_numpy(params)}}
 

@@ -135,6 +135,7 @@ def _held_out(world: World, first, second):
     return (3 * first + second) % 5 == 0
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2, 3), static_argnames=("num", "held_out"))
 def prompts(world: World, key, num: int, held_out: bool = False):
     """`num` prompts, [num, 6] int32; training and held-out prompts share no pair of topic words."""
     c = world.config
@@ -161,6 +162,7 @@ def prompts(world: World, key, num: int, held_out: bool = False):
     return jnp.concatenate([bos, words, slot, ask], -1).astype(jnp.int32)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def read(world: World, prompts):
     """What a prompt is about: (topic [P], kind [P]), kinds as in KINDS."""
     topic = jnp.asarray(world.word_topic)[prompts[:, 1]]
