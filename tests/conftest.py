@@ -4,7 +4,7 @@ import dataclasses
 import os
 import tempfile
 
-# Before jax is imported: tests compile far longer than they run. Together these take a smoke RL cell from 31 CPU-s to 10.
+# Before jax is imported: tests compile far longer than they run. These take a smoke RL cell from 31 CPU-s to 7.
 FAST_TO_COMPILE = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
