@@ -89,7 +89,7 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     **{name: CURVE_COLUMNS[name] for name in ("rm_width", "rm_depth", "rm_params", "num_pairs", "label_noise")},
     **{name: CURVE_COLUMNS[name] for name in ("annotator", "gold_kind", "world_seed", "gold_seed")},
     "seed": Column("int64", "seed", "of the reward model"),
-    "train_loss": Column("float64", "nats a pair", "raw scores against the given labels, training pairs"),
+    "train_loss": Column("float64", "nats a pair", "training objective at its end; whole rankings: nats a ranking"),
     "val_loss": Column("float64", "nats a pair", "raw scores against the given labels, held-out pairs"),
     "val_accuracy": Column("float64", "share of pairs", "held-out pairs ordered as gold orders them"),
     "ece": Column("float64", "probability", "expected calibration error of sigmoid(raw margin) against labels"),
