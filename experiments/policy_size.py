@@ -13,7 +13,7 @@ from experiments.presets import MIDDLE_RM
 
 POLICY_FIELDS = "policy.width|policy.depth|policy.seed|policy.steps|policy.learning_rate"
 POLICIES = {
-    "smoke": ((8, 1, 200, 20, 3e-3), (16, 2, 200, 20, 3e-3)),
+    "smoke": ((8, 1, 200, 20, 3e-3), (16, 1, 200, 20, 3e-3)),  # the second is the reference policy
     "cpu": (
         (12, 2, 200, 1000, 8e-3),
         (24, 2, 200, 500, 4e-3),

@@ -82,6 +82,7 @@ def init(net: Network, key) -> dict:
     return nnx.to_pure_dict(params)
 
 
+@functools.cache
 def num_params(net: Network) -> int:
     return sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: init(net, jax.random.key(0)))))
 

@@ -48,9 +48,11 @@ def test_every_loss_falls_as_the_chosen_gains_on_the_rejected(name):
 def pairs(tiny):
     """100,000 pairs of reference samples, labelled by the Bradley-Terry probability of the tiny world's reward."""
     num = 100_000
-    k_prompt, k_pick, k_label = jax.random.split(jax.random.key(4), 3)
-    at = jax.random.randint(k_prompt, (num,), 0, len(tiny.prompts))
-    pick = jax.random.categorical(k_pick, tiny.ref[at][:, None], shape=(num, 2))
+    k_prompt, k_label = jax.random.split(jax.random.key(4))
+    at = jnp.sort(jax.random.randint(k_prompt, (num,), 0, len(tiny.prompts)))
+    rng, ref = np.random.default_rng(4), np.exp(np.asarray(tiny.ref, float))
+    counts = np.bincount(at, minlength=len(ref))
+    pick = np.concatenate([rng.choice(len(q), (n, 2), p=q / q.sum()) for n, q in zip(counts, ref, strict=True)])
     scores = jnp.take_along_axis(tiny.rewards[at], pick, 1)
     labels = jax.random.uniform(k_label, (num,)) < jax.nn.sigmoid(scores[:, 1] - scores[:, 0])
     return Preferences(tiny.prompts[at], jnp.asarray(tiny.responses)[pick], scores, labels)

@@ -39,22 +39,27 @@ runs.CHECKPOINT_SECONDS = 0.0
 store = Store(Path(sys.argv[1]))
 overrides = {"optimiser.steps": 120, "optimiser.evaluations": 60}
 _, curves, cells = plan("kl_penalty", "smoke", overrides)
-for cell in cells[:-1]:
-    if cell.stage != "policy_gradient":
-        pipeline.run(store, cell)
-print("upstream stored", flush=True)
 print(pipeline.run(store, curves[-1]), flush=True)
 """
 
 
-def test_a_killed_run_resumes_to_the_same_record_to_the_bit(tmp_path):
+def test_the_main_job_runs_in_two_workers(runs):
+    found = command("rm_size", "--preset", "smoke", "--runs", runs, "--workers", 2)
+    assert found.returncode == 0, found.stderr
+    assert set(Store(runs).table()["stage"]) == {"best_of_n", "policy_gradient"}
+    assert "0 to do" in command("rm_size", "--preset", "smoke", "--runs", runs).stdout
+
+
+def test_a_killed_run_resumes_to_the_same_record_to_the_bit(runs, tmp_path):
+    command("rm_size", "--preset", "smoke", "--runs", runs)  # all that the run reads
     start = lambda root: subprocess.Popen(
         [sys.executable, "-c", RESUMED, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for copy in (whole, killed):
+        shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("best_of_n", "policy_gradient"))
     with start(whole) as process:
         process.communicate()
-    shutil.copytree(whole, killed, ignore=shutil.ignore_patterns("policy_gradient"))
     for wanted in (2, 11):  # evaluation points that a checkpoint must hold before the kill
         with start(killed) as process:
             deadline = time.monotonic() + 200
@@ -79,6 +84,9 @@ def test_a_killed_run_resumes_to_the_same_record_to_the_bit(tmp_path):
 def test_a_killed_driver_loses_nothing_finished(runs, tmp_path):
     command("rm_size", "--preset", "smoke", "--runs", runs)
     killed = tmp_path / "runs"
+    before = ("reference", "gold", "preferences")
+    for stage in before:  # not their turn to be killed: it would take half a minute more
+        shutil.copytree(runs / stage, killed / stage)
     line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--workers", "2", "--runs", killed]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL) as driver:
         deadline = time.monotonic() + 300
@@ -89,7 +97,7 @@ def test_a_killed_driver_loses_nothing_finished(runs, tmp_path):
     _, curves, cells = plan("rm_size", "smoke", {})
     find = lambda root: {c.fingerprint: Store(root).find(c.stage, c.fingerprint) for c in cells}
     written = {code: path.stat().st_mtime_ns for code, path in find(killed).items() if path}
-    assert 0 < len(written) < len(cells)
+    assert len(before) < len(written) < len(cells)
     assert command("rm_size", "--preset", "smoke", "--runs", killed, "--workers", 2).returncode == 0
     assert all(find(killed)[code].stat().st_mtime_ns == at for code, at in written.items())  # kept, not made again
     one, other = (Store(root).table(fingerprints=[c.fingerprint for c in curves]) for root in (runs, killed))

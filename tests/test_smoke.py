@@ -29,11 +29,8 @@ def here(main, *words):
 
 @pytest.mark.parametrize("name", catalogue.NAMES)
 def test_every_experiment_runs_at_smoke_size_and_is_analysed(name, runs, tmp_path, capsys):
-    """The main job through the engine, the others in this process: starting workers costs more than these cells."""
+    """In this process: starting workers costs more than these cells (tests/test_experiments.py has the engine)."""
     _, curves, cells = plan(name, "smoke", {})
-    if name == "rm_size":
-        found = command(name, "--preset", "smoke", "--runs", runs, "--workers", 2)
-        assert found.returncode == 0, found.stderr
     for cell in missing(Store(runs), curves, cells):
         pipeline.run(Store(runs), cell)
     assert here(experiments_main, name, "--preset", "smoke", "--runs", runs) == 0  # writes the manifest
