@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import catalogue, engine
+from experiments import catalogue, engine, executors
 from experiments.presets import PRESETS
 from gold_sim.config import parse
 from gold_sim.records import Store, StoreError
@@ -23,8 +23,9 @@ def _arguments(argv):
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
-    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at a time (default: cores)")
-    p.add_argument("--engine", default="local", help="what schedules the cells: local")
+    p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
+    p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
+    p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given (README)")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default runs)")
     return p.parse_args(argv)
 
@@ -120,13 +121,15 @@ class _Screen:
 
     def __call__(self, event: str, cell, done: int, total: int):
         label = f"{cell.stage} {cell.name}" if cell else ""
-        if event == "done":
-            self.finished += 1
+        if event in ("done", "lost"):
+            self.finished += event == "done"
             self.at.pop(label, None)
         elif cell:
             self.at[label] = (done, total)
         if self.live is not None:
-            if event == "start":
+            if event == "lost":
+                self.live.remove_task(self.tasks.pop(label))
+            elif event == "start":
                 self.tasks[label] = self.live.add_task(label, total=None)
             elif event == "progress":
                 self.live.update(self.tasks[label], completed=done, total=total)
@@ -135,10 +138,11 @@ class _Screen:
                 self.live.advance(self.tasks[""])
             return
         now = time.monotonic()
-        if event == "done" or (event == "wait" and now - self.beat > HEARTBEAT_SECONDS):
+        if event in ("done", "lost") or (event == "wait" and now - self.beat > HEARTBEAT_SECONDS):
             self.beat = now
             running = ", ".join(f"{name} {100 * d // max(t, 1)} %" for name, (d, t) in self.at.items())
-            doing = f"done {label}" if event == "done" else f"running {running}"
+            doing = f"running {running}" if event == "wait" else f"{event} {label}"
+            doing += f", tried {done} of {total} times; once more" if event == "lost" else ""
             print(f"[{now - self.started:5.0f} s] {self.finished}/{self.total} cells; {doing}", flush=True)
 
 
@@ -159,7 +163,7 @@ def main(argv=None) -> int:
         done = _main(args)
         sys.stdout.flush()
         return done
-    except (ValueError, StoreError) as error:
+    except (ValueError, StoreError, executors.WorkerLost) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output has left, as `| head` does
@@ -171,10 +175,7 @@ def main(argv=None) -> int:
 
 
 def _main(args) -> int:
-    if args.engine != "local":
-        raise ValueError(f"--engine {args.engine!r}: allowed is 'local'")
-    if args.workers < 1:
-        raise ValueError(f"--workers {args.workers}: at least 1 is wanted")
+    executors.check(args.engine, args.workers)
     if args.name is None:
         _list(args.runs)
         return 0
@@ -187,6 +188,7 @@ def _main(args) -> int:
 
 def _run(args) -> int:
     overrides = dict(map(parse, args.set))
+    resources = dict(executors.resource(text) for text in args.resource)
     experiment, curves, every = plan(args.name, args.preset, overrides)
     store = Store(args.runs)
     todo = missing(store, curves, every)
@@ -199,11 +201,13 @@ def _run(args) -> int:
         return 0
     store.sweep()
     if todo:
+        executor = executors.make(args.engine, args.runs, args.workers, resources)
         screen = _Screen(len(todo))
         try:
-            engine.run(args.runs, todo, min(args.workers, len(todo)), screen)
+            engine.run(args.runs, todo, executor, screen)
         finally:
             screen.close()
+            executor.close()
     store.write_manifest(f"{experiment.name}-{args.preset}", manifest(experiment, args.preset, overrides, curves))
     preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
     print(f"stored in {args.runs}/; next: python -m analysis {experiment.name}{preset}")

@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import engine
+from experiments import executors
 
 PROMPT, COMPLETION, VOCABULARY, PROMPTS, GROUP = 8, 16, 64, 64, 4
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
@@ -111,7 +111,7 @@ def _cpu_seconds(f) -> float:
 
 def _on_one_core(line: list) -> dict:
     """The JSON object on the last line that a command prints, run on one core with one thread."""
-    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS=engine.XLA_FLAGS)
+    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS=executors.XLA_FLAGS)
     pin = hasattr(os, "sched_setaffinity")  # Linux
     cores = os.sched_getaffinity(0) if pin else None
     if pin:

@@ -3,6 +3,7 @@
     <root>/<stage>/<name>-<fingerprint>/            record.json, *.parquet, *.safetensors; if it exists it is complete
     <root>/experiments/<experiment>-<preset>.json   manifest: which cells an experiment consists of
     <root>/.checkpoints/<fingerprint>.safetensors   mid-run state, dropped when the cell is done
+    <root>/.reports/<fingerprint>                   how far a running cell is, dropped with it
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
 A folder is written aside and renamed, so a killed process leaves nothing half-readable and of two processes that
@@ -165,6 +166,27 @@ class Store:
         path = self.checkpoint_path(fingerprint)
         with _writing(path):
             path.unlink(missing_ok=True)
+
+    # --- reports: how far running cells are, for whoever watches; losing one loses nothing ---
+
+    def report(self, fingerprint: str, done: int, total: int) -> None:
+        """Say that a running cell has done `done` of `total`; silent where it cannot be written."""
+        _check_names(fingerprint=fingerprint)
+        path = self.root / ".reports" / fingerprint
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{done} {total}\n")
+
+    def reported(self, fingerprint: str) -> tuple[int, int] | None:
+        """(done, total) of a running cell, or None."""
+        with contextlib.suppress(OSError, ValueError):
+            done, total = (self.root / ".reports" / fingerprint).read_text().split()
+            return int(done), int(total)
+        return None
+
+    def drop_report(self, fingerprint: str) -> None:
+        with contextlib.suppress(OSError):
+            (self.root / ".reports" / fingerprint).unlink()
 
     # --- manifests ---
 

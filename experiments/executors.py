@@ -1,0 +1,307 @@
+"""Where cells are computed: processes of this machine, a Ray cluster, Slurm jobs. All share one small interface.
+
+Cells are independent, idempotent and content-addressed, and their results pass through the store alone, so an executor
+only starts `work` somewhere and says how it ended. The store must be reachable under the same path from every worker.
+"""
+
+import multiprocessing
+import os
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Protocol
+
+CODE = Path(__file__).resolve().parent.parent
+REPORT_SECONDS = 0.5  # least time between two reports of one cell
+# Fused emitters make equally fast programs and compile 1.6 times as long (an RLOO step of 17k parameters: 13 s to 8).
+XLA_FLAGS = (
+    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
+
+
+class WorkerLost(Exception):
+    """The worker of a cell ended without a word (killed, out of memory, its machine gone): it may be tried again."""
+
+
+class Job(Protocol):
+    """One cell under way."""
+
+    def done(self) -> bool: ...
+
+    def exception(self) -> BaseException | None:
+        """What ended a job that is done: None, the cell's own exception, or WorkerLost."""
+
+
+class Executor(Protocol):
+    slots: int  # cells at a time
+
+    def submit(self, cell) -> Job: ...
+
+    def close(self) -> None: ...
+
+
+def environment(root: Path) -> dict[str, str]:
+    """What a worker's process needs before jax starts: one thread a worker, one compilation cache for all."""
+    wanted = {
+        "XLA_FLAGS": XLA_FLAGS,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(root / ".compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
+def work(root: Path, cell) -> None:
+    """Compute and store one cell, in whatever process; told of in the store as it goes."""
+    import jax
+
+    from gold_sim import pipeline
+    from gold_sim.records import Store
+
+    store, last = Store(root), -REPORT_SECONDS
+
+    def progress(done: int, total: int):
+        nonlocal last
+        if time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            store.report(cell.fingerprint, done, total)
+
+    progress(0, 1)
+    try:
+        pipeline.run(store, cell, progress)
+    finally:
+        store.drop_report(cell.fingerprint)
+        jax.clear_caches()  # programs of one cell serve no other, and would pile up to gigabytes
+
+
+# --- local ------------------------------------------------------------------------------------
+
+
+class Local:
+    """Processes of this machine, one a slot; they die with the driver. resources: devices=0,1 gives slot i one of them.
+
+    Each slot is a pool of one: when a process is killed, the cells of the others go on.
+    """
+
+    def __init__(self, root: Path, workers: int | None, resources: dict[str, str]):
+        _check("local", resources, ("devices",))
+        self.root, self.slots = root, workers or os.cpu_count() or 1
+        devices = resources["devices"].split(",") if "devices" in resources else [None]
+        self._devices = [devices[i % len(devices)] for i in range(self.slots)]
+        self._pools: dict[int, ProcessPoolExecutor] = {}
+        self._busy: dict[int, Future] = {}
+        os.environ.update(environment(root))  # spawned processes inherit it
+
+    def submit(self, cell) -> Job:
+        slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())
+        if slot in self._busy and isinstance(self._busy[slot].exception(), BrokenProcessPool):
+            self._pools.pop(slot).shutdown(wait=False)
+        if slot not in self._pools:
+            context = multiprocessing.get_context("spawn")
+            self._pools[slot] = ProcessPoolExecutor(1, context, _start, (os.getpid(), self._devices[slot]))
+        self._busy[slot] = self._pools[slot].submit(work, self.root, cell)
+        return _Told(self._busy[slot], BrokenProcessPool)
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(driver: int, device: str | None):
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+
+    def watch():
+        while os.getppid() == driver:
+            time.sleep(0.5)
+        os._exit(1)  # the driver is gone: nobody waits for this cell, and the same command will redo it
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class _Told:
+    """A future, with the exceptions that mean a dead worker told apart."""
+
+    def __init__(self, future: Future, *lost: type[BaseException]):
+        self._future, self._lost = future, lost
+        self.done = future.done
+
+    def exception(self) -> BaseException | None:
+        error = self._future.exception()
+        if isinstance(error, self._lost):
+            return WorkerLost(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        return getattr(error, "cause", None) or error  # Ray wraps the cell's own
+
+
+# --- Ray --------------------------------------------------------------------------------------
+
+
+class Ray:
+    """Tasks of the cluster that RAY_ADDRESS names, or of one started here.
+
+    resources: num_cpus (default 1), num_gpus, memory (bytes), and the cluster's own names, each a cell's share.
+    """
+
+    def __init__(self, root: Path, workers: int | None, resources: dict[str, str]):
+        ray = _imported("ray")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
+        share = {name: _number("ray", name, value) for name, value in resources.items()}
+        options = {name: share.pop(name) for name in ("num_cpus", "num_gpus", "memory") if name in share}
+        variables = environment(root) | {"PYTHONPATH": str(CODE)}
+        # Lost workers are tried again by the engine, alike on every executor.
+        self._work = ray.remote(work).options(
+            **{"num_cpus": 1} | options, resources=share, max_retries=0, runtime_env={"env_vars": variables}
+        )
+        self.root, self.slots = root, workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        errors = ray.exceptions
+        self._lost = (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError)
+
+    def submit(self, cell) -> Job:
+        return _Told(self._work.remote(self.root, cell).future(), *self._lost)
+
+    def close(self) -> None:
+        _imported("ray").shutdown()
+
+
+# --- Slurm ------------------------------------------------------------------------------------
+
+
+class Slurm:
+    """One job a cell, by submitit. resources: its parameters, such as timeout_min=60, slurm_partition=gpu.
+
+    A job that is preempted or runs into its time is put back in the queue and goes on from its checkpoint. Jobs outlive
+    the driver: the same command finds them by name and waits for them in place of submitting them again.
+    """
+
+    def __init__(self, root: Path, workers: int | None, resources: dict[str, str]):
+        submitit = _imported("submitit")
+        self.root, self.slots = root, workers or 100
+        exports = environment(root) | {"PYTHONPATH": str(CODE)}
+        setup = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+        try:
+            self._executor = submitit.AutoExecutor(root / ".slurm", cluster="slurm", slurm_max_num_timeout=1000)
+            settings = {name: int(v) if v.isdigit() else v for name, v in resources.items()}
+            self._executor.update_parameters(**{"timeout_min": 240, "slurm_setup": setup} | settings)
+        except (RuntimeError, ValueError, NameError) as error:  # no srun here; an unknown or odd parameter
+            raise ValueError(f"--engine slurm: {str(error).splitlines()[0]}") from error
+        self._job_class = submitit.SlurmJob
+
+    def submit(self, cell) -> Job:
+        name = f"gold_sim-{cell.fingerprint}"
+        live = _queue("--name", name)
+        if live:  # of a driver that died
+            job = self._job_class(self.root / ".slurm", min(live))
+        else:
+            self._executor.update_parameters(name=name)
+            job = self._executor.submit(Requeued(), self.root, cell)
+        return _SlurmJob(self.root, cell, job)
+
+    def close(self) -> None:
+        pass
+
+
+class Requeued:
+    """`work` as submitit wants it for jobs that may be put back in the queue: cells keep their own checkpoints."""
+
+    def __call__(self, root: Path, cell) -> None:
+        work(root, cell)
+
+    def checkpoint(self, root: Path, cell):
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, root, cell)
+
+
+class _SlurmJob:
+    """Judged by the queue and the store, and by submitit's own files only for what went wrong: sacct may be absent."""
+
+    ASK_SECONDS = 2.0
+
+    def __init__(self, root: Path, cell, job):
+        self._root, self._cell, self._job = root, cell, job
+        self._asked, self._gone = time.monotonic(), False
+
+    def done(self) -> bool:
+        if not self._gone and time.monotonic() - self._asked > self.ASK_SECONDS:
+            self._asked = time.monotonic()
+            self._gone = self._job.job_id not in _queue("--jobs", self._job.job_id)
+        return self._gone
+
+    def exception(self) -> BaseException | None:
+        from gold_sim.records import Store
+
+        if Store(self._root).find(self._cell.stage, self._cell.fingerprint) is not None:
+            return None
+        if self._job.paths.result_pickle.exists():
+            import pickle
+
+            outcome, error = pickle.loads(self._job.paths.result_pickle.read_bytes())
+            if outcome == "error":
+                return RuntimeError(str(error).strip().splitlines()[-1])
+        return WorkerLost(f"Slurm job {self._job.job_id} ended without a result (cancelled, or its node gone)")
+
+
+def _queue(*words: str) -> list[str]:
+    """Ids of the jobs that Slurm still has to run or to end."""
+    line = ["squeue", "--noheader", "--format=%i", "--states=PD,R,CF,CG,S,RQ", *words]
+    found = subprocess.run(line, capture_output=True, text=True, check=False)
+    if found.returncode and "Invalid job id" not in found.stderr:
+        return words[-1:] if words[0] == "--jobs" else []  # the controller does not answer: ask again later
+    return found.stdout.split()
+
+
+# --- the table --------------------------------------------------------------------------------
+
+EXECUTORS: dict[str, Callable[[Path, int | None, dict], Executor]] = {"local": Local, "ray": Ray, "slurm": Slurm}
+
+
+def make(name: str, root: Path, workers: int | None, resources: dict[str, str]) -> Executor:
+    """The executor of that name.  ValueError: one line, what was given and what is allowed."""
+    check(name, workers)
+    return EXECUTORS[name](root.absolute(), workers, resources)
+
+
+def resource(text: str) -> tuple[str, str]:
+    """'num_gpus=1' -> ('num_gpus', '1')."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ValueError(f"--resource {text!r}: KEY=VALUE is wanted, as in num_gpus=1")
+    return name, value
+
+
+def check(name: str, workers: int | None) -> None:
+    if name not in EXECUTORS:
+        raise ValueError(f"--engine {name!r}: allowed are {', '.join(EXECUTORS)}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers {workers}: at least 1 is wanted")
+
+
+def _check(engine: str, resources: dict[str, str], allowed: tuple[str, ...]) -> None:
+    if unknown := sorted(set(resources) - set(allowed)):
+        raise ValueError(f"--resource {unknown[0]}: --engine {engine} takes {', '.join(allowed)}")
+
+
+def _number(engine: str, name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"--resource {name}={value}: --engine {engine} wants a number") from None
+
+
+def _imported(package: str):
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise ValueError(f"--engine wants {package}, which is not installed: pip install 'gold_sim[cluster]'") from None
