@@ -50,6 +50,17 @@ def fall_share(gold) -> float:
     return float((mean.max() - mean[-1]) / mean.max()) if mean.max() > 0 else float("nan")
 
 
+def lost(gold) -> np.ndarray:
+    """[S] fall as a share of the mean curve's peak; NaN where the mean never rises."""
+    top = gold.mean(0).max()
+    return fall(gold) / top if top > 0 else np.full(len(gold), np.nan)
+
+
+def told_share(values) -> str:
+    low, high = curves.interval(values)
+    return f"{np.mean(values):.1%} [{low:.1%}, {high:.1%}]"
+
+
 def told(values) -> str:
     return with_interval(float(np.mean(values)), curves.interval(values))
 
@@ -63,6 +74,17 @@ def surely(interval, threshold: float = 0.0):
     """As `surely_above`, of an interval."""
     low, high = interval
     return True if low > threshold else False if high <= threshold else None
+
+
+def surely_at_most(values, threshold: float):
+    """True if the interval of the mean lies at or below, False if it lies above, None if it cannot be told."""
+    above = surely_above(values, threshold)
+    return None if above is None else not above
+
+
+def surely_within(values, low: float, high: float):
+    """True if the interval of the mean lies in [low, high], False if it lies outside, None if it cannot be told."""
+    return every([surely_at_most(-values, -low), surely_at_most(values, high)])
 
 
 def every(found) -> bool | None:

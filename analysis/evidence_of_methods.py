@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.evidence import SMALL, along, every, fall, fall_share, surely_above, told
+from analysis.evidence import (
+    SMALL,
+    along,
+    every,
+    fall,
+    lost,
+    peak,
+    surely_above,
+    surely_at_most,
+    surely_within,
+    told,
+    told_share,
+)
 from analysis.findings import number
 from gold_sim import laws
 
@@ -45,22 +57,22 @@ def spread_grows(read):
         spread = along(read, name, "rl", "proxy_spread", label_noise=0.25)
         ratio[name] = spread[:, -1] / spread[:, 0]
     says = "; ".join(f"{name} {told(values)}" for name, values in ratio.items())
-    holds = ratio["mean"].mean() >= 2 and ratio["mean - 0.5 variance"].mean() <= 1.5
+    holds = every([surely_above(ratio["mean"], 2), surely_at_most(ratio["mean - 0.5 variance"], 1.5)])
     return holds, f"spread over members at the end over that at the start: {says}"
 
 
 def penalty_and_pessimism(read):
-    shares = {name: fall_share(along(read, name, "rl")) for name in ("single", *PESSIMISTIC)}
-    says = "; ".join(f"{name} {share:.1%}" for name, share in shares.items())
-    return all(shares[name] <= SMALL for name in PESSIMISTIC), f"share of the peak lost: {says}"
+    shares = {name: lost(along(read, name, "rl")) for name in ("single", *PESSIMISTIC)}
+    says = "; ".join(f"{name} {told_share(share)}" for name, share in shares.items())
+    return every(surely_at_most(shares[name], SMALL) for name in PESSIMISTIC), f"share of the peak lost: {says}"
 
 
 def worst_case_at_independent_errors(read):
-    mean = fall_share(along(read, "mean", "bon", error_shared=0.0))
-    rules = ("worst case", "uncertainty weighted")
-    shares = {name: fall_share(along(read, name, "bon", error_shared=0.0)) for name in rules}
-    says = "; ".join(f"{name} {share:.1%}" for name, share in shares.items())
-    return all(s <= SMALL for s in shares.values()) and mean > SMALL, f"share of the peak lost: mean {mean:.1%}; {says}"
+    rules = ("mean", "worst case", "uncertainty weighted")
+    shares = {name: lost(along(read, name, "bon", error_shared=0.0)) for name in rules}
+    says = "; ".join(f"{name} {told_share(share)}" for name, share in shares.items())
+    falls = surely_above(shares.pop("mean"), SMALL)
+    return every([falls, *(surely_at_most(s, SMALL) for s in shares.values())]), f"share of the peak lost: {says}"
 
 
 def shared_errors_defeat_ensembles(read):
@@ -68,18 +80,17 @@ def shared_errors_defeat_ensembles(read):
     shares = {}
     for shared in sorted(s for s in read.curves["error_shared"].unique() if s >= 0.5):
         shares |= {
-            f"{name} at {shared:g}": fall_share(along(read, name, "bon", error_shared=float(shared))) for name in rules
+            f"{name} at {shared:g}": lost(along(read, name, "bon", error_shared=float(shared))) for name in rules
         }
-    best = min(shares, key=shares.get)
-    return all(
-        s > SMALL for s in shares.values()
-    ), f"least share of the peak lost, over rules: {best}, {shares[best]:.1%}"
+    best = min(shares, key=lambda name: shares[name].mean())
+    says = f"least share of the peak lost, over rules: {best}, {told_share(shares[best])}"
+    return every(surely_above(s, SMALL) for s in shares.values()), says
 
 
 def size_of_ensemble(read):
     last = {k: along(read, f"worst of {k}", "bon")[:, -1] for k in (1, 3, 4, 5)}
     gap, rest = last[4] - last[3], last[5] - last[4]
-    holds = abs(rest.mean()) < max(0.02, abs(gap.mean())) and last[4].mean() > last[1].mean()
+    holds = every([surely_above(last[4] - last[1]), surely_within(rest, -SMALL, SMALL)])
     return holds, f"gold at the largest n: 1 member {told(last[1])}, 4 minus 3 {told(gap)}, 5 minus 4 {told(rest)}"
 
 
@@ -89,7 +100,8 @@ def diversity(read):
         k: along(read, f"worst case, {k}", "bon")[:, -1] - single for k in ("order", "init", "bootstrap", "features")
     }
     says = "; ".join(f"{name} {told(values)}" for name, values in more.items())
-    return more["order"].mean() < min(more["init"].mean(), more["bootstrap"].mean()), f"gold minus the single's: {says}"
+    least = every(surely_above(more[name] - more["order"]) for name in ("init", "bootstrap"))
+    return least, f"gold minus the single's: {says}"
 
 
 def weight_average(read):
@@ -101,26 +113,24 @@ def weight_average(read):
 
 
 def light_tails(read):
-    share = fall_share(along(read, "best-of-n", "bon", error_kind="regressional"))
-    return share <= 0.02, f"share of the peak lost at the largest n: {share:.1%}"
+    share = lost(along(read, "best-of-n", "bon", error_kind="regressional"))
+    return surely_at_most(share, 0.02), f"share of the peak lost at the largest n: {told_share(share)}"
 
 
 def heavy_tails(read):
     gold = along(read, "best-of-n", "bon", error_kind="heavy_tailed")
     n = int(along(read, "best-of-n", "bon", "control", error_kind="heavy_tailed")[0][gold.mean(0).argmax()])
-    share = fall_share(gold)
-    return (
-        n <= 64 and share > 0.5,
-        f"peak {number(gold.mean(0).max())} at n = {n}; {share:.0%} of it lost at the largest n",
-    )
+    share = lost(gold)
+    says = f"peak {number(gold.mean(0).max())} at n = {n}; {told_share(share)} of it lost at the largest n"
+    return every([n <= 64, surely_above(share, 0.5)]), says
 
 
 def pessimism_keeps(read):
     gold = along(read, "pessimism 0.3", "bon", error_kind="heavy_tailed")
     plain = along(read, "best-of-n", "bon", error_kind="heavy_tailed")
-    share = fall_share(gold)
-    says = f"{share:.1%} of its peak lost; gold at the largest n {told(gold[:, -1])}, best-of-n's {told(plain[:, -1])}"
-    return share <= SMALL, says
+    share = lost(gold)
+    ends = f"gold at the largest n {told(gold[:, -1])}, best-of-n's {told(plain[:, -1])}"
+    return surely_at_most(share, SMALL), f"{told_share(share)} of its peak lost; {ends}"
 
 
 def poisson(read):
@@ -128,9 +138,9 @@ def poisson(read):
     for size in sorted(read.curves["rm_params"].unique()):
         of = lambda name, column="gold", size=size: along(read, name, "bon", column, rm_params=size).mean(0)
         at = np.interp(np.sqrt(of("best-of-Poisson", "kl")), np.sqrt(of("best-of-n", "kl")), of("best-of-n"))
-        worst[size] = float(np.max(np.abs(of("best-of-Poisson") - at)))
+        worst[size] = float(np.max(np.abs(of("best-of-Poisson") - at)))  # of the same pools: no interval is wanted
     says = "; ".join(f"{size} parameters {gap:.3f} s.d." for size, gap in worst.items())
-    return max(worst.values()) < SMALL, f"largest difference in mean gold at equal KL: {says}"
+    return max(worst.values()) < SMALL, f"largest difference in mean gold at equal KL, the same pools: {says}"
 
 
 def hedges(read) -> pd.DataFrame:
@@ -169,16 +179,18 @@ def pessimism_small_proxy(read):
 
 
 def best_of_n_is_thrifty(read):
-    """KL at which mean gold first reaches 80 % of the lower peak."""
-    bon, bon_kl = along(read, "best-of-n", "bon").mean(0), along(read, "best-of-n", "bon", "kl").mean(0)
-    pays = {}
+    """KL at which a run's gold first reaches 80 % of the lower mean peak; where it never does, the KL of its end."""
+    bon, bon_kl = along(read, "best-of-n", "bon"), along(read, "best-of-n", "bon", "kl")
+    more = {}
     for name in [v for v in read.curves["variant"].cat.categories if ((read.curves["variant"] == v) & rl(read)).any()]:
-        gold, kl = along(read, name, "rl").mean(0), along(read, name, "rl", "kl").mean(0)
-        target = 0.8 * min(gold.max(), bon.max())
-        first = lambda g, k, target=target: float(k[np.argmax(g >= target)])
-        pays[name] = (first(gold, kl), first(bon, bon_kl))
-    says = "; ".join(f"{name} {number(a)} against {number(b)}" for name, (a, b) in pays.items())
-    return all(a > b for a, b in pays.values()), f"nats to reach 80 % of the lower peak, against best-of-n: {says}"
+        gold, kl = along(read, name, "rl"), along(read, name, "rl", "kl")
+        target = 0.8 * min(gold.mean(0).max(), bon.mean(0).max())
+        first = lambda g, k, target=target: k[np.argmax(g >= target)] if (g >= target).any() else k[-1]
+        pays = lambda golds, kls, first=first: np.array([first(g, k) for g, k in zip(golds, kls, strict=True)])
+        more[name] = pays(gold, kl) - pays(bon, bon_kl)
+    says = "; ".join(f"{name} {told(values)}" for name, values in more.items())
+    holds = every(surely_above(values) for values in more.values())
+    return holds, f"nats to reach 80 % of the lower peak, minus best-of-n's: {says}"
 
 
 def rl(read) -> pd.Series:
@@ -186,16 +198,14 @@ def rl(read) -> pd.Series:
 
 
 def one_law(read):
-    """Peak gold of each optimiser minus RLOO's."""
-    gold = along(read, "RLOO", "rl")
-    base = gold[:, gold.mean(0).argmax()]
-    gaps = {}
-    for name in ("REINFORCE", "PPO", "GRPO", "expert iteration"):
-        own = along(read, name, "rl")
-        gaps[name] = own[:, own.mean(0).argmax()] - base
-    same = [bool(curves.interval(v)[0] <= 0 <= curves.interval(v)[1]) for v in gaps.values()]
+    """Peak gold of each optimiser against RLOO's: the same if surely within a fifth of it."""
+    base = peak(along(read, "RLOO", "rl"))
+    names = ("REINFORCE", "PPO", "GRPO", "expert iteration")
+    gaps = {name: peak(along(read, name, "rl")) - base for name in names}
+    fifth = 0.2 * base.mean()
     says = "; ".join(f"{name} {told(values)}" for name, values in gaps.items())
-    return all(same), f"peak gold minus RLOO's ({told(base)}): {says}"
+    holds = every(surely_within(v, -fifth, fifth) for v in gaps.values())
+    return holds, f"peak gold minus RLOO's ({told(base)}): {says}"
 
 
 def peaks_before_the_end(read):
@@ -214,38 +224,41 @@ def smaller_beta_goes_further(read):
     out, holds = [], []
     for loss in sorted(read.curves["optimiser"].unique()):
         betas = sorted(read.curves.loc[read.curves["optimiser"] == loss, "dpo_beta"].unique())
-        ends = [float(along(read, float(b), "rl", "kl", optimiser=loss)[:, -1].mean()) for b in betas]
-        out.append(f"{loss} {', '.join(number(e) for e in ends)}")
-        holds.append(bool(np.corrcoef(np.log(betas), np.log(np.maximum(ends, 1e-9)))[0, 1] < -0.7))
-    return all(holds), f"nats at the end, by rising beta: {'; '.join(out)}"
+        ends = np.stack([along(read, float(b), "rl", "kl", optimiser=loss)[:, -1] for b in betas], 1)  # [S, betas]
+        steep = np.array([np.corrcoef(np.log(betas), np.log(np.maximum(e, 1e-9)))[0, 1] for e in ends])
+        out.append(f"{loss} {', '.join(number(e) for e in ends.mean(0))}, correlation of logarithms {told(steep)}")
+        holds.append(surely_at_most(steep, -0.7))
+    return every(holds), f"nats at the end, by rising beta: {'; '.join(out)}"
 
 
 def rl_form_beats_quadratic(read):
-    """Summed squared error of both forms, fitted to the points of all betas of a loss together."""
+    """Error of both forms, fitted to the points of all betas of a loss together, seed by seed."""
     out, holds = [], []
     for loss, part in read.curves.groupby("optimiser", sort=True):
         gs = [g for g in curves.groups(part, read.axis)["rl"]]
         d = np.concatenate([g.d for g in gs])
-        gold = np.concatenate([g.mean("gold") for g in gs])
         keep = d >= laws.FORMS["rl"].d_min
         if keep.sum() < 4:
             raise ValueError(f"{loss} hardly leaves the reference policy")
-        rmse = {}
-        for form in ("rl", "quadratic"):
-            fit = laws.fit(form, [d[keep]], [gold[keep]])
-            rmse[form] = float(np.sqrt(np.mean((laws.evaluate(form, d[keep], fit.alpha, fit.beta) - gold[keep]) ** 2)))
-        out.append(f"{loss} {rmse['rl']:.3f} against {rmse['quadratic']:.3f}")
-        holds.append(rmse["rl"] < rmse["quadratic"])
-    return all(holds), f"RMSE of the RL form against the quadratic, all betas: {'; '.join(out)} s.d."
+        rmse = {"rl": [], "quadratic": []}
+        for gold in np.concatenate([g.values["gold"] for g in gs], 1):  # of one seed
+            for form, errors in rmse.items():
+                fit = laws.fit(form, [d[keep]], [gold[keep]])
+                off = laws.evaluate(form, d[keep], fit.alpha, fit.beta) - gold[keep]
+                errors.append(np.sqrt(np.mean(np.square(off))))
+        less = np.subtract(rmse["quadratic"], rmse["rl"])
+        out.append(f"{loss} {np.mean(rmse['rl']):.3f}, less by {told(less)}")
+        holds.append(surely_above(less))
+    return every(holds), f"RMSE of the RL form, and how much less than the quadratic's, all betas: {'; '.join(out)}"
 
 
 def pessimistic_alignment(read):
     out, holds = [], []
     for beta in sorted(read.curves["dpo_beta"].unique()):
-        shares = {v: fall_share(along(read, v, "rl", dpo_beta=float(beta))) for v in ("DPO", "RPO", "chi-PO")}
-        out.append(f"beta {beta:g}: " + ", ".join(f"{v} {s:.1%}" for v, s in shares.items()))
-        holds.append(all(shares[v] <= SMALL for v in ("RPO", "chi-PO")))
-    return all(holds), f"share of the peak lost at the end, {'; '.join(out)}"
+        shares = {v: lost(along(read, v, "rl", dpo_beta=float(beta))) for v in ("DPO", "RPO", "chi-PO")}
+        out.append(f"beta {beta:g}: " + ", ".join(f"{v} {told_share(s)}" for v, s in shares.items()))
+        holds.extend(surely_at_most(shares[v], SMALL) for v in ("RPO", "chi-PO"))
+    return every(holds), f"share of the peak lost at the end, {'; '.join(out)}"
 
 
 # --- penalties, shaping, Goodhart -----------------------------------------------------------------
@@ -258,17 +271,16 @@ def chi2_beats_kl(read):
         kind: max((n for n in names if n.startswith(kind)), key=lambda n: ends[n].mean()) for kind in ("KL", "chi2")
     }
     gain = ends[best["chi2"]] - ends[best["KL"]]
-    low, high = curves.interval(gain)
     says = f"gold at the end, {best['chi2']} minus {best['KL']}: {told(gain)}; no penalty {told(ends['no penalty'])}"
-    return (False if high < 0 else True if gain.mean() >= 0 else None), says
+    return surely_above(gain, -SMALL), says
 
 
 def par(read):
     plain, par = along(read, "none", "rl"), along(read, "PAR", "rl")
-    peaks = [float(g.mean(0).max()) for g in (plain, par)]
-    less = fall(plain) - fall(par)
-    says = f"peak {number(peaks[0])} without, {number(peaks[1])} with; fall without minus with: {told(less)}"
-    return every([abs(peaks[1] / peaks[0] - 1) <= 0.15, surely_above(less)]), says
+    moved, less = peak(par) - peak(plain), fall(plain) - fall(par)
+    most = 0.15 * peak(plain).mean()
+    says = f"peak {told(peak(plain))} without, {told(moved)} more with; fall without minus with: {told(less)}"
+    return every([surely_within(moved, -most, most), surely_above(less)]), says
 
 
 def ensemble_by_kind(kinds, helps: bool):
@@ -277,18 +289,17 @@ def ensemble_by_kind(kinds, helps: bool):
         for kind in kinds:
             one, many = (along(read, v, "rl", error_kind=kind)[:, -1] for v in ("none", "worst case of 3"))
             out.append(f"{kind} {told(many - one)}")
-            sure = surely_above(many - one)
-            holds.append(sure if helps else sure is not True)
+            holds.append(surely_above(many - one) if helps else surely_at_most(many - one, SMALL))
         return every(holds), f"gold at the end, worst case of 3 minus one proxy: {'; '.join(out)}"
 
     return test
 
 
 def kinds_fall(read):
-    shares = {
-        k: fall_share(along(read, "none", "rl", error_kind=k)) for k in sorted(read.curves["error_kind"].unique())
-    }
-    return None, "share of the peak lost without mitigation: " + "; ".join(f"{k} {s:.0%}" for k, s in shares.items())
+    shares = {k: lost(along(read, "none", "rl", error_kind=k)) for k in sorted(read.curves["error_kind"].unique())}
+    says = "; ".join(f"{kind} {told_share(share)}" for kind, share in shares.items())
+    holds = every(surely_above(share, SMALL) for share in shares.values())
+    return holds, f"share of the peak lost without mitigation: {says}"
 
 
 # --- constraints ----------------------------------------------------------------------------------

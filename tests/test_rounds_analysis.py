@@ -44,7 +44,7 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
     assert (found["proxy same"]["d_parted"] == found["proxy same"]["d"][:, -1]).all()
     found = claims.checks_of(read)
     assert found["larger_proxies_part_later"]["holds"] is True
-    assert found["other_half_sees"]["holds"] is False and "proxy same 0%" in found["other_half_sees"]["found"]
+    assert found["other_half_sees"]["holds"] is False and "proxy same 0.0%" in found["other_half_sees"]["found"]
     store = made_split(tmp_path / "sooner", {"proxy small": 0.5, "proxy large": 0.3})
     assert claims.checks_of(data.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
 

@@ -135,3 +135,19 @@ def test_claims_on_length_follow_the_records():
 
 def test_an_empty_store_is_told(tmp_path):
     assert claims.table(Store(tmp_path)).frame[""].eq("open").all()
+
+
+def test_intervals_decide_and_lack_of_evidence_is_open():
+    """Interval of the mean of 4 at 90 %: mean +- 2.353 s.d. / 2."""
+    from analysis import evidence
+
+    near, far = np.array([0.9, 1.0, 1.0, 1.1]), np.array([-3.0, 1.0, 1.0, 5.0])  # half-widths 0.096 and 3.84
+    assert evidence.surely_above(near, 0.8) is True and evidence.surely_above(near, 1.2) is False
+    assert evidence.surely_at_most(near, 1.2) is True and evidence.surely_at_most(near, 0.8) is False
+    assert evidence.surely_within(near, 0.8, 1.2) is True and evidence.surely_within(near, 1.2, 1.5) is False
+    for test in (evidence.surely_above(far), evidence.surely_at_most(far, 2), evidence.surely_within(far, -2, 2)):
+        assert test is None
+    gold = np.array([[0.0, 2.0, 1.0], [0.0, 2.0, 2.0]])  # mean 2, then 1.5: the seeds lose a half and nothing
+    assert evidence.lost(gold).tolist() == [0.5, 0.0]
+    assert np.isnan(evidence.lost(-gold)).all()
+    assert evidence.told_share(np.array([0.5, 0.5])) == "50.0% [50.0%, 50.0%]"
