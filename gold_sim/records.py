@@ -3,7 +3,7 @@
     <root>/<stage>/<name>-<fingerprint>/            record.json, *.parquet, *.safetensors; if it exists it is complete
     <root>/experiments/<experiment>-<preset>.json   manifest: which cells an experiment consists of
     <root>/.checkpoints/<fingerprint>.safetensors   mid-run state, dropped when the cell is done
-    <root>/.reports/<fingerprint>                   how far a running cell is, dropped with it
+    <root>/.reports/<fingerprint>                   how far a running cell is, in which process of which host
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
 A folder is written aside and renamed, so a killed process leaves nothing half-readable and of two processes that
@@ -175,12 +175,12 @@ class Store:
         path = self.root / ".reports" / fingerprint
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{done} {total}\n")
+            path.write_text(f"{done} {total} {os.getpid()} {platform.node()}\n")
 
     def reported(self, fingerprint: str) -> tuple[int, int] | None:
         """(done, total) of a running cell, or None."""
         with contextlib.suppress(OSError, ValueError):
-            done, total = (self.root / ".reports" / fingerprint).read_text().split()
+            done, total, _, _ = (self.root / ".reports" / fingerprint).read_text().split()
             return int(done), int(total)
         return None
 

@@ -105,6 +105,56 @@ def test_a_killed_driver_loses_nothing_finished(runs, tmp_path):
         np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
 
 
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_path, engine):
+    """Ray: a cluster of two worker processes on this machine."""
+    if engine == "ray":
+        pytest.importorskip("ray")
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("policy_gradient"))
+    line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", copy, "--workers", "2"]
+    with subprocess.Popen(
+        [*line, "--engine", engine], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as driver:
+        deadline, reports = time.monotonic() + 300, []
+        while len(reports) < 2 and driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+            reports = list((copy / ".reports").glob("*"))
+        assert len(reports) == 2, "both cells should be under way"
+        os.kill(int(reports[0].read_text().split()[2]), signal.SIGKILL)
+        said, errors = driver.communicate()
+    assert driver.returncode == 0, errors
+    assert said.count("lost policy_gradient") == 1 and "tried 1 of 3 times" in said, said
+    assert not list((copy / ".reports").iterdir())
+    one, other = (Store(root).table(fingerprints=policies_of(root)) for root in (runs, copy))
+    for column in one:
+        np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
+def policies_of(root):
+    _, curves, _ = plan("rm_size", "smoke", {})
+    return [c.fingerprint for c in curves if c.stage == "policy_gradient"]
+
+
+def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
+    """A cell that takes its process with it, three times: real processes, one line."""
+    from experiments import engine, executors
+
+    class Killed(executors.Local):
+        def submit(self, cell):
+            job = super().submit(cell)
+            next(iter(self._pools[0]._processes.values())).kill()
+            return job
+
+    executor, events = Killed(tmp_path, 1, {}), []
+    cell = plan("rm_size", "smoke", {})[2][0]
+    with pytest.raises(executors.WorkerLost, match=f"{cell.stage} {cell.name}: worker lost 3 times"):
+        engine.run(tmp_path, [cell], executor, lambda event, *_: events.append(event))
+    executor.close()
+    assert events.count("start") == 3 and events.count("lost") == 2 and "done" not in events
+
+
 def test_an_identical_call_compiles_nothing(runs):
     command("rm_size", "--preset", "smoke", "--runs", runs)
     compiled = []
@@ -157,7 +207,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         (["rm_size", "--set", "optimiser.steps=-1"], ("steps=-1", "from 1")),
         (["rm_size", "--set", "optimiser.steps"], ("path=value",)),
         (["rm_size", "--set", "gold.width=4"], ("larger than gold",)),
-        (["rm_size", "--engine", "abacus"], ("abacus", "local")),
+        (["rm_size", "--engine", "abacus"], ("abacus", "local", "ray", "slurm")),
+        (["rm_size", "--resource", "num_gpus"], ("num_gpus", "KEY=VALUE")),
+        (["rm_size", "--resource", "gpus=1"], ("gpus", "local", "devices")),
         (["rm_size", "--workers", "0"], ("--workers 0", "at least 1")),
     ],
 )
