@@ -132,6 +132,15 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
         np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
 
 
+@pytest.mark.skipif(not shutil.which("slurmctld") or os.geteuid() != 0, reason="needs Slurm on this machine, and root")
+def test_jobs_of_a_real_slurm_outlive_the_driver_are_requeued_and_cancelled(runs):
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    line = [ROOT / "tests" / "slurm.sh", runs, sys.executable]
+    found = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "the same curves to the bit" in found.stdout
+
+
 def policies_of(root):
     _, curves, _ = plan("rm_size", "smoke", {})
     return [c.fingerprint for c in curves if c.stage == "policy_gradient"]

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# A real one-node Slurm (Debian: slurm-wlm, munge; run as root) and the engine on it: the policies of the main job as
+# two jobs, one cancelled and one requeued in mid-cell, and the driver killed and started again.
+#
+#     tests/slurm.sh STORE [PYTHON]      STORE: a smoke store of rm_size; its policies are computed anew in a copy
+set -euo pipefail
+store=$(realpath "$1") python=${2:-.venv/bin/python}
+work=$(mktemp -d)
+node=$(hostname -s)
+export SLURM_CONF=$work/slurm.conf
+mkdir -p "$work/state" "$work/spool"
+cat > "$SLURM_CONF" <<CONF
+ClusterName=one
+SlurmctldHost=$node
+SlurmUser=root
+SlurmctldPort=16817
+SlurmdPort=16818
+AuthType=auth/munge
+AuthInfo=cred_expire=5
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+SlurmctldLogFile=$work/slurmctld.log
+SlurmdLogFile=$work/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=1
+MpiDefault=none
+ReturnToService=2
+JobRequeue=1
+KillWait=2
+NodeName=$node CPUs=$(nproc) State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+CONF
+printf 'CgroupAutomount=no\n' > "$work/cgroup.conf"
+pids=()
+finish() {
+  scancel --user=root --quiet 2> /dev/null || true
+  kill "${pids[@]}" 2> /dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+if ! munge -n > /dev/null 2>&1; then
+  mkdir -p /run/munge && chown munge: /run/munge
+  runuser -u munge -- munged --force
+fi
+slurmctld -D > "$work/ctld.out" 2>&1 & pids+=($!)
+slurmd -D > "$work/d.out" 2>&1 & pids+=($!)
+for _ in $(seq 60); do sinfo -h -o %T 2> /dev/null | grep -q idle && break; sleep 1; done
+sinfo
+
+runs=$work/runs
+cp -r "$store" "$runs"
+rm -rf "$runs/policy_gradient" "$runs/.checkpoints"
+line=("$python" -m experiments rm_size --preset smoke --engine slurm --workers 2 --resource timeout_min=10)
+line+=(--runs "$runs")
+
+"${line[@]}" > "$work/first.log" 2>&1 & driver=$!
+for _ in $(seq 120); do [ "$(squeue -h -t R -o %i | wc -l)" = 2 ] && break; sleep 1; done
+mapfile -t jobs < <(squeue -h -t R -o %i)
+[ ${#jobs[@]} = 2 ]
+kill -9 $driver && wait $driver 2> /dev/null || true
+echo "driver killed; jobs ${jobs[*]} live on"
+
+"${line[@]}" > "$work/second.log" 2>&1 & driver=$!
+sleep 4
+scontrol requeue "${jobs[0]}"
+scancel "${jobs[1]}"
+echo "job ${jobs[0]} requeued, job ${jobs[1]} cancelled"
+wait $driver || { cat "$work/second.log"; exit 1; }
+cat "$work/second.log"
+grep -q "lost policy_gradient" "$work/second.log"
+submitted=$(find "$runs/.slurm" -name '*_submitted.pkl' | wc -l)
+echo "$submitted jobs for 2 cells"
+[ "$submitted" = 3 ]  # the second driver waited for the first one's; only the cancelled one was submitted again
+"$python" - "$store" "$runs" <<'PY'
+import sys
+import numpy as np
+from gold_sim.records import Store
+one, other = (Store(root).table() for root in sys.argv[1:])
+one, other = (t[t["stage"] == "policy_gradient"].sort_values(["cell", "seed", "control"]) for t in (one, other))
+one = one[one["cell"].isin(set(other["cell"]))]
+assert len(other) > 0
+for column in one:
+    np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+print("the same curves to the bit")
+PY
