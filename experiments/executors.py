@@ -66,6 +66,8 @@ def work(root: Path, cell) -> None:
     from gold_sim import pipeline
     from gold_sim.records import Store
 
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
+        jax.distributed.initialize()
     store, last = Store(root), -REPORT_SECONDS
 
     def progress(done: int, total: int):

@@ -1,10 +1,13 @@
-"""What a stage reads, and the one place that maps runs: vmap on accelerators, one after another on a CPU."""
+"""What a stage reads, and the one place that maps runs: over the devices that there are, and on each of them by vmap
+on accelerators and one after another on a CPU."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, PartitionSpec
 
 from gold_sim import gold, records, world
 from gold_sim.cells import Cell
@@ -40,11 +43,31 @@ class Inputs:
 
 
 def mapped(f: Callable) -> Callable:
-    """`f` over the leading axis of its argument: vmap on accelerators, one after another on a CPU."""
-    if jax.default_backend() == "cpu":
-        return lambda xs: jax.lax.map(f, xs)
-    return jax.vmap(f)
+    """`f` over the leading axis of its argument, the runs; what f closes over is on every device.
+
+    Runs never talk to each other, so each device computes its own and a run's numbers are those of one device. Where
+    the devices do not divide the runs, the last run is computed again in the places left over, and dropped.
+    """
+    on_one = (lambda xs: jax.lax.map(f, xs)) if jax.default_backend() == "cpu" else jax.vmap(f)
+    devices = jax.devices()  # of every host
+    if len(devices) == 1:
+        return on_one
+    mesh, axis = Mesh(np.array(devices), ("run",)), PartitionSpec("run")
+    on_all = jax.shard_map(on_one, mesh=mesh, in_specs=axis, out_specs=axis, check_vma=False)
+
+    def spread(xs):
+        num = len(jax.tree.leaves(xs)[0])
+        filled = jnp.minimum(jnp.arange(-(-num // len(devices)) * len(devices)), num - 1)
+        return jax.tree.map(lambda a: a[:num], on_all(jax.tree.map(lambda a: a[filled], xs)))
+
+    return spread
 
 
 def to_numpy(tree):
-    return jax.tree.map(np.asarray, tree)
+    """Arrays on the host; of several hosts, each gets them whole."""
+    whole = lambda a: multihost_utils.process_allgather(a, tiled=True) if _is_elsewhere(a) else a
+    return jax.tree.map(lambda a: np.asarray(whole(a)), tree)
+
+
+def _is_elsewhere(a) -> bool:
+    return isinstance(a, jax.Array) and not a.is_fully_addressable

@@ -74,7 +74,7 @@ def scores(cell, inputs, store, progress):
 
         parts = []
         for i in range(len(prompts)):
-            parts.append(np.asarray(score(reward.runs, judge, prompts[i], responses[i])))
+            parts.append(to_numpy(score(reward.runs, judge, prompts[i], responses[i])))
             progress(i + 1, len(prompts))
         arrays[name] = np.stack(parts, axis=2)
     return {}, {}, {"arrays": arrays}

@@ -254,7 +254,7 @@ def _with_value_head(net, params):
 
 def _freeze(states, points) -> dict:
     """Checkpoint tree of plain dicts: every leaf of the state by position, and the curve so far."""
-    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
+    leaves = {f"{i:04d}": to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
     return dict(state=leaves, points={name: np.stack([p[name] for p in points]) for name in points[0]})
 
 

@@ -76,6 +76,11 @@ grep -q "lost policy_gradient" "$work/second.log"
 submitted=$(find "$runs/.slurm" -name '*_submitted.pkl' | wc -l)
 echo "$submitted jobs for 2 cells"
 [ "$submitted" = 3 ]  # the second driver waited for the first one's; only the cancelled one was submitted again
+
+rm -rf "$runs/policy_gradient"/rloo-4x1*
+"${line[@]}" --resource tasks_per_node=2 > "$work/third.log" 2>&1 || { cat "$work/third.log" "$runs"/.slurm/*; exit 1; }
+grep -q "1 to do" "$work/third.log"
+echo "two tasks of one job shared the runs of a cell"
 "$python" - "$store" "$runs" <<'PY'
 import sys
 import numpy as np
@@ -84,7 +89,11 @@ one, other = (Store(root).table() for root in sys.argv[1:])
 one, other = (t[t["stage"] == "policy_gradient"].sort_values(["cell", "seed", "control"]) for t in (one, other))
 one = one[one["cell"].isin(set(other["cell"]))]
 assert len(other) > 0
+alone = (one["rm_width"] != 4).to_numpy()  # the others were shared by two tasks: equal but for rounding
 for column in one:
-    np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+    a, b = one[column].to_numpy(), other[column].to_numpy()
+    np.testing.assert_array_equal(a[alone], b[alone], column)
+    if a.dtype.kind == "f":
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-4, err_msg=column)
 print("the same curves to the bit")
 PY

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -130,6 +131,58 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
     one, other = (Store(root).table(fingerprints=policies_of(root)) for root in (runs, copy))
     for column in one:
         np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
+SHARED = """
+import os, sys
+process, processes, root = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+import jax
+if processes > 1:
+    jax.distributed.initialize(f"localhost:{sys.argv[4]}", processes, process)
+from experiments.__main__ import missing, plan
+from gold_sim import pipeline, runs
+from gold_sim.records import Store
+runs.CHECKPOINT_SECONDS = 0.0
+store, (_, curves, cells) = Store(root), plan("rm_size", "smoke", {})
+cells = missing(store, curves, cells)
+if processes > 1:
+    from jax.experimental import multihost_utils
+    multihost_utils.sync_global_devices("planned")
+print(jax.device_count(), "devices", len(cells), "cells", flush=True)
+for cell in cells:
+    pipeline.run(store, cell)
+"""
+
+
+@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 1)])
+def test_runs_spread_over_devices_and_hosts_are_those_of_one_device(runs, tmp_path, processes, devices):
+    """A reward model and its policies, two seeds each, on eight forced devices and in two jax.distributed processes.
+
+    Without collectives in the numbers they could only differ by how XLA rounds: 1e-5 of a score of order 1.
+    """
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy)
+    for path in (*copy.glob("reward_model/4x1*"), *copy.glob("*/rloo-4x1*")):
+        shutil.rmtree(path)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    line = lambda i: [sys.executable, "-c", SHARED, str(i), str(processes), str(copy), port]
+    options = dict(cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    started = [subprocess.Popen(line(i), text=True, **options) for i in range(processes)]
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert all(process.returncode == 0 for process in started), said
+    assert f"{processes * devices} devices 2 cells" in said[0]
+    one, other = (Store(root).table(fingerprints=policies_of(root)) for root in (runs, copy))
+    for column in one:
+        if one[column].dtype.kind == "f":
+            np.testing.assert_allclose(one[column], other[column], rtol=1e-5, atol=2e-4, err_msg=column)
+        else:
+            assert (one[column] == other[column]).all(), column
+    one, other = (Store(root).table("reward_models") for root in (runs, copy))
+    np.testing.assert_allclose(one["val_loss"], other["val_loss"], atol=1e-5)
 
 
 @pytest.mark.skipif(not shutil.which("slurmctld") or os.geteuid() != 0, reason="needs Slurm on this machine, and root")
