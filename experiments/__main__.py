@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import catalogue, engine, executors
+from experiments import catalogue, costs, engine, executors
 from experiments.presets import PRESETS
 from gold_sim.config import parse
 from gold_sim.records import Store, StoreError
@@ -195,9 +195,12 @@ def _run(args) -> int:
     print(f"{experiment.title}: {len(every)} cells, {len(every) - len(todo)} stored, {len(todo)} to do; "
           f"at preset cpu {experiment.cost}", flush=True)
     if args.dry_run:
+        predicted = costs.model(args.runs)
         for c in every:
-            state = "to do " if c in todo else "stored"
+            state = f"to do {predicted.seconds(c):6.0f} s" if c in todo else f"{'stored':14s}"
             print(f"  {state}  {c.stage:16s} {c.name}-{c.fingerprint}")
+        total, longest = sum(map(predicted.seconds, todo)), max(map(predicted.seconds, todo), default=0.0)
+        print(f"about {total / 60:.0f} min of one worker, {longest / 60:.1f} min for the longest cell")
         return 0
     store.sweep()
     if todo:

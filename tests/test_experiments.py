@@ -306,5 +306,5 @@ def test_a_corrupt_cell_is_named_and_left_alone(runs, tmp_path):
 
 def test_dry_run_lists_cells_and_writes_nothing(tmp_path):
     found = command("data_size", "--dry-run", "--runs", tmp_path / "runs")
-    assert found.returncode == 0 and found.stdout.count("to do ") > 10
+    assert found.returncode == 0 and found.stdout.count("to do ") > 10 and "min of one worker" in found.stdout
     assert not (tmp_path / "runs").exists()

@@ -1,0 +1,161 @@
+"""What a cell costs: operations counted from its settings, seconds learnt from stored cells of the same stage.
+
+seconds = start + operations * a + tokens * b, three non-negative numbers a stage: compiling and reading; arithmetic;
+what a token costs whatever the width (small networks are bound by it). A handful of measured cells fix them.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.optimize
+
+from gold_sim.config import Config, from_dict
+
+FEWEST = 3  # measured cells of a stage from which it is predicted
+PROMPT = 8  # tokens, about: prompts of the language are 6 to 9
+
+
+@dataclass(frozen=True)
+class Work:
+    """What must be computed: operations (2 a multiply-add) and tokens that pass through some network."""
+
+    flops: float
+    tokens: float
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flops + other.flops, self.tokens + other.tokens)
+
+    def __mul__(self, times: float) -> "Work":
+        return Work(self.flops * times, self.tokens * times)
+
+    __rmul__ = __mul__
+
+
+NOTHING = Work(0.0, 0.0)
+
+
+def forward(network, length: int, outputs: int = 1) -> Work:
+    """One response of `length` tokens through a network (width, depth), its share of the prompt included."""
+    tokens = length + PROMPT / 4
+    attended = (PROMPT + length / 2) * 2 * network.width
+    flops = 2 * tokens * (network.depth * (12 * network.width**2 + attended) + network.width * outputs)
+    return Work(flops, tokens * network.depth)
+
+
+def work(cell) -> Work:
+    """Of one cell with all its seeds, coefficients and members."""
+    c = cell.config
+    length, seeds, words = c.world.response_len, len(c.seeds), 64
+    policy, rm, o = c.policy or c.reference, c.reward_model_of_round, c.optimiser
+    write, judge, score = forward(policy, length, words), forward(c.gold, length), forward(rm, length)
+    score = {"proxy": score * (c.ensemble.take or rm.members), "gold": judge, "synthetic": judge}[c.reward]
+    if cell.stage == "reference":
+        return 3 * c.reference.steps * c.reference.batch * forward(c.reference, length, words)
+    if cell.stage == "gold":
+        return 3 * c.gold.steps * c.gold.batch * judge + 16_384 * write
+    if cell.stage == "preferences":
+        ranked = c.preferences.ranked if c.preferences.annotator in ("plackett_luce", "mallows") else 2
+        return c.preferences.num_pairs * ranked * (write + judge)
+    if cell.stage == "relabelled":
+        return seeds * c.rounds.num_pairs * 2 * (write + judge)
+    if cell.stage == "reward_model":
+        pairs = rm.num_pairs or int(c.preferences.num_pairs * (1 - c.preferences.held_out))
+        held_out = int(c.preferences.num_pairs * c.preferences.held_out)
+        return seeds * rm.members * 2 * (3 * rm.epochs * pairs + held_out) * forward(rm, length)
+    pool = c.best_of_n.num_prompts * c.best_of_n.num_samples
+    if cell.stage == "pool":
+        return pool * (write + judge)
+    if cell.stage == "scores":
+        return pool * (seeds * rm.members * forward(rm, length) if c.reward == "proxy" else judge)
+    if cell.stage == "best_of_n":
+        return Work(0.0, seeds * pool)
+    if cell.stage == "direct_alignment":
+        d = c.direct
+        train = d.epochs * d.num_pairs * 2 * 4 * write
+        return seeds * len(c.dpo_betas) * (train + (d.evaluations + 1) * d.eval_prompts * (2 * write + judge))
+    passes = 3 * o.epochs if o.name in ("ppo", "grpo") else 3
+    passes += 1 + any(k > 0 for k in c.kl_coefs)
+    train = o.steps * o.prompts * o.group_size * (passes * write + score)
+    measured = (o.evaluations + 1) * o.eval_prompts * (2 * write + judge + score)
+    return seeds * len(c.kl_coefs) * (train + measured)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Seconds of cells: stage -> (start, seconds a gigaflop, seconds a million tokens)."""
+
+    stages: dict[str, tuple[float, float, float]]
+
+    def seconds(self, cell) -> float:
+        """Predicted, of one worker.  KeyError: a stage of which too few cells were measured."""
+        return float(np.dot(self.stages[cell.stage], _features(work(cell))))
+
+
+def _features(w: Work) -> np.ndarray:
+    return np.array([1.0, w.flops / 1e9, w.tokens / 1e6])
+
+
+def fit(measured: Iterable[tuple[object, float]]) -> Model:
+    """From (cell, seconds): least squares of log(predicted / measured), bent to a median by soft_l1.
+
+    Records of resumed cells tell of their last part only, and machines have moods, so there are outliers.
+    """
+    by_stage: dict[str, list] = {}
+    for cell, seconds in measured:
+        by_stage.setdefault(cell.stage, []).append((_features(work(cell)), max(seconds, 0.1)))
+    stages = {}
+    for stage, rows in by_stage.items():
+        if len(rows) >= FEWEST:
+            x, y = (np.array(part) for part in zip(*rows, strict=True))
+            typical = np.median(x, 0)  # each term's unit: as if it alone explained the median
+            unit = np.divide(np.median(y), typical, out=np.zeros(3), where=typical > 0)
+            off = lambda share, x=x, y=y, unit=unit: np.log(x @ (share * unit)) - np.log(y)
+            limits = dict(bounds=(1e-9, np.inf), loss="soft_l1", f_scale=0.1)
+            found = scipy.optimize.least_squares(off, np.full(3, 1 / 3), **limits)
+            stages[stage] = tuple(found.x * unit)
+    return Model(stages)
+
+
+HERE = Model(  # one core of the machine of the README's figures, cold compilation cache; what no cell was measured for
+    dict(
+        reference=(35, 0.027, 0.49),
+        gold=(38, 0.017, 1.8),
+        preferences=(6, 0.038, 0.0),
+        reward_model=(17, 0.037, 0.017),
+        pool=(1, 0.038, 0.0),
+        scores=(1, 0.027, 0.27),
+        best_of_n=(4.9, 0.0, 0.57),
+        policy_gradient=(15, 0.030, 0.59),
+        direct_alignment=(37, 0.037, 0.07),
+        relabelled=(8, 0.016, 1.4),
+    )
+)
+
+
+def model(root: Path) -> Model:
+    """Of the stages that were measured in this store, and of this machine's authors for the others."""
+    return Model(HERE.stages | fit(measured(root)).stages)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A stored cell, as far as its cost is concerned."""
+
+    stage: str
+    config: object
+
+
+def measured(root: Path) -> list[tuple[Measured, float]]:
+    """(cell, seconds) of every readable record: CPU seconds of one thread on a CPU, wall seconds on an accelerator."""
+    found = []
+    for path in sorted(Path(root).glob("*/*/record.json")):
+        try:
+            r = json.loads(path.read_text())
+            seconds = r["cpu_seconds"] if r["device"] == "cpu" else r["wall_seconds"]
+            found.append((Measured(r["stage"], from_dict(Config, r["config"])), float(seconds)))
+        except (OSError, ValueError, KeyError, TypeError):  # older versions, other people's files
+            continue
+    return found

@@ -1,0 +1,44 @@
+"""The cost model: operations by hand, rates recovered from made times, unaffected by resumed cells."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import costs
+from gold_sim.config import Config, replace
+
+
+def test_forward_by_hand():
+    """Width 4, depth 1, 16 + 2 tokens: 18 (12 * 16 + (8 + 8) * 8 + 4) multiply-adds, 18 tokens."""
+    network = dataclasses.replace(Config().reward_model, width=4, depth=1)
+    found = costs.forward(network, 16)
+    assert found.flops == 2 * 18 * (192 + 128 + 4) and found.tokens == 18
+
+
+def test_work_follows_what_is_run():
+    cell = lambda **changes: costs.Measured("policy_gradient", replace(Config(), changes))
+    base = costs.work(cell())
+    twice = costs.work(cell(**{"optimiser.steps": 600, "optimiser.evaluations": 30}))
+    more = costs.work(cell(**{"kl_coefs": (0.0, 0.1)}))
+    assert base.flops < twice.flops < 2 * base.flops  # measuring is not doubled
+    assert more.flops > 2 * base.flops  # two runs a seed, and the reference policy is read
+    rm = lambda **changes: costs.work(costs.Measured("reward_model", replace(Config(), changes)))
+    assert rm(**{"reward_model.members": 5}).flops == pytest.approx(5 * rm().flops)
+
+
+def test_rates_are_recovered_and_resumed_cells_do_not_matter():
+    rng, rows = np.random.default_rng(0), []
+    for width in (4, 8, 16, 32, 64):
+        for steps in (30, 150, 600):
+            config = replace(Config(), {"policy.width": width, "optimiser.steps": steps})
+            cell = costs.Measured("policy_gradient", config)
+            w = costs.work(cell)
+            seconds = 12 + 0.03 * w.flops / 1e9 + 0.5 * w.tokens / 1e6
+            rows.append((cell, seconds * rng.uniform(0.9, 1.1)))
+    truth = [s for _, s in rows]
+    rows[3] = (rows[3][0], 1.0)  # its record tells of the last seconds only
+    found = costs.fit(rows)
+    ratio = np.array([found.seconds(c) for c, _ in rows]) / truth
+    assert np.all(np.abs(np.log(ratio)) < np.log(1.3)), ratio
+    assert costs.fit(rows[:2]).stages == {}  # too few to tell
