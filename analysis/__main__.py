@@ -31,6 +31,7 @@ STUDIES = {  # experiment -> what its analysis shows
     "direct_alignment_pessimism": "RPO, chi-PO, length-regularised DPO under label noise",
     "ensembles": "ensembles of reward models under label noise",
     "ensembles_kl": "ensembles with a small KL penalty",
+    "ensembles_noise": "ensembles under more label noise",
     "ensemble_size": "cardinality, and the price of disagreement",
     "diversity": "what members differ in; weight averages",
     "shared_errors": "ensembles whose members err alike",

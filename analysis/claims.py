@@ -32,7 +32,7 @@ CLAIMS = (
         "ensembles",
         COSTE,
         "under 25 % noise, ensembles reduce RL's fall",
-        of_methods.ensembles_fall_less,
+        of_methods.ensembles_fall_less(0.25),
     ),
     Claim(
         "pessimism_beats_the_mean",
@@ -46,7 +46,21 @@ CLAIMS = (
         "ensembles",
         COSTE,
         "under 25 % noise, ensembles end best-of-n higher",
-        of_methods.ensembles_gain_in_best_of_n,
+        of_methods.ensembles_gain_in_best_of_n(0.25),
+    ),
+    Claim(
+        "more_noise",
+        "ensembles_noise",
+        COSTE,
+        "under 35 % noise, ensembles end best-of-n higher",
+        of_methods.ensembles_gain_in_best_of_n(0.35),
+    ),
+    Claim(
+        "more_noise_in_rl",
+        "ensembles_noise",
+        COSTE,
+        "under 35 % noise, ensembles reduce RL's fall",
+        of_methods.ensembles_fall_less(0.35),
     ),
     Claim(
         "spread_grows",

@@ -25,13 +25,15 @@ PESSIMISTIC = ("worst case", "mean - 0.5 variance")  # rules of `ensembles`
 # --- ensembles ------------------------------------------------------------------------------------
 
 
-def ensembles_fall_less(read):
-    single = fall(along(read, "single", "rl", label_noise=0.25))
-    less = {name: single - fall(along(read, name, "rl", label_noise=0.25)) for name in ("mean", *PESSIMISTIC)}
-    says = "; ".join(f"{name} {told(values)}" for name, values in less.items())
-    return every(
-        surely_above(v) for v in less.values()
-    ), f"fall of the single model, {told(single)}, minus that of {says}"
+def ensembles_fall_less(noise: float):
+    def test(read):
+        single = fall(along(read, "single", "rl", label_noise=noise))
+        less = {name: single - fall(along(read, name, "rl", label_noise=noise)) for name in ("mean", *PESSIMISTIC)}
+        says = "; ".join(f"{name} {told(values)}" for name, values in less.items())
+        holds = every(surely_above(values) for values in less.values())
+        return holds, f"fall of the single model, {told(single)}, minus that of {says}"
+
+    return test
 
 
 def pessimism_falls_less_than_the_mean(read):
@@ -41,13 +43,15 @@ def pessimism_falls_less_than_the_mean(read):
     return every(surely_above(v) for v in less.values()), f"fall of the mean's, {told(mean)}, minus that of {says}"
 
 
-def ensembles_gain_in_best_of_n(read):
-    single = along(read, "single", "bon", label_noise=0.25)[:, -1]
-    more = {name: along(read, name, "bon", label_noise=0.25)[:, -1] - single for name in ("mean", *PESSIMISTIC)}
-    says = "; ".join(f"{name} {told(values)}" for name, values in more.items())
-    return every(
-        surely_above(v) for v in more.values()
-    ), f"gold at the largest n minus the single's ({told(single)}): {says}"
+def ensembles_gain_in_best_of_n(noise: float):
+    def test(read):
+        single = along(read, "single", "bon", label_noise=noise)[:, -1]
+        more = {name: along(read, name, "bon", label_noise=noise)[:, -1] - single for name in ("mean", *PESSIMISTIC)}
+        says = "; ".join(f"{name} {told(values)}" for name, values in more.items())
+        holds = every(surely_above(values) for values in more.values())
+        return holds, f"gold at the largest n minus the single's ({told(single)}): {says}"
+
+    return test
 
 
 def spread_grows(read):

@@ -27,7 +27,7 @@ def experiment(preset: str) -> Experiment:
         grid={},
         variants=few(
             preset,
-            {"single": {}}
+            {"single": {"stages": ("best_of_n", "policy_gradient")}}  # both are those of `ensembles`
             | {
                 f"worst case, {kind}": {
                     "reward_model.members": MEMBERS[preset],

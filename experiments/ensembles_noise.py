@@ -1,0 +1,25 @@
+"""Do ensembles still help when a third of the labels is wrong?
+
+    python -m experiments ensembles_noise      8 min on two cores, after ensembles
+    python -m analysis ensembles_noise
+"""
+
+import dataclasses
+
+from experiments import ensembles
+from experiments.experiment import Experiment
+
+NOISES = {"smoke": (0.25,), "cpu": (0.25, 0.35)}  # 0.25 is that of `ensembles`
+
+
+def experiment(preset: str) -> Experiment:
+    return dataclasses.replace(
+        ensembles.experiment(preset),
+        name="ensembles_noise",
+        title="Ensembles under more label noise",
+        question="Do ensembles still help when 35 % of the labels are flipped?",
+        figure="Coste et al. 2023, Fig. 25",
+        expected="The more noise, the more the worst case and the uncertainty-weighted rule are worth over one model.",
+        cost="8 min on two cores, after ensembles",
+        grid={"preferences.label_noise": NOISES[preset]},
+    )
