@@ -1,5 +1,6 @@
 """The engine: which cell may run next, which is tried again, what is told. Where it runs is the executor's business."""
 
+import heapq
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +20,21 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
     ATTEMPTS times.
     """
     store = Store(root)
-    waiting = {cell.fingerprint: cell for cell in cells}
-    running, attempts, failure = {}, dict.fromkeys(waiting, 0), None  # running: fingerprint -> (cell, job)
-    while running or (waiting and failure is None):
-        unfinished = set(waiting) | set(running)
-        for code, cell in list(waiting.items()):
-            if failure is not None or len(running) >= executor.slots:
-                break
-            if not any(up.fingerprint in unfinished for up in cell.all_upstream()):
-                attempts[code] += 1
-                running[code] = (waiting.pop(code), executor.submit(cell))
-                report("start", cell, 0, 1)
+    place = {cell.fingerprint: i for i, cell in enumerate(cells)}
+    needs = {c.fingerprint: {up.fingerprint for up in c.all_upstream()} & place.keys() for c in cells}
+    needed_by = {code: [] for code in place}
+    for code, ups in needs.items():
+        for up in ups:
+            needed_by[up].append(code)
+    ready = [place[code] for code, ups in needs.items() if not ups]  # a heap: the first in order goes first
+    heapq.heapify(ready)
+    running, attempts, failure = {}, dict.fromkeys(place, 0), None  # running: fingerprint -> (cell, job)
+    while running or (ready and failure is None):
+        while ready and failure is None and len(running) < executor.slots:
+            cell = cells[heapq.heappop(ready)]
+            attempts[cell.fingerprint] += 1
+            running[cell.fingerprint] = (cell, executor.submit(cell))
+            report("start", cell, 0, 1)
         time.sleep(TURN_SECONDS)
         for code, (cell, job) in list(running.items()):
             if not job.done():
@@ -40,8 +45,12 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
             error = job.exception()
             if error is None:
                 report("done", cell, 1, 1)
+                for dependent in needed_by[code]:
+                    needs[dependent].discard(code)
+                    if not needs[dependent]:
+                        heapq.heappush(ready, place[dependent])
             elif isinstance(error, WorkerLost) and attempts[code] < ATTEMPTS:
-                waiting = {code: cell} | waiting  # first in turn: others may wait for it
+                heapq.heappush(ready, place[code])
                 report("lost", cell, attempts[code], ATTEMPTS)
             elif isinstance(error, WorkerLost):
                 failure = failure or WorkerLost(f"{cell.stage} {cell.name}: worker lost {ATTEMPTS} times ({error})")

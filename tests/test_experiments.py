@@ -1,5 +1,6 @@
 """Life of a run, as a stranger sees it: resume after SIGKILL, a full disk, bad input."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -215,6 +217,39 @@ def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
         engine.run(tmp_path, [cell], executor, lambda event, *_: events.append(event))
     executor.close()
     assert events.count("start") == 3 and events.count("lost") == 2 and "done" not in events
+
+
+def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeypatch):
+    """The schedule alone, of cells that each need up to three earlier ones; every fiftieth loses its worker once."""
+    from experiments import engine, executors
+    from gold_sim.cells import Cell
+
+    rng, cells = np.random.default_rng(0), []
+    for i in range(10_000):
+        picked = rng.choice(max(i, 1), min(i, 3), replace=False) if i % 7 else []
+        ups = tuple((f"up{j}", dataclasses.replace(cells[j], upstream=())) for j in picked)
+        cells.append(Cell("gold", f"tiny{i}", f"{i:016x}", None, ups))
+    done, tries = set(), dict.fromkeys((c.fingerprint for c in cells), 0)
+
+    class Instant:
+        slots = 64
+
+        def submit(self, cell):
+            assert all(up.fingerprint in done for _, up in cell.upstream), cell.name
+            tries[cell.fingerprint] += 1
+            lost = int(cell.fingerprint, 16) % 50 == 0 and tries[cell.fingerprint] == 1
+            return types.SimpleNamespace(
+                done=lambda: True, exception=lambda: executors.WorkerLost("made") if lost else None
+            )
+
+    def report(event, cell, *_):
+        if event == "done":
+            assert cell.fingerprint not in done
+            done.add(cell.fingerprint)
+
+    monkeypatch.setattr(engine, "TURN_SECONDS", 0.0)
+    engine.run(tmp_path, cells, Instant(), report)
+    assert len(done) == 10_000 and sum(tries.values()) == 10_200
 
 
 def test_an_identical_call_compiles_nothing(runs):
