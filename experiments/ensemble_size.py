@@ -1,6 +1,6 @@
 """How many members, and what price on their disagreement?
 
-    python -m experiments ensemble_size        6 min on two cores, after ensembles
+    python -m experiments ensemble_size        2 min on two cores, after ensembles
     python -m analysis ensemble_size
 """
 
@@ -21,7 +21,7 @@ def experiment(preset: str) -> Experiment:
         question="How do cardinality and the uncertainty coefficient matter?",
         figure="Coste et al. 2023, Fig. 11 and 12",
         expected="Most of the gain is there with three or four members; most reasonable coefficients work.",
-        cost="6 min on two cores, after ensembles",
+        cost="2 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
         base=MIDDLE_RM[preset] | {"preferences.label_noise": NOISE, "reward_model.members": MEMBERS[preset]},

@@ -1,6 +1,6 @@
 """Which rule makes most of n samples when the proxy is learned?
 
-    python -m experiments inference_time       2 min on two cores, after rm_size
+    python -m experiments inference_time       1 min on two cores, after rm_size
     python -m analysis inference_time
 """
 
@@ -19,7 +19,7 @@ def experiment(preset: str) -> Experiment:
         figure="Khalaf et al. 2025, Fig. 2; Huang et al. 2025, Fig. 2",
         expected="Best-of-Poisson follows best-of-n; pessimism keeps the small proxy from falling; HedgeTune finds n "
         "near the best.",
-        cost="2 min on two cores, after rm_size",
+        cost="1 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base={},
