@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gold_sim import laws
 from gold_sim.records import Store, StoreError
+from gold_sim.remote import Remote, is_url
 
 STUDIES = {  # experiment -> what its analysis shows
     "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",
@@ -57,6 +58,15 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_complain(f"{message} (see python -m analysis --help)"))
 
 
+def _folder(where: str) -> Path:
+    """The records' folder; what is at an address is fetched first."""
+    if not is_url(where):
+        return Path(where)
+    remote = Remote(where)
+    remote.fetch_experiments()
+    return remote.store.root
+
+
 def _complain(text) -> int:
     print(f"analysis: {' '.join(str(text).split())}", file=sys.stderr)
     return 2
@@ -82,7 +92,7 @@ def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(STUDIES)}; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+    parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     if args.name is None:
@@ -195,7 +205,7 @@ def _advise(argv) -> int:
         parser.add_argument("name")
         parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
         parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
-        parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+        parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
         parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
         args = parser.parse_args(argv)
         from analysis import curves, data
@@ -234,7 +244,7 @@ def _paper(argv) -> int:
     parser.add_argument("name", choices=["gao2023"], help="gao2023: Scaling laws for reward model overoptimization")
     parser.add_argument("--venue", default="neurips", help="sizes and letters: neurips, icml, iclr, ... (neurips)")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+    parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     from analysis import paper
@@ -253,7 +263,7 @@ def _claims(argv) -> int:
     """Every claim of the literature that has an experiment here."""
     parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the records (runs)")
+    parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     from analysis import claims, tables

@@ -12,6 +12,7 @@ from experiments import catalogue, costs, engine, executors
 from experiments.presets import PRESETS
 from gold_sim.config import parse
 from gold_sim.records import Store, StoreError
+from gold_sim.remote import Remote, is_url
 
 HEARTBEAT_SECONDS = 15
 
@@ -26,7 +27,7 @@ def _arguments(argv):
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
     p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given (README)")
-    p.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default runs)")
+    p.add_argument("--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs")
     return p.parse_args(argv)
 
 
@@ -176,6 +177,8 @@ def main(argv=None) -> int:
 
 def _main(args) -> int:
     executors.check(args.engine, args.workers)
+    args.remote = Remote(args.runs) if is_url(args.runs) else None
+    args.where, args.runs = args.runs, args.remote.store.root if args.remote else Path(args.runs)
     if args.name is None:
         _list(args.runs)
         return 0
@@ -191,6 +194,8 @@ def _run(args) -> int:
     resources = dict(executors.resource(text) for text in args.resource)
     experiment, curves, every = plan(args.name, args.preset, overrides)
     store = Store(args.runs)
+    if args.remote:
+        args.remote.fetch(every)
     todo = missing(store, curves, every)
     print(f"{experiment.title}: {len(every)} cells, {len(every) - len(todo)} stored, {len(todo)} to do; "
           f"at preset cpu {experiment.cost}", flush=True)
@@ -204,16 +209,20 @@ def _run(args) -> int:
         return 0
     store.sweep()
     if todo:
-        executor = executors.make(args.engine, args.runs, args.workers, resources)
+        root = args.where if args.remote else args.runs
+        executor = executors.make(args.engine, root, args.workers, resources)
         screen = _Screen(len(todo))
         try:
             engine.run(args.runs, todo, executor, screen)
         finally:
             screen.close()
             executor.close()
-    store.write_manifest(f"{experiment.name}-{args.preset}", manifest(experiment, args.preset, overrides, curves))
+    about = manifest(experiment, args.preset, overrides, curves)
+    path = store.write_manifest(f"{experiment.name}-{args.preset}", about)
+    if args.remote:
+        args.remote.publish_manifest(path)
     preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
-    print(f"stored in {args.runs}/; next: python -m analysis {experiment.name}{preset}")
+    print(f"stored in {args.where}/; next: python -m analysis {experiment.name}{preset}")
     return 0
 
 

@@ -16,6 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
+from gold_sim.remote import Remote, cache_of, is_url
+
 CODE = Path(__file__).resolve().parent.parent
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Fused emitters make equally fast programs and compile 1.6 times as long (an RLOO step of 17k parameters: 13 s to 8).
@@ -46,21 +48,26 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
-def environment(root: Path) -> dict[str, str]:
+def environment(root: Path | str) -> dict[str, str]:
     """What a worker's process needs before jax starts: one thread a worker, one compilation cache for all."""
     wanted = {
         "XLA_FLAGS": XLA_FLAGS,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(root / ".compiled"),
+        "JAX_COMPILATION_CACHE_DIR": str(_local(root) / ".compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     return {name: os.environ.get(name, value) for name, value in wanted.items()}
 
 
-def work(root: Path, cell) -> None:
-    """Compute and store one cell, in whatever process; told of in the store as it goes."""
+def _local(root: Path | str) -> Path:
+    """The folder of a store on this machine."""
+    return cache_of(root) if is_url(root) else root
+
+
+def work(root: Path | str, cell) -> None:
+    """Compute and store one cell, in whatever process, and tell of it as it goes.  root: a folder or an address."""
     import jax
 
     from gold_sim import pipeline
@@ -68,7 +75,8 @@ def work(root: Path, cell) -> None:
 
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
         jax.distributed.initialize()
-    store, last = Store(root), -REPORT_SECONDS
+    remote = Remote(root) if is_url(root) else None
+    store, last = remote.store if remote else Store(root), -REPORT_SECONDS
 
     def progress(done: int, total: int):
         nonlocal last
@@ -78,7 +86,11 @@ def work(root: Path, cell) -> None:
 
     progress(0, 1)
     try:
-        pipeline.run(store, cell, progress)
+        if remote:
+            remote.fetch([*cell.all_upstream(), cell])
+        path = pipeline.run(store, cell, progress)
+        if remote:
+            remote.publish(path)
     finally:
         store.drop_report(cell.fingerprint)
         jax.clear_caches()  # programs of one cell serve no other, and would pile up to gigabytes
@@ -93,7 +105,7 @@ class Local:
     Each slot is a pool of one: when a process is killed, the cells of the others go on.
     """
 
-    def __init__(self, root: Path, workers: int | None, resources: dict[str, str]):
+    def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         _check("local", resources, ("devices",))
         self.root, self.slots = root, workers or os.cpu_count() or 1
         devices = resources["devices"].split(",") if "devices" in resources else [None]
@@ -152,7 +164,7 @@ class Ray:
     resources: num_cpus (default 1), num_gpus, memory (bytes), and the cluster's own names, each a cell's share.
     """
 
-    def __init__(self, root: Path, workers: int | None, resources: dict[str, str]):
+    def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         ray = _imported("ray")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         if not ray.is_initialized():
@@ -185,13 +197,13 @@ class Slurm:
     the driver: the same command finds them by name and waits for them in place of submitting them again.
     """
 
-    def __init__(self, root: Path, workers: int | None, resources: dict[str, str]):
+    def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         submitit = _imported("submitit")
         self.root, self.slots = root, workers or 100
         exports = environment(root) | {"PYTHONPATH": str(CODE)}
         setup = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
         try:
-            self._executor = submitit.AutoExecutor(root / ".slurm", cluster="slurm", slurm_max_num_timeout=1000)
+            self._executor = submitit.AutoExecutor(_local(root) / ".slurm", cluster="slurm", slurm_max_num_timeout=1000)
             settings = {name: int(v) if v.isdigit() else v for name, v in resources.items()}
             self._executor.update_parameters(**{"timeout_min": 240, "slurm_setup": setup} | settings)
         except (RuntimeError, ValueError, NameError) as error:  # no srun here; an unknown or odd parameter
@@ -202,7 +214,7 @@ class Slurm:
         name = f"gold_sim-{cell.fingerprint}"
         live = _queue("--name", name)
         if live:  # of a driver that died
-            job = self._job_class(self.root / ".slurm", min(live))
+            job = self._job_class(_local(self.root) / ".slurm", min(live))
         else:
             self._executor.update_parameters(name=name)
             job = self._executor.submit(Requeued(), self.root, cell)
@@ -215,10 +227,10 @@ class Slurm:
 class Requeued:
     """`work` as submitit wants it for jobs that may be put back in the queue: cells keep their own checkpoints."""
 
-    def __call__(self, root: Path, cell) -> None:
+    def __call__(self, root: Path | str, cell) -> None:
         work(root, cell)
 
-    def checkpoint(self, root: Path, cell):
+    def checkpoint(self, root: Path | str, cell):
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, root, cell)
@@ -229,7 +241,7 @@ class _SlurmJob:
 
     ASK_SECONDS = 2.0
 
-    def __init__(self, root: Path, cell, job):
+    def __init__(self, root: Path | str, cell, job):
         self._root, self._cell, self._job = root, cell, job
         self._asked, self._gone = time.monotonic(), False
 
@@ -242,7 +254,11 @@ class _SlurmJob:
     def exception(self) -> BaseException | None:
         from gold_sim.records import Store
 
-        if Store(self._root).find(self._cell.stage, self._cell.fingerprint) is not None:
+        if is_url(self._root):
+            stored = self._cell.fingerprint in Remote(self._root).present()
+        else:
+            stored = Store(self._root).find(self._cell.stage, self._cell.fingerprint) is not None
+        if stored:
             return None
         if self._job.paths.result_pickle.exists():
             import pickle
@@ -264,13 +280,13 @@ def _queue(*words: str) -> list[str]:
 
 # --- the table --------------------------------------------------------------------------------
 
-EXECUTORS: dict[str, Callable[[Path, int | None, dict], Executor]] = {"local": Local, "ray": Ray, "slurm": Slurm}
+EXECUTORS: dict[str, Callable[[Path | str, int | None, dict], Executor]] = {"local": Local, "ray": Ray, "slurm": Slurm}
 
 
-def make(name: str, root: Path, workers: int | None, resources: dict[str, str]) -> Executor:
+def make(name: str, root: Path | str, workers: int | None, resources: dict[str, str]) -> Executor:
     """The executor of that name.  ValueError: one line, what was given and what is allowed."""
     check(name, workers)
-    return EXECUTORS[name](root.absolute(), workers, resources)
+    return EXECUTORS[name](root if is_url(root) else root.absolute(), workers, resources)
 
 
 def resource(text: str) -> tuple[str, str]:

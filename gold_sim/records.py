@@ -103,6 +103,24 @@ class Store:
                     raise
         return self.find(stage, fingerprint) or final
 
+    def adopt(self, stage: str, folder: str, content: dict[str, bytes]) -> Path:
+        """Keep a finished cell that another store wrote: its files' bytes, checked; a cell that is here stays."""
+        final = self.root / stage / folder
+        with self._aside(final) as temporary:
+            for filename, data in content.items():
+                (temporary / filename).write_bytes(data)
+            record = _from_json(temporary / "record.json")
+            for filename in record["files"]:
+                _read(temporary / filename, record)
+            if not final.exists():
+                os.rename(temporary, final)
+        self.record(final)
+        return final
+
+    def fingerprints(self) -> set[str]:
+        """Of all finished cells."""
+        return set(self._folders())
+
     def record(self, path) -> dict:
         """record.json of a finished cell, checked: its own digest, its folder's name and the list of its files."""
         path = Path(path).absolute()
@@ -198,6 +216,12 @@ class Store:
         path = self.root / "experiments" / f"{name}.json"
         self._replace(path, _to_json(manifest))
         return path
+
+    def adopt_manifest(self, filename: str, data: bytes) -> dict:
+        """Keep a manifest that another store wrote."""
+        path = self.root / "experiments" / filename
+        self._replace(path, data)
+        return _from_json(path)
 
     def manifest(self, experiment: str, preset: str | None = None) -> dict:
         """Manifest of an experiment; without a preset the last in the order of PRESETS, others before these."""

@@ -18,6 +18,7 @@ import pytest
 from experiments.__main__ import plan
 from gold_sim import pipeline
 from gold_sim.records import Store
+from gold_sim.remote import Remote
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,6 +132,26 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
     assert said.count("lost policy_gradient") == 1 and "tried 1 of 3 times" in said, said
     assert not list((copy / ".reports").iterdir())
     one, other = (Store(root).table(fingerprints=policies_of(root)) for root in (runs, copy))
+    for column in one:
+        np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
+def test_workers_and_analysis_share_an_object_store(runs, tmp_path, monkeypatch):
+    """An address of fsspec; every machine has a cache of its own, and a cell that is stored there is not run again."""
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "one"))
+    url = f"file://{tmp_path}/bucket"
+    _, curves, cells = plan("rm_size", "smoke", {})
+    for cell in cells:
+        if not cell.name.startswith("rloo-4x1"):
+            Remote(url).publish(Store(runs).find(cell.stage, cell.fingerprint))
+    found = command("rm_size", "--preset", "smoke", "--runs", url, "--workers", 1)
+    assert found.returncode == 0, found.stderr
+    assert "1 to do" in found.stdout and url in found.stdout
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "other"))
+    found = command("rm_size", "--preset", "smoke", "--runs", url, "--out", tmp_path / "out", module="analysis")
+    assert found.returncode == 0, found.stderr
+    one, other = (s.table(fingerprints=[c.fingerprint for c in curves]) for s in (Store(runs), Remote(url).store))
     for column in one:
         np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
 

@@ -13,7 +13,7 @@ FLOORS = (
     ("world", "transformer", "laws", "records"),
     ("policy", "gold", "crosschecks", "hierarchy", "selection"),
     ("rankings",),
-    ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure"),
+    ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure", "remote"),
     ("best_of_n", "policy_gradient", "direct_alignment", "exact"),
     ("constrained", "inference", "rewards", "rows", "inputs"),
     ("rounds",),
@@ -24,7 +24,10 @@ FLOORS = (
 NEIGHBOURS = {("gold", "policy"), ("reward_model", "preferences")}
 
 # What reads and fits, and may be used where jax is not installed.
-WITHOUT_JAX = {"laws", "forms", "intervals", "crosschecks", "hierarchy", "selection", "records", "columns", "config"}
+WITHOUT_JAX = {
+    *("laws", "forms", "intervals", "crosschecks", "hierarchy", "selection"),
+    *("records", "remote", "columns", "config"),
+}
 
 
 def imported(path: Path) -> set[str]:

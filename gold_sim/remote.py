@@ -1,0 +1,121 @@
+"""A store in an object store (s3://, gs://, file://, any fsspec address), seen through a local folder.
+
+    <url>/<stage>/<name>-<fingerprint>.json                  which upload of a finished cell counts
+    <url>/<stage>/<name>-<fingerprint>.<upload>/...          its files, as in a local store
+    <url>/experiments/<experiment>-<preset>.json             manifests
+
+Objects are whole or absent and folders are not, so a cell is uploaded under a name of its own and counts from the
+moment its pointer is written, in one piece; of two that finish the same cell either may end up counting. What is read
+is fetched into the local folder first and checked there as ever. Checkpoints and reports stay local.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from gold_sim.records import Store, StoreError
+
+
+def is_url(where) -> bool:
+    return "://" in str(where)
+
+
+def cache_of(url: str) -> Path:
+    """The local folder of an address: under GOLD_SIM_CACHE, or ~/.cache/gold_sim."""
+    base = os.environ.get("GOLD_SIM_CACHE") or Path.home() / ".cache" / "gold_sim"
+    return Path(base) / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+
+
+class Remote:
+    """The objects under one address.  StoreError: one line, if it cannot be reached or its protocol is unknown."""
+
+    def __init__(self, url: str):
+        import fsspec  # here: a local store does not need it
+
+        self.url, self.store = url.rstrip("/"), Store(cache_of(url))
+        try:
+            self._fs, self._base = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"{url}: {str(error).splitlines()[0]}") from error
+
+    def present(self) -> dict[str, str]:
+        """{fingerprint: path of its pointer} of every finished cell."""
+        self._fs.invalidate_cache()
+        pointers = self._fs.glob(f"{self._base}/*/*-*.json")
+        found = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
+        return {code: path for code, path in found.items() if path.split("/")[-2] != "experiments"}
+
+    def fetch(self, cells: Iterable) -> None:
+        """Have those of the cells locally that are finished there; cells: with stage, name, fingerprint."""
+        wanted = [c for c in cells if self.store.find(c.stage, c.fingerprint) is None]
+        present = self.present() if wanted else {}
+        for cell in wanted:
+            if cell.fingerprint in present:
+                self._fetch_one(present[cell.fingerprint])
+
+    def _fetch_one(self, pointer: str) -> None:
+        with self._reaching(pointer):
+            upload = json.loads(self._fs.cat_file(pointer))["upload"]
+            stage, name = pointer.split("/")[-2], pointer.split("/")[-1].removesuffix(".json")
+            files = [p for p in self._fs.ls(f"{self._base}/{stage}/{upload}", detail=False) if not p.endswith("/")]
+            content = {path.split("/")[-1]: self._fs.cat_file(path) for path in files}
+        self.store.adopt(stage, name, content)
+
+    def publish(self, path: Path) -> None:
+        """Upload a finished cell of the local store; its pointer last."""
+        upload = f"{path.name}.{secrets.token_hex(6)}"
+        folder = f"{self._base}/{path.parent.name}"
+        with self._reaching(folder):
+            for file in sorted(path.iterdir()):
+                self._put(f"{folder}/{upload}/{file.name}", file.read_bytes())
+            self._put(f"{folder}/{path.name}.json", json.dumps({"upload": upload}).encode())
+
+    def publish_manifest(self, path: Path) -> None:
+        with self._reaching(self._base):
+            self._put(f"{self._base}/experiments/{path.name}", path.read_bytes())
+
+    def fetch_experiments(self) -> None:
+        """All manifests, and the cells that they name: what analysis reads."""
+        with self._reaching(self._base):
+            paths = self._fs.glob(f"{self._base}/experiments/*.json")
+            manifests = {path.split("/")[-1]: self._fs.cat_file(path) for path in paths}
+        wanted = set()
+        for name, data in manifests.items():
+            manifest = self.store.adopt_manifest(name, data)
+            wanted |= {c["fingerprint"] for c in manifest["cells"]} | set(manifest["reward_models"])
+        present, local = self.present(), self.store.fingerprints()
+        for code in sorted(wanted - local):
+            if code in present:
+                self._fetch_one(present[code])
+
+    def _put(self, path: str, data: bytes) -> None:
+        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        aside = f"{path}.{secrets.token_hex(4)}.part" if self._local else path
+        self._fs.pipe_file(aside, data)
+        if self._local:  # a file system is no object store: a file grows while it is written
+            os.replace(aside, path)
+
+    @property
+    def _local(self) -> bool:
+        return "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
+
+    def _reaching(self, path):
+        return _Reaching(f"{self.url} ({path})")
+
+
+class _Reaching:
+    """Trouble with the object store -> StoreError."""
+
+    def __init__(self, what: str):
+        self._what = what
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, StoreError) or error is None or not isinstance(error, Exception):
+            return False
+        raise StoreError(f"{self._what}: {kind.__name__}: {(str(error).splitlines() or ['no word'])[0]}") from error
