@@ -136,6 +136,21 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
         np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
 
 
+def test_two_drivers_on_one_store_end_in_one_record(runs, tmp_path):
+    """Both compute the same cell at once; the first to finish is kept, the other takes it."""
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    copy = tmp_path / "runs"
+    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("rloo-4x1*"))
+    line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", copy, "--workers", "1"]
+    both = [subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [driver.communicate(timeout=300)[0] for driver in both]
+    assert all(driver.returncode == 0 for driver in both) and all("1 to do" in text for text in said), said
+    assert len(list((copy / "policy_gradient").glob("rloo-4x1*"))) == 1 and not list(copy.glob(".tmp-*"))
+    one, other = (Store(root).table(fingerprints=policies_of(root)) for root in (runs, copy))
+    for column in one:
+        np.testing.assert_array_equal(one[column].to_numpy(), other[column].to_numpy(), column)
+
+
 def test_workers_and_analysis_share_an_object_store(runs, tmp_path, monkeypatch):
     """An address of fsspec; every machine has a cache of its own, and a cell that is stored there is not run again."""
     command("rm_size", "--preset", "smoke", "--runs", runs)
