@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A real one-node Slurm (Debian: slurm-wlm, munge; run as root) and the engine on it: the policies of the main job as
-# two jobs, one cancelled and one requeued in mid-cell, and the driver killed and started again.
+# two jobs (of 4,000 steps, so that they last), one cancelled and one requeued in mid-cell, and the driver killed and
+# started again; then the same policies without Slurm, to compare.
 #
-#     tests/slurm.sh STORE [PYTHON]      STORE: a smoke store of rm_size; its policies are computed anew in a copy
+#     tests/slurm.sh STORE [PYTHON]      STORE: a smoke store of rm_size, which is copied
 set -euo pipefail
 store=$(realpath "$1") python=${2:-.venv/bin/python}
 work=$(mktemp -d)
@@ -55,8 +56,10 @@ sinfo
 runs=$work/runs
 cp -r "$store" "$runs"
 rm -rf "$runs/policy_gradient" "$runs/.checkpoints"
-line=("$python" -m experiments rm_size --preset smoke --engine slurm --workers 2 --resource timeout_min=10)
-line+=(--runs "$runs")
+cp -r "$runs" "$work/alone"
+job=("$python" -m experiments rm_size --preset smoke --workers 2)
+job+=(--set optimiser.steps=4000 --set optimiser.evaluations=40)
+line=("${job[@]}" --runs "$runs" --engine slurm --resource timeout_min=10)
 
 "${line[@]}" > "$work/first.log" 2>&1 & driver=$!
 for _ in $(seq 120); do [ "$(squeue -h -t R -o %i | wc -l)" = 2 ] && break; sleep 1; done
@@ -81,7 +84,8 @@ rm -rf "$runs/policy_gradient"/rloo-4x1*
 "${line[@]}" --resource tasks_per_node=2 > "$work/third.log" 2>&1 || { cat "$work/third.log" "$runs"/.slurm/*; exit 1; }
 grep -q "1 to do" "$work/third.log"
 echo "two tasks of one job shared the runs of a cell"
-"$python" - "$store" "$runs" <<'PY'
+"${job[@]}" --runs "$work/alone" > "$work/alone.log" 2>&1
+"$python" - "$work/alone" "$runs" <<'PY'
 import sys
 import numpy as np
 from gold_sim.records import Store
