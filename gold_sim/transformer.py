@@ -218,31 +218,34 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
     x, prompt_cache = jax.lax.scan(prefill, _embed(net, params, prompts, 0), params["blocks"], unroll=min(net.depth, 4))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
-    empty = jnp.zeros((net.depth, num_prompts, num_samples, length - 1, net.heads, net.width // net.heads))
+    # Heads before time, and keys transposed, as the products below read them: else each step would copy the cache.
+    of_head = (net.depth, num_prompts, num_samples, net.heads)
+    head_width, most = net.width // net.heads, length - 1
+    empty = jnp.zeros((*of_head, head_width, most)), jnp.zeros((*of_head, most, head_width))
 
     def write(carry, at_t):
         logits_t, (keys, values) = carry
         t, inputs_t = at_t
         tokens, kept = choose(logits_t, inputs_t)
         x = params["token"][tokens] + params["position"][prompt_len + t]
-        visible = jnp.arange(length - 1) <= t
+        visible = jnp.arange(most) <= t
         for i in range(net.depth):
             block = jax.tree.map(lambda p: p[i], params["blocks"])
             k_prompt, v_prompt = jax.tree.map(lambda c: c[i], prompt_cache)
             q, k, v = _qkv(net, block, x)
-            keys = jax.lax.dynamic_update_slice(keys, k[None, :, :, None], (i, 0, 0, t, 0, 0))
-            values = jax.lax.dynamic_update_slice(values, v[None, :, :, None], (i, 0, 0, t, 0, 0))
+            keys = jax.lax.dynamic_update_slice(keys, k[None, ..., None], (i, 0, 0, 0, 0, t))
+            values = jax.lax.dynamic_update_slice(values, v[None, ..., None, :], (i, 0, 0, 0, t, 0))
             to_prompt = jnp.einsum("pnhd,pkhd->pnhk", q, k_prompt)
-            to_self = jnp.where(visible, jnp.einsum("pnhd,pnkhd->pnhk", q, keys[i]), -1e9)
+            to_self = jnp.where(visible, jnp.einsum("pnhd,pnhdk->pnhk", q, keys[i]), -1e9)
             weights = jax.nn.softmax(jnp.concatenate([to_prompt, to_self], axis=-1))
             w_prompt, w_self = jnp.split(weights, [prompt_len], axis=-1)
             mixed = jnp.einsum("pnhk,pkhd->pnhd", w_prompt, v_prompt)
-            mixed = mixed + jnp.einsum("pnhk,pnkhd->pnhd", w_self, values[i])
+            mixed = mixed + jnp.einsum("pnhk,pnhkd->pnhd", w_self, values[i])
             x = _mlp(block, _out(block, x, mixed))
         return (_head(params, _norm(x, params["norm"]["scale"])), (keys, values)), (tokens, kept)
 
-    steps = (jnp.arange(length - 1), jax.tree.map(lambda a: a[:-1], inputs))
-    (last, _), (tokens, kept) = jax.lax.scan(write, (first, (empty, empty)), steps)
+    steps = (jnp.arange(most), jax.tree.map(lambda a: a[:-1], inputs))
+    (last, _), (tokens, kept) = jax.lax.scan(write, (first, empty), steps)
     last_tokens, last_kept = choose(last, jax.tree.map(lambda a: a[-1], inputs))
     tokens = jnp.concatenate([tokens, last_tokens[None]])
     kept = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), kept, last_kept)
