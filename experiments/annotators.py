@@ -5,7 +5,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_SIZES, few, size
+from experiments.presets import RM_SIZES, few, of, size
 
 VARIANTS = {
     "gold itself": {},
@@ -34,7 +34,7 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
-        base=size(RM_SIZES[preset][1]),
+        base=size(of(RM_SIZES, preset)[1]),
         grid={},
         variants=few(preset, VARIANTS),
     )

@@ -5,14 +5,15 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_SIZES, few, size
+from experiments.presets import RM_SIZES, few, of, size
 
 PROMPTS = {"smoke": 64, "cpu": 1024}  # a measurement: a tenth of them are wrong claims
 FEW_PAIRS = {"smoke": 64, "cpu": 2000}
+PICKED = {"smoke": (0, 0, 1), "cpu": (0, 3, 4)}  # small, middle, large of RM_SIZES
 
 
 def experiment(preset: str) -> Experiment:
-    small, middle, large = (size(RM_SIZES[preset][i]) for i in {"smoke": (0, 0, 1), "cpu": (0, 3, 4)}[preset])
+    small, middle, large = (size(of(RM_SIZES, preset)[i]) for i in of(PICKED, preset))
     biased = lambda what: middle | {"preferences.annotator": "biased", "preferences.bias_on": what}
     return Experiment(
         name="behaviours",
@@ -24,7 +25,7 @@ def experiment(preset: str) -> Experiment:
         cost="10 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base={"optimiser.eval_prompts": PROMPTS[preset]},
+        base={"optimiser.eval_prompts": of(PROMPTS, preset)},
         grid={},
         variants=few(
             preset,
@@ -32,7 +33,7 @@ def experiment(preset: str) -> Experiment:
                 "small proxy": small,
                 "middle proxy": middle,
                 "large proxy": large,
-                "few pairs": middle | {"reward_model.num_pairs": FEW_PAIRS[preset]},
+                "few pairs": middle | {"reward_model.num_pairs": of(FEW_PAIRS, preset)},
                 "likes agreement": biased("agreement"),
                 "likes refusals": biased("refusal"),
                 "likes length": biased("length"),

@@ -4,7 +4,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES
+from experiments.presets import RM_FIELDS, RM_SIZES, of
 
 
 def experiment(preset: str) -> Experiment:
@@ -18,5 +18,5 @@ def experiment(preset: str) -> Experiment:
         axis="rm_params",
         stages=("best_of_n", "policy_gradient"),
         base={},
-        grid={RM_FIELDS: RM_SIZES[preset]},
+        grid={RM_FIELDS: of(RM_SIZES, preset)},
     )

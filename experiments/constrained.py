@@ -10,7 +10,7 @@ the only one tried (LOG.md).
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 PAIRS = {"smoke": None, "cpu": 4_000}  # with all 43,200 the composite does not turn
 JOINT, INDEPENDENT = (0.25, 0.48), (0.27, 0.70)  # (words, manners), gold s.d.
@@ -21,7 +21,7 @@ KL_TARGET = 6.0  # nats
 def composite(preset: str) -> dict:
     """Overrides of what every variant optimises."""
     members = {"reward_model.members": 2, "reward_model.diversity": "components"}
-    return MIDDLE_RM[preset] | members | {"reward_model.num_pairs": PAIRS[preset]}
+    return of(MIDDLE_RM, preset) | members | {"reward_model.num_pairs": of(PAIRS, preset)}
 
 
 def held(constraint: str, thresholds: tuple[float, float]) -> dict:

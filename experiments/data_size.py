@@ -4,9 +4,13 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, of
 
-PAIRS = {"smoke": (64, 256), "cpu": (500, 2000, 8000, 20_000, 43_000)}
+PAIRS = {
+    "smoke": (64, 256),
+    "cpu": (500, 2000, 8000, 20_000, 43_000),
+    "gpu": tuple(500 * 2**i for i in range(10)),  # to 256,000
+}
 
 
 def experiment(preset: str) -> Experiment:
@@ -19,6 +23,6 @@ def experiment(preset: str) -> Experiment:
         cost="8 min on two cores, after rm_size",
         axis="num_pairs",
         stages=("best_of_n", "policy_gradient"),
-        base=MIDDLE_RM[preset],
-        grid={"reward_model.num_pairs": PAIRS[preset]},
+        base=of(MIDDLE_RM, preset),
+        grid={"reward_model.num_pairs": of(PAIRS, preset)},
     )

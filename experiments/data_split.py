@@ -7,20 +7,20 @@ Two reward models of a seed learn from disjoint halves of the pairs; one is opti
 """
 
 from experiments.experiment import Experiment
-from experiments.policy_size import BATCH, POLICIES, POLICY_FIELDS
-from experiments.presets import RM_SIZES, SHORTER, few, size
+from experiments.policy_size import ALIKE, POLICIES, POLICY_FIELDS
+from experiments.presets import RM_SIZES, SHORTER, few, of, size
 
 PAIRS = {"smoke": 256, "cpu": 8000}  # a seed, both halves together
 
 
 def experiment(preset: str) -> Experiment:
-    sizes = RM_SIZES[preset]
+    sizes = of(RM_SIZES, preset)
     label = lambda what, values: f"{what} {values[0]}x{values[1]}"
     policies = {
         label("policy", values): size(sizes[0])
         | dict(zip(POLICY_FIELDS.split("|"), values, strict=True))
-        | {"policy.batch": BATCH[preset]}
-        for values in POLICIES[preset]
+        | of(ALIKE, preset)
+        for values in of(POLICIES, preset)
     }
     return Experiment(
         name="data_split",
@@ -32,11 +32,11 @@ def experiment(preset: str) -> Experiment:
         cost="14 min on two cores, after rm_size and policy_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
-        base=SHORTER[preset]
+        base=of(SHORTER, preset)
         | {
             "reward_model.members": 2,
             "reward_model.diversity": "disjoint",
-            "reward_model.num_pairs": PAIRS[preset],
+            "reward_model.num_pairs": of(PAIRS, preset),
             "ensemble.take": 1,
         },
         grid={},

@@ -5,7 +5,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import few
+from experiments.presets import few, of
 
 BETAS = {"smoke": (0.1,), "cpu": (0.025, 0.1)}
 
@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("direct_alignment",),
-        base={"dpo_betas": BETAS[preset], "preferences.label_noise": 0.25},
+        base={"dpo_betas": of(BETAS, preset), "preferences.label_noise": 0.25},
         grid={},
         variants=few(
             preset,

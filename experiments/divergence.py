@@ -5,7 +5,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 KL = {"smoke": (0.1,), "cpu": (0.03, 0.12)}
 CHI2 = {"smoke": (0.01,), "cpu": (1e-4, 1e-3, 1e-2)}  # of 2 pi / ref_policy, in gold s.d.
@@ -21,13 +21,13 @@ def experiment(preset: str) -> Experiment:
         cost="4 min on two cores, after kl_penalty",
         axis="variant",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset],
+        base=of(MIDDLE_RM, preset),
         grid={},
         variants=few(
             preset,
             {"no penalty": {}}
-            | {f"KL {c:g}": {"kl_coefs": (c,)} for c in KL[preset]}
-            | {f"chi2 {c:g}": {"kl_coefs": (c,), "optimiser.divergence": "chi2"} for c in CHI2[preset]},
+            | {f"KL {c:g}": {"kl_coefs": (c,)} for c in of(KL, preset)}
+            | {f"chi2 {c:g}": {"kl_coefs": (c,), "optimiser.divergence": "chi2"} for c in of(CHI2, preset)},
         ),
         panels=None,
     )

@@ -6,7 +6,7 @@
 
 from experiments.ensembles import MEMBERS
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 NOISE = 0.25
 KINDS = ("order", "init", "bootstrap", "features")
@@ -23,14 +23,14 @@ def experiment(preset: str) -> Experiment:
         cost="10 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
-        base=MIDDLE_RM[preset] | {"preferences.label_noise": NOISE},
+        base=of(MIDDLE_RM, preset) | {"preferences.label_noise": NOISE},
         grid={},
         variants=few(
             preset,
             {"single": {"stages": ("best_of_n", "policy_gradient")}}  # both are those of `ensembles`
             | {
                 f"worst case, {kind}": {
-                    "reward_model.members": MEMBERS[preset],
+                    "reward_model.members": of(MEMBERS, preset),
                     "reward_model.diversity": kind,
                     "ensemble.rule": "worst_case",
                 }
@@ -38,7 +38,7 @@ def experiment(preset: str) -> Experiment:
             }
             | {
                 "weight average, order": {
-                    "reward_model.members": MEMBERS[preset],
+                    "reward_model.members": of(MEMBERS, preset),
                     "reward_model.diversity": "order",
                     "ensemble.rule": "weight_average",
                     "stages": ("best_of_n", "policy_gradient"),

@@ -6,7 +6,7 @@
 
 from experiments.ensembles import MEMBERS, members
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 SIZES = {"smoke": (1, 2), "cpu": (1, 2, 3, 4, 5)}
 COEFS = {"smoke": (0.5,), "cpu": (0.1, 0.5, 2.0, 8.0)}
@@ -24,16 +24,16 @@ def experiment(preset: str) -> Experiment:
         cost="2 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
-        base=MIDDLE_RM[preset] | {"preferences.label_noise": NOISE, "reward_model.members": MEMBERS[preset]},
+        base=of(MIDDLE_RM, preset) | {"preferences.label_noise": NOISE, "reward_model.members": of(MEMBERS, preset)},
         grid={},
         variants=few(
             preset,
-            {f"worst of {k}": {"ensemble.rule": "worst_case", "ensemble.take": k} for k in SIZES[preset]}
+            {f"worst of {k}": {"ensemble.rule": "worst_case", "ensemble.take": k} for k in of(SIZES, preset)}
             | {
                 f"mean - {c:g} variance": members(preset, "mean - 0.5 variance")
                 | {"ensemble.coef": c}
                 | ({"stages": ("best_of_n", "policy_gradient")} if c in RL_COEFS else {})
-                for c in COEFS[preset]
+                for c in of(COEFS, preset)
             },
         ),
         panels=None,

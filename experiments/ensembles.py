@@ -7,7 +7,7 @@ Five members see the same pairs and differ by initialisation and order; rules se
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 MEMBERS = {"smoke": 2, "cpu": 5}
 NOISES = {"smoke": (0.25,), "cpu": (0.0, 0.25)}
@@ -24,7 +24,7 @@ IN_RL = ("mean", "worst case", "mean - 0.5 variance")  # the others in best-of-n
 def members(preset: str, label: str) -> dict:
     """Overrides of one rule."""
     rule, coef = RULES[label]
-    return {"reward_model.members": MEMBERS[preset], "ensemble.rule": rule, "ensemble.coef": coef}
+    return {"reward_model.members": of(MEMBERS, preset), "ensemble.rule": rule, "ensemble.coef": coef}
 
 
 def both(label: str) -> tuple[str, ...]:
@@ -42,8 +42,8 @@ def experiment(preset: str) -> Experiment:
         cost="16 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
-        base=MIDDLE_RM[preset],
-        grid={"preferences.label_noise": NOISES[preset]},
+        base=of(MIDDLE_RM, preset),
+        grid={"preferences.label_noise": of(NOISES, preset)},
         variants=few(
             preset,
             {"single": {"stages": ("best_of_n", "policy_gradient")}}

@@ -8,6 +8,7 @@ import dataclasses
 
 from experiments import ensembles
 from experiments.experiment import Experiment
+from experiments.presets import of
 
 NOISES = {"smoke": (0.25,), "cpu": (0.25, 0.35)}  # 0.25 is that of `ensembles`
 
@@ -21,5 +22,5 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 25",
         expected="The more noise, the more the worst case and the uncertainty-weighted rule are worth over one model.",
         cost="9 min on two cores, after ensembles",
-        grid={"preferences.label_noise": NOISES[preset]},
+        grid={"preferences.label_noise": of(NOISES, preset)},
     )

@@ -5,7 +5,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES
+from experiments.presets import RM_FIELDS, RM_SIZES, of
 
 FIELDS = "reward_model.num_pairs|reward_model.epochs"
 PASSES = {"smoke": ((64, 1), (64, 4), (256, 1)), "cpu": ((2000, 1), (2000, 4), (8000, 1))}
@@ -23,5 +23,5 @@ def experiment(preset: str) -> Experiment:
         axis="num_pairs",
         stages=("best_of_n",),
         base={},
-        grid={RM_FIELDS: SIZES[preset], FIELDS: PASSES[preset]},
+        grid={RM_FIELDS: of(SIZES, preset), FIELDS: of(PASSES, preset)},
     )

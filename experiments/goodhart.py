@@ -8,7 +8,7 @@ hardly falls in RL for any kind (LOG.md); SCALE was chosen on a development worl
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import SHORTER, few
+from experiments.presets import SHORTER, few, of
 
 KINDS = {
     "smoke": ("adversarial",),
@@ -42,8 +42,8 @@ def experiment(preset: str) -> Experiment:
         cost="24 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base={"reward": "synthetic", "reward_model.members": MEMBERS, "error.scale": SCALE} | SHORTER[preset],
-        grid={"error.kind": KINDS[preset]},
+        base={"reward": "synthetic", "reward_model.members": MEMBERS, "error.scale": SCALE} | of(SHORTER, preset),
+        grid={"error.kind": of(KINDS, preset)},
         variants=few(preset, MITIGATIONS),
         panels="error_kind",
     )

@@ -6,7 +6,7 @@
 
 from experiments import data_size
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES
+from experiments.presets import RM_FIELDS, RM_SIZES, of
 
 
 def experiment(preset: str) -> Experiment:
@@ -21,5 +21,5 @@ def experiment(preset: str) -> Experiment:
         axis="rm_params",
         stages=("best_of_n",),
         base={},
-        grid={RM_FIELDS: RM_SIZES[preset], "reward_model.num_pairs": data_size.PAIRS[preset]},
+        grid={RM_FIELDS: of(RM_SIZES, preset), "reward_model.num_pairs": of(data_size.PAIRS, preset)},
     )

@@ -7,7 +7,7 @@ Training prompts are a fixed set; every point is measured on these and on held-o
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, SHORTER
+from experiments.presets import MIDDLE_RM, SHORTER, of
 
 COUNTS = {"smoke": (4, 16), "cpu": (4, 16, 64, 256, 1024)}
 
@@ -23,6 +23,6 @@ def experiment(preset: str) -> Experiment:
         cost="4 min on two cores, after rm_size",
         axis="train_prompts",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset] | SHORTER[preset],
-        grid={"optimiser.train_prompts": COUNTS[preset]},
+        base=of(MIDDLE_RM, preset) | of(SHORTER, preset),
+        grid={"optimiser.train_prompts": of(COUNTS, preset)},
     )

@@ -6,7 +6,7 @@
 
 from experiments.experiment import Experiment
 from experiments.heavy_tails import RULES
-from experiments.presets import RM_FIELDS, RM_SIZES, few
+from experiments.presets import RM_FIELDS, RM_SIZES, few, of
 
 SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"][::3]}
 
@@ -23,7 +23,7 @@ def experiment(preset: str) -> Experiment:
         axis="variant",
         stages=("best_of_n",),
         base={},
-        grid={RM_FIELDS: SIZES[preset]},
+        grid={RM_FIELDS: of(SIZES, preset)},
         variants=few(
             preset, {label: {"selection.rule": rule, "selection.coef": c} for label, (rule, c) in RULES.items()}
         ),

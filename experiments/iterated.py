@@ -7,14 +7,14 @@ Every round trains reward models on pairs that the last round's policies wrote, 
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, SHORTER
+from experiments.presets import MIDDLE_RM, SHORTER, of
 
 PAIRS = {"smoke": 64, "cpu": 2000}  # a round
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
 
 
 def experiment(preset: str) -> Experiment:
-    pairs, rounds = PAIRS[preset], ROUNDS[preset]
+    pairs, rounds = of(PAIRS, preset), of(ROUNDS, preset)
     data, start = ("concatenate", "replace"), ("restart", "continue")
     ways = [(d, s) for d in data for s in start] if preset != "smoke" else [("concatenate", "continue")]
     return Experiment(
@@ -27,8 +27,8 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset]
-        | SHORTER[preset]
+        base=of(MIDDLE_RM, preset)
+        | of(SHORTER, preset)
         | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
         grid={"rounds.count": rounds},
         variants={f"{d}, {s}": {"rounds.data": d, "rounds.start": s} for d, s in ways}

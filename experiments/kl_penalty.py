@@ -4,7 +4,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, of
 
 COEFFICIENTS = {"smoke": (0.0, 0.1), "cpu": (0.0, 0.01, 0.03, 0.06, 0.12)}
 
@@ -20,6 +20,6 @@ def experiment(preset: str) -> Experiment:
         cost="5 min on two cores, after rm_size",
         axis="kl_coef",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset],
-        grid={"kl_coefs": tuple((c,) for c in COEFFICIENTS[preset])},
+        base=of(MIDDLE_RM, preset),
+        grid={"kl_coefs": tuple((c,) for c in of(COEFFICIENTS, preset))},
     )

@@ -9,7 +9,7 @@ heads 0.73 and 0.81). The penalty is the slope of that proxy on length after one
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, SHORTER, few
+from experiments.presets import MIDDLE_RM, SHORTER, few, of
 
 VARIANTS = {
     "single": {},
@@ -30,8 +30,8 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
-        base=MIDDLE_RM[preset]
-        | SHORTER[preset]
+        base=of(MIDDLE_RM, preset)
+        | of(SHORTER, preset)
         | {"preferences.annotator": "biased", "preferences.bias_on": "length"}
         | {"reward_model.epochs": 3, "optimiser.length_share": True},
         grid={},

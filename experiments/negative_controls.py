@@ -4,7 +4,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, of
 
 
 def experiment(preset: str) -> Experiment:
@@ -18,7 +18,7 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after rm_size",
         axis="reward",
         stages=("best_of_n", "policy_gradient"),
-        base=MIDDLE_RM[preset],
+        base=of(MIDDLE_RM, preset),
         grid={},
         extra=({"reward": "gold"}, {"preferences.label_noise": 0.5}, {"gold.kind": "random"}),
     )

@@ -7,7 +7,7 @@ Reward models that do not see the tokens of some attributes: utility has more pa
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 ATTRIBUTES = ("template", "hedging", "agreement", "refusal")
 
@@ -23,7 +23,7 @@ def experiment(preset: str) -> Experiment:
         cost="4 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset],
+        base=of(MIDDLE_RM, preset),
         grid={},
         variants=few(
             preset,

@@ -8,7 +8,7 @@ not. Policies go on from where they are.
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, SHORTER, few
+from experiments.presets import MIDDLE_RM, SHORTER, few, of
 
 PAIRS = {"smoke": 64, "cpu": 8000}  # of the first round, and of each later one
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
@@ -26,10 +26,11 @@ def experiment(preset: str) -> Experiment:
         cost="7 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset]
-        | SHORTER[preset]
-        | {"reward_model.num_pairs": PAIRS[preset], "rounds.num_pairs": PAIRS[preset], "rounds.start": "continue"},
-        grid={"rounds.count": ROUNDS[preset]},
+        base=of(MIDDLE_RM, preset)
+        | of(SHORTER, preset)
+        | {"reward_model.num_pairs": of(PAIRS, preset), "rounds.num_pairs": of(PAIRS, preset)}
+        | {"rounds.start": "continue"},
+        grid={"rounds.count": of(ROUNDS, preset)},
         variants=few(
             preset,
             {

@@ -9,7 +9,7 @@ no KL penalty (but online DPO, whose beta is one).
 
 from experiments.experiment import Experiment
 from experiments.ppo_penalty import SCHEDULE
-from experiments.presets import MIDDLE_RM, few
+from experiments.presets import MIDDLE_RM, few, of
 
 DISTILLED = {"smoke": 4, "cpu": 16}  # n, all of which one gradient step reads
 
@@ -25,7 +25,7 @@ def experiment(preset: str) -> Experiment:
         cost="8 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=MIDDLE_RM[preset],
+        base=of(MIDDLE_RM, preset),
         grid={},
         variants=few(
             preset,
@@ -34,11 +34,14 @@ def experiment(preset: str) -> Experiment:
                 "best-of-n": {"stages": ("best_of_n",)},
                 "exact tilt": {"selection.rule": "tilt", "stages": ("best_of_n",)},
                 "REINFORCE": {"optimiser.name": "reinforce"},
-                "GRPO": {"optimiser.name": "grpo"} | SCHEDULE[preset],
-                "PPO": {"optimiser.name": "ppo"} | SCHEDULE[preset],
+                "GRPO": {"optimiser.name": "grpo"} | of(SCHEDULE, preset),
+                "PPO": {"optimiser.name": "ppo"} | of(SCHEDULE, preset),
                 "expert iteration": {"optimiser.name": "expert_iteration"},
                 "online DPO": {"optimiser.name": "online_dpo", "kl_coefs": (0.03,)},
-                "distilled best-of-n": {"optimiser.name": "distillation", "optimiser.group_size": DISTILLED[preset]},
+                "distilled best-of-n": {
+                    "optimiser.name": "distillation",
+                    "optimiser.group_size": of(DISTILLED, preset),
+                },
             },
         ),
         panels=None,

@@ -9,7 +9,7 @@ it passes gold's peak, 1.20 s.d. at 10.6 nats, in 80 of 360 steps, and from step
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, of
 
 POLICY_FIELDS = "policy.width|policy.depth|policy.seed|policy.steps|policy.learning_rate"
 POLICIES = {
@@ -21,8 +21,13 @@ POLICIES = {
         (80, 3, 200, 500, 2e-3),
         (128, 4, 200, 250, 1.5e-3),
     ),
+    "gpu": ((128, 4, 200, 2000, 1.5e-3), (384, 6, 200, 2000, 5e-4)),  # the first is the reference policy
 }
-BATCH = {"smoke": 32, "cpu": 256}
+ALIKE = {  # what all policies share
+    "smoke": {"policy.batch": 32},
+    "cpu": {"policy.batch": 256},
+    "gpu": {"policy.batch": 1024, "policy.precision": "bfloat16"},
+}
 
 
 def experiment(preset: str) -> Experiment:
@@ -36,6 +41,6 @@ def experiment(preset: str) -> Experiment:
         cost="20 min on two cores, after rm_size",
         axis="policy_params",
         stages=("best_of_n", "policy_gradient"),
-        base=MIDDLE_RM[preset] | {"policy.batch": BATCH[preset]},
-        grid={POLICY_FIELDS: POLICIES[preset]},
+        base=of(MIDDLE_RM, preset) | of(ALIKE, preset),
+        grid={POLICY_FIELDS: of(POLICIES, preset)},
     )

@@ -8,7 +8,7 @@ import dataclasses
 
 from experiments import policy_size
 from experiments.experiment import Experiment
-from experiments.presets import LARGEST_RM
+from experiments.presets import LARGEST_RM, of
 
 
 def experiment(preset: str) -> Experiment:
@@ -20,5 +20,5 @@ def experiment(preset: str) -> Experiment:
         expected="As under a smaller reward model, but gold hardly turns within reach.",
         cost="14 min on two cores, after rm_size",
         stages=("policy_gradient",),
-        base=LARGEST_RM[preset] | {"policy.batch": policy_size.BATCH[preset]},
+        base=of(LARGEST_RM, preset) | of(policy_size.ALIKE, preset),
     )

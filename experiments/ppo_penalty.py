@@ -8,7 +8,7 @@ import dataclasses
 
 from experiments import kl_penalty
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM
+from experiments.presets import MIDDLE_RM, of
 
 COEFFICIENTS = {"smoke": (0.0, 0.1), "cpu": (0.0, 0.03, 0.12)}
 SCHEDULE = {  # four updates a batch of samples: fewer steps at a lower rate go as far as RLOO's (chosen on world 2)
@@ -31,6 +31,6 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 9, 14 and 25",
         expected="As with RLOO; the share of clipped tokens starts at a few per cent and falls with the penalty.",
         cost="3 min on two cores, after rm_size",
-        base=MIDDLE_RM[preset] | {"optimiser.name": "ppo"} | SCHEDULE[preset],
-        grid={"kl_coefs": tuple((c,) for c in COEFFICIENTS[preset])},
+        base=of(MIDDLE_RM, preset) | {"optimiser.name": "ppo"} | of(SCHEDULE, preset),
+        grid={"kl_coefs": tuple((c,) for c in of(COEFFICIENTS, preset))},
     )

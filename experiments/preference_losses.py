@@ -7,7 +7,7 @@ Few pairs, seen four times: with one pass over many pairs all losses average fli
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_SIZES, few, size
+from experiments.presets import RM_SIZES, few, of, size
 
 NOISES = {"smoke": (0.25,), "cpu": (0.0, 0.25, 0.35)}
 PAIRS = {"smoke": 128, "cpu": 8000}
@@ -34,8 +34,8 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
-        base=size(RM_SIZES[preset][1]) | {"reward_model.num_pairs": PAIRS[preset], "reward_model.epochs": 4},
-        grid={"preferences.label_noise": NOISES[preset]},
+        base=size(of(RM_SIZES, preset)[1]) | {"reward_model.num_pairs": of(PAIRS, preset), "reward_model.epochs": 4},
+        grid={"preferences.label_noise": of(NOISES, preset)},
         variants=few(preset, LOSSES),
         panels="label_noise",
     )

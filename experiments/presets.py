@@ -2,7 +2,16 @@
 
 smoke: every stage at toy size, seconds, for tests; its numbers mean nothing.
 cpu: the sizes of the README, minutes on two cores.
+gpu: the paper's grid in sizes for one card of the H200 class: nine reward models, ten amounts of data, two policies,
+pools of 64 x 65,536 samples, products in bfloat16. Rates beyond the sizes of cpu fall as the width grows and were not
+tuned; no card has run it yet (docs/scaling.md counts its operations).
 """
+
+
+def of(table: dict, preset: str):
+    """The entry of a preset; where a table of an experiment has none of its own for gpu, that for cpu."""
+    return table.get(preset, table["cpu"])
+
 
 _FRESH = {
     "world.seed": 200,
@@ -18,6 +27,10 @@ RM_FIELDS = "reward_model.width|reward_model.depth|reward_model.learning_rate"
 RM_SIZES = {
     "smoke": ((4, 1, 1e-2), (8, 1, 1e-2)),
     "cpu": ((4, 1, 1e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 6e-3), (48, 3, 4e-3)),
+    "gpu": (
+        *((4, 1, 1e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 6e-3), (48, 3, 4e-3)),
+        *((96, 4, 2e-3), (160, 5, 1.2e-3), (256, 6, 8e-4), (384, 8, 5e-4)),
+    ),  # 700 to 14M parameters
 }
 
 PRESETS = {
@@ -55,6 +68,33 @@ PRESETS = {
         "optimiser.learning_rate": 1.8e-3,
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
     },
+    "gpu": {
+        **_FRESH,
+        "reference.width": 128,
+        "reference.depth": 4,
+        "reference.steps": 2000,
+        "reference.batch": 1024,
+        "reference.learning_rate": 1.5e-3,
+        "reference.precision": "bfloat16",
+        "gold.width": 512,
+        "gold.depth": 8,
+        "gold.steps": 4000,
+        "gold.batch": 1024,
+        "gold.learning_rate": 4e-4,
+        "gold.precision": "bfloat16",
+        "preferences.num_pairs": 320_000,
+        "reward_model.precision": "bfloat16",
+        "best_of_n.num_samples": 65_536,
+        "optimiser.steps": 720,
+        "optimiser.evaluations": 72,
+        "optimiser.prompts": 64,
+        "optimiser.group_size": 8,
+        "optimiser.learning_rate": 1e-3,
+        "optimiser.warmup_steps": 720,
+        "optimiser.eval_prompts": 2048,
+        "direct.num_pairs": 64_000,
+        "direct.eval_prompts": 2048,
+    },
 }
 
 
@@ -77,6 +117,7 @@ def few(preset: str, variants: dict) -> dict:
 MIDDLE_RM = {  # the reward model of experiments that vary something else
     "smoke": {"reward_model.width": 8, "reward_model.depth": 1, "reward_model.learning_rate": 1e-2},
     "cpu": {"reward_model.width": 24, "reward_model.depth": 2, "reward_model.learning_rate": 6e-3},
+    "gpu": {"reward_model.width": 48, "reward_model.depth": 3, "reward_model.learning_rate": 4e-3},
 }
 
 

@@ -7,7 +7,7 @@ Every variant sees the same prompts: a ranking of four holds six pairs, of which
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_SIZES, few, size
+from experiments.presets import RM_SIZES, few, of, size
 
 ANNOTATORS = {"smoke": ("plackett_luce",), "cpu": ("plackett_luce", "mallows")}
 KEPT = {"preferences.keep": "ranking"}
@@ -29,8 +29,8 @@ def experiment(preset: str) -> Experiment:
         cost="4 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
-        base=size(RM_SIZES[preset][1]),
-        grid={"preferences.annotator": ANNOTATORS[preset]},
+        base=size(of(RM_SIZES, preset)[1]),
+        grid={"preferences.annotator": of(ANNOTATORS, preset)},
         variants=few(preset, VARIANTS),
         panels="annotator",
     )

@@ -9,7 +9,7 @@ minus that by the proxy with its own data (estimation). RL against the proxy wit
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES
+from experiments.presets import RM_FIELDS, RM_SIZES, of
 
 PAIRS = {"smoke": (64, None), "cpu": (500, 2000, 8000, 20_000, None)}
 SIZES = {"smoke": RM_SIZES["smoke"][:1], "cpu": RM_SIZES["cpu"]}
@@ -27,6 +27,6 @@ def experiment(preset: str) -> Experiment:
         axis="rm_params",
         stages=("best_of_n",),
         base={},
-        grid={RM_FIELDS: SIZES[preset], "reward_model.num_pairs": PAIRS[preset]},
+        grid={RM_FIELDS: of(SIZES, preset), "reward_model.num_pairs": of(PAIRS, preset)},
         extra=({"reward": "gold"},),
     )

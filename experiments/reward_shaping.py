@@ -7,7 +7,7 @@ Against the smallest proxy, under which gold falls most.
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES, few
+from experiments.presets import RM_FIELDS, RM_SIZES, few, of
 
 
 def experiment(preset: str) -> Experiment:
@@ -21,7 +21,7 @@ def experiment(preset: str) -> Experiment:
         cost="5 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=dict(zip(RM_FIELDS.split("|"), RM_SIZES[preset][0], strict=True)),
+        base=dict(zip(RM_FIELDS.split("|"), of(RM_SIZES, preset)[0], strict=True)),
         grid={},
         variants=few(
             preset,

@@ -7,7 +7,7 @@ Gold first rises, then falls; it peaks later and higher for larger proxies (Gao,
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES
+from experiments.presets import RM_FIELDS, RM_SIZES, of
 
 
 def experiment(preset: str) -> Experiment:
@@ -22,5 +22,5 @@ def experiment(preset: str) -> Experiment:
         axis="rm_params",
         stages=("best_of_n", "policy_gradient"),
         base={},
-        grid={RM_FIELDS: RM_SIZES[preset]},
+        grid={RM_FIELDS: of(RM_SIZES, preset)},
     )

@@ -7,7 +7,7 @@ Synthetic proxies, gold plus Student's t errors of which a share is common to al
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import few
+from experiments.presets import few, of
 
 MEMBERS = {"smoke": 2, "cpu": 5}
 SHARED = {"smoke": (0.0, 0.95), "cpu": (0.0, 0.5, 0.95)}
@@ -25,8 +25,8 @@ def experiment(preset: str) -> Experiment:
         cost="2 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
-        base={"reward": "synthetic", "error.kind": "heavy_tailed", "reward_model.members": MEMBERS[preset]},
-        grid={"error.shared": SHARED[preset]},
+        base={"reward": "synthetic", "error.kind": "heavy_tailed", "reward_model.members": of(MEMBERS, preset)},
+        grid={"error.shared": of(SHARED, preset)},
         variants=few(
             preset,
             {"single": {"ensemble.take": 1}}

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from experiments.constrained import composite, held
-from experiments.presets import PRESETS
+from experiments.presets import PRESETS, of
 from gold_sim.config import Config, parse, replace
 from gold_sim.records import Store, StoreError
 
@@ -53,8 +53,9 @@ def gold_of(store: Store, preset: str, overrides: dict):
     from gold_sim import cells, pipeline
 
     def value(thresholds) -> float:
-        steps = {"optimiser.steps": STEPS[preset], "optimiser.evaluations": 2, "optimiser.warmup_steps": STEPS[preset]}
-        changes = PRESETS[preset] | composite(preset) | steps | overrides | held("xi", thresholds)
+        num = of(STEPS, preset)
+        steps = {"optimiser.steps": num, "optimiser.evaluations": 2, "optimiser.warmup_steps": num}
+        changes = of(PRESETS, preset) | composite(preset) | steps | overrides | held("xi", thresholds)
         cell = cells.cell("policy_gradient", replace(Config(), changes))
         order = list(cells.VERSIONS)
         every = sorted({c.fingerprint: c for c in cell.all_upstream()}.values(), key=lambda c: order.index(c.stage))

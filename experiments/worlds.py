@@ -8,7 +8,7 @@ between worlds speak of gold models in general and not of one.
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_FIELDS, RM_SIZES
+from experiments.presets import RM_FIELDS, RM_SIZES, of
 
 WORLD_FIELDS = "world.seed|reference.seed|gold.seed|preferences.seed|best_of_n.seed"
 WORLDS = {"smoke": (200, 201), "cpu": (200, 201, 202)}
@@ -26,5 +26,5 @@ def experiment(preset: str) -> Experiment:
         axis="rm_params",
         stages=("best_of_n", "policy_gradient"),
         base={},
-        grid={WORLD_FIELDS: tuple((w,) * 5 for w in WORLDS[preset]), RM_FIELDS: SIZES[preset]},
+        grid={WORLD_FIELDS: tuple((w,) * 5 for w in of(WORLDS, preset)), RM_FIELDS: of(SIZES, preset)},
     )

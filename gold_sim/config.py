@@ -26,6 +26,7 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 Rate = Annotated[float, Between(0.0, 1.0)]
 Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
 Positive = Annotated[float, Between(1e-12, 1e12)]
+Precision = Literal["float32", "bfloat16"]  # of the products within blocks (transformer.Network)
 
 
 def _later(default):
@@ -71,6 +72,7 @@ class PolicyConfig(_Checked):
     steps: Count = 500  # gradient steps
     batch: Count = 256  # demonstrations a step
     learning_rate: Positive = 3e-3  # peak of a warm-up and cosine schedule
+    precision: Precision = _later("float32")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class GoldConfig(_Checked):
     batch: Count = 256  # responses a step, over all sources
     learning_rate: Positive = 2e-3
     off_reference: Rate = 0.6  # share of training responses that the reference policy did not write
+    precision: Precision = _later("float32")
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class RewardModelConfig(_Checked):
     blind: tuple[Special, ...] = _later(())  # tokens not seen
     diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = _later("init")  # see fit
     heads: Literal["one", "odin"] = _later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
+    precision: Precision = _later("float32")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Gold(NamedTuple):
 
 def network(language: world.World, config: GoldConfig) -> Network:
     max_len = world.PROMPT_LEN + language.config.response_len
-    return Network(config.width, config.depth, language.vocab_size, 1, max_len)
+    return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
 
 
 def raw_scores(net: Network, gold: Gold, prompts, responses):

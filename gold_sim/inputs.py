@@ -42,13 +42,26 @@ class Inputs:
         return gold.network(self.language, found.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), found
 
 
-def mapped(f: Callable) -> Callable:
+def accelerated() -> bool:
+    """Whether runs are mapped side by side: on a CPU that gains nothing, there they follow one another."""
+    return jax.default_backend() != "cpu"
+
+
+def streamed(f: Callable, xs, at_once: int):
+    """`f` over the leading axis of xs, in pieces of `at_once` on an accelerator and of one on a CPU."""
+    return jax.lax.map(f, xs, batch_size=at_once if accelerated() else None)
+
+
+def mapped(f: Callable, at_once: int | None = None) -> Callable:
     """`f` over the leading axis of its argument, the runs; what f closes over is on every device.
+
+    at_once: the most runs that fit a device side by side (memory.py); None: all.
 
     Runs never talk to each other, so each device computes its own and a run's numbers are those of one device. Where
     the devices do not divide the runs, the last run is computed again in the places left over, and dropped.
     """
-    on_one = (lambda xs: jax.lax.map(f, xs)) if jax.default_backend() == "cpu" else jax.vmap(f)
+    side_by_side = jax.vmap(f) if at_once is None else lambda xs: jax.lax.map(f, xs, batch_size=at_once)
+    on_one = side_by_side if accelerated() else lambda xs: jax.lax.map(f, xs)
     devices = jax.devices()  # of every host
     if len(devices) == 1:
         return on_one

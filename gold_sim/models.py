@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, policy, preferences, reward_model, rounds, rows, streams, transformer, world
+from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer, world
 from gold_sim.columns import REWARD_MODEL_COLUMNS
-from gold_sim.inputs import mapped, to_numpy
+from gold_sim.inputs import mapped, streamed, to_numpy
 
 
 def reference(cell, inputs, store, progress):
@@ -56,6 +56,7 @@ def gold_model(cell, inputs, store, progress):
 
 
 PAIRS_A_CHUNK = 512  # pairs sampled and scored at once
+CHUNKS_AT_ONCE = 32  # on an accelerator
 
 
 def preference_data(cell, inputs, store, progress):
@@ -72,7 +73,7 @@ def preference_data(cell, inputs, store, progress):
             )
             return prompts, responses, gold.scores(net, judge, prompts, responses)
 
-        return jax.lax.map(some, keys)
+        return streamed(some, keys, CHUNKS_AT_ONCE)
 
     chunks = -(-config.preferences.num_pairs // PAIRS_A_CHUNK)
     keys = jax.random.split(streams.key(config.preferences.seed, "preferences"), chunks)
@@ -120,13 +121,17 @@ def reward_models(cell, inputs, store, progress):
     else:  # [S, D, ...]: a later round
         data, of = jax.vmap(of_config)(found), lambda data, i: jax.tree.map(lambda a: a[i], data)
 
+    validating = data[1].labels.shape[-1]  # all held-out pairs at once
+    tokens = 2 * max(rm.batch, validating // 3) * (language.config.response_len + world.PROMPT_LEN)
+    at_once = memory.at_once(memory.of_training(net, tokens))
+
     @jax.jit
     def fit(runs, data):  # data are arguments: closed over, XLA would fold them as constants for minutes
         def one(run):
             at, seed, member = run
             return reward_model.fit(language, rm, *of(data, at), seed, member)
 
-        return mapped(one)(runs)
+        return mapped(one, at_once)(runs)
 
     @jax.jit
     def average(runs, data):

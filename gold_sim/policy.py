@@ -15,7 +15,8 @@ from gold_sim.transformer import Network
 def network(language: world.World, config: PolicyConfig, values: int = 0) -> Network:
     """The policy's network: reads all tokens, writes the writable ones; values=1 adds PPO's value head."""
     max_len = world.PROMPT_LEN + language.config.response_len
-    return Network(config.width, config.depth, language.vocab_size, language.num_writable, max_len, values)
+    size = (config.width, config.depth, language.vocab_size, language.num_writable, max_len)
+    return Network(*size, values, config.precision)
 
 
 class Samples(NamedTuple):

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows, streams, world
-from gold_sim.inputs import mapped, to_numpy
+from gold_sim.inputs import mapped, streamed, to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored at once: fits a core's cache
+CHUNKS_AT_ONCE = 16  # on an accelerator
 
 
 def pool(cell, inputs, store, progress):
@@ -36,7 +37,7 @@ def pool(cell, inputs, store, progress):
                 found[f"attr_{name}"] = value
             return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
 
-        drawn = jax.lax.map(some, jax.random.split(key, chunks))
+        drawn = streamed(some, jax.random.split(key, chunks), CHUNKS_AT_ONCE)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.num_samples], drawn)
 
     parts = []
@@ -68,7 +69,8 @@ def scores(cell, inputs, store, progress):
             def some(part):
                 return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
 
-            scored = jax.lax.map(some, padded.reshape(-1, chunk, padded.shape[-1]))  # [chunks, S, M, chunk]
+            parts = padded.reshape(-1, chunk, padded.shape[-1])
+            scored = streamed(some, parts, CHUNKS_AT_ONCE)  # [chunks, S, M, chunk]
             scored = jnp.moveaxis(scored, 0, 2)
             return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 

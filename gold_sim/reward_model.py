@@ -29,7 +29,7 @@ class RewardModel(NamedTuple):
 
 def network(language: world.World, config: RewardModelConfig) -> Network:
     max_len = world.PROMPT_LEN + language.config.response_len
-    return Network(config.width, config.depth, language.vocab_size, 1, max_len)
+    return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
 
 
 def raw_rewards(net: Network, model: RewardModel, prompts, responses):

@@ -4,6 +4,7 @@ Every stage is (cell, inputs, store, progress) -> (record, tables, arrays). Both
 point to the next and checkpoint in between; a killed run resumes to the same record, to the bit.
 """
 
+import functools
 import time
 
 import jax
@@ -15,6 +16,7 @@ from gold_sim import (
     direct_alignment,
     gold,
     measure,
+    memory,
     policy,
     policy_gradient,
     preferences,
@@ -65,6 +67,8 @@ def optimisation(cell, inputs, store, progress):
         return policy_gradient.Task(net, ref_params, language.config.response_len, draw, optimised, penalised)
 
     key_of = lambda run: streams.key(run["seed"], "policy")
+    tokens = o.prompts * (o.group_size * language.config.response_len + world.PROMPT_LEN)
+    at_once = memory.at_once(memory.of_training(net, tokens))
 
     @jax.jit
     def of_references(runs, ref_params, judge):
@@ -88,13 +92,13 @@ def optimisation(cell, inputs, store, progress):
 
         return mapped(one)((runs, starts))
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnames="states")
     def advance(runs, states, ref_params, judge):
         def one(both):
             run, state = both
             return optimiser.advance(task_of(run, ref_params, judge), o, run["kl_coef"], key_of(run), state)
 
-        return mapped(one)((runs, states))
+        return mapped(one, at_once)((runs, states))
 
     @jax.jit
     def record(runs, states, ref_params, judge):
@@ -159,13 +163,16 @@ def alignment(cell, inputs, store, progress):
     def begin(runs, ref_params, train):
         return mapped(lambda run: direct_alignment.init(ref_params, d))(runs)
 
-    @jax.jit
+    tokens = 2 * d.batch * (language.config.response_len + world.PROMPT_LEN)
+    at_once = memory.at_once(memory.of_training(net, tokens))
+
+    @functools.partial(jax.jit, donate_argnames="states")
     def advance(runs, states, ref_params, train):
         def one(both):
             run, state = both
             return direct_alignment.advance(task_of(run, ref_params, train), d, run["beta"], state)
 
-        return mapped(one)((runs, states))
+        return mapped(one, at_once)((runs, states))
 
     @jax.jit
     def record(runs, states, ref_params, judge, judged):

@@ -17,6 +17,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 HEAD_WIDTH = 16  # attention head width; a narrower network has one head
+WIDE, WIDE_HEAD = 512, 64  # from this width on heads are as wide as matrix units want them
+UNROLLED = 4  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
+REMAT_FROM = 2_000_000  # parameters from which a block is computed again in the backward pass, not kept
 _INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
 _SMALL = nnx.initializers.normal(0.02)
 
@@ -27,6 +30,7 @@ class Network:
 
     vocab_size: tokens that may be read.  outputs: rows of the head (tokens that may be written, or
     1 for a reward model).  values: 1 adds a value head, 0 leaves it out.
+    precision: of the products within blocks; all else (parameters, norms, softmax, heads, log-probs) is float32.
     """
 
     width: int
@@ -35,10 +39,11 @@ class Network:
     outputs: int
     max_len: int
     values: int = 0
+    precision: str = "float32"  # or bfloat16
 
     @property
     def heads(self) -> int:
-        return max(1, self.width // HEAD_WIDTH)
+        return max(1, self.width // (HEAD_WIDTH if self.width < WIDE else WIDE_HEAD))
 
 
 class Block(nnx.Module):
@@ -95,24 +100,37 @@ def _linear(x, kernel):
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def _of_block(net, x, kernel):
+    """`_linear` in the network's precision, its result in float32."""
+    return _linear(_rounded(net, x), _rounded(net, kernel)).astype(jnp.float32)
+
+
+def _rounded(net, x):
+    return x.astype(net.precision)
+
+
+def _einsum(net, spec, a, b):
+    return jnp.einsum(spec, _rounded(net, a), _rounded(net, b)).astype(jnp.float32)
+
+
 def _norm(x, scale):
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-6) * scale
 
 
-def _mlp(block, x):
-    h = _linear(_norm(x, block["norm_mlp"]["scale"]), block["up"]["kernel"])
-    return x + _linear(jnp.square(jax.nn.relu(h)), block["down"]["kernel"])
+def _mlp(net, block, x):
+    h = _of_block(net, _norm(x, block["norm_mlp"]["scale"]), block["up"]["kernel"])
+    return x + _of_block(net, jnp.square(jax.nn.relu(h)), block["down"]["kernel"])
 
 
 def _qkv(net, block, x):
     """[..., d] -> queries, keys, values, each [..., H, d/H]."""
-    h = _linear(_norm(x, block["norm_attention"]["scale"]), block["qkv"]["kernel"])
+    h = _of_block(net, _norm(x, block["norm_attention"]["scale"]), block["qkv"]["kernel"])
     q, k, v = jnp.split(h.reshape(*x.shape[:-1], 3 * net.heads, net.width // net.heads), 3, axis=-2)
     return q * (net.width // net.heads) ** -0.5, k, v
 
 
-def _out(block, x, mixed):
-    return x + _linear(mixed.reshape(x.shape), block["out"]["kernel"])
+def _out(net, block, x, mixed):
+    return x + _of_block(net, mixed.reshape(x.shape), block["out"]["kernel"])
 
 
 def _embed(net, params, tokens, start: int):
@@ -123,11 +141,11 @@ def _embed(net, params, tokens, start: int):
 def _prompt_block(net, block, x):
     """Causal self-attention over the prompt.  x: [P, Lp, d].  Returns x and its keys, values."""
     q, k, v = _qkv(net, block, x)
-    scores = jnp.einsum("pqhd,pkhd->phqk", q, k)
+    scores = _einsum(net, "pqhd,pkhd->phqk", q, k)
     causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
     weights = jax.nn.softmax(jnp.where(causal, scores, -1e9))
-    x = _out(block, x, jnp.einsum("phqk,pkhd->pqhd", weights, v))
-    return _mlp(block, x), k, v
+    x = _out(net, block, x, _einsum(net, "phqk,pkhd->pqhd", weights, v))
+    return _mlp(net, block, x), k, v
 
 
 def _response_block(net, block, x, k_prompt, v_prompt):
@@ -137,11 +155,11 @@ def _response_block(net, block, x, k_prompt, v_prompt):
     # One key axis, prompt first: copying the few prompt keys is cheaper than joining two softmax halves.
     k, v = (_behind_prompt(a, b) for a, b in ((k_prompt, k), (v_prompt, v)))
     q = q.reshape(num_prompts * n, length, *q.shape[3:])
-    scores = jnp.einsum("bqhd,bkhd->bhqk", q, k)
+    scores = _einsum(net, "bqhd,bkhd->bhqk", q, k)
     visible = jnp.tril(jnp.ones(scores.shape[-2:], bool), k_prompt.shape[1])
     weights = jax.nn.softmax(jnp.where(visible, scores, -1e9))
-    mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
-    return _mlp(block, _out(block, x, mixed))
+    mixed = _einsum(net, "bhqk,bkhd->bqhd", weights, v)
+    return _mlp(net, block, _out(net, block, x, mixed))
 
 
 def _behind_prompt(of_prompt, of_response):
@@ -160,7 +178,10 @@ def hidden(net: Network, params, prompts, responses):
         return (x_prompt, _response_block(net, block, x, k, v)), None
 
     start = (_embed(net, params, prompts, 0), _embed(net, params, responses, prompts.shape[-1]))
-    (x_prompt, x), _ = jax.lax.scan(layer, start, params["blocks"], unroll=min(net.depth, 4))
+    unroll = min(net.depth, UNROLLED)
+    if num_params(net) >= REMAT_FROM:  # one block at a time: written out side by side they would all be kept
+        layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
+    (x_prompt, x), _ = jax.lax.scan(layer, start, params["blocks"], unroll=unroll)
     scale = params["norm"]["scale"]
     return _norm(x_prompt[:, -1], scale), _norm(x, scale)
 
@@ -215,34 +236,47 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
         x, k, v = _prompt_block(net, block, x)
         return x, (k, v)
 
-    x, prompt_cache = jax.lax.scan(prefill, _embed(net, params, prompts, 0), params["blocks"], unroll=min(net.depth, 4))
+    x = _embed(net, params, prompts, 0)
+    x, prompt_cache = jax.lax.scan(prefill, x, params["blocks"], unroll=min(net.depth, UNROLLED))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
     # Heads before time, and keys transposed, as the products below read them: else each step would copy the cache.
     of_head = (net.depth, num_prompts, num_samples, net.heads)
     head_width, most = net.width // net.heads, length - 1
-    empty = jnp.zeros((*of_head, head_width, most)), jnp.zeros((*of_head, most, head_width))
+    zeros = functools.partial(jnp.zeros, dtype=net.precision)
+    empty = zeros((*of_head, head_width, most)), zeros((*of_head, most, head_width))
 
     def write(carry, at_t):
-        logits_t, (keys, values) = carry
+        logits_t, cache = carry
         t, inputs_t = at_t
         tokens, kept = choose(logits_t, inputs_t)
         x = params["token"][tokens] + params["position"][prompt_len + t]
         visible = jnp.arange(most) <= t
-        for i in range(net.depth):
+
+        def layer(i, carry):
+            x, keys, values = carry
             block = jax.tree.map(lambda p: p[i], params["blocks"])
             k_prompt, v_prompt = jax.tree.map(lambda c: c[i], prompt_cache)
             q, k, v = _qkv(net, block, x)
+            k, v = _rounded(net, k), _rounded(net, v)
             keys = jax.lax.dynamic_update_slice(keys, k[None, ..., None], (i, 0, 0, 0, 0, t))
             values = jax.lax.dynamic_update_slice(values, v[None, ..., None, :], (i, 0, 0, 0, t, 0))
-            to_prompt = jnp.einsum("pnhd,pkhd->pnhk", q, k_prompt)
-            to_self = jnp.where(visible, jnp.einsum("pnhd,pnhdk->pnhk", q, keys[i]), -1e9)
+            to_prompt = _einsum(net, "pnhd,pkhd->pnhk", q, k_prompt)
+            to_self = jnp.where(visible, _einsum(net, "pnhd,pnhdk->pnhk", q, keys[i]), -1e9)
             weights = jax.nn.softmax(jnp.concatenate([to_prompt, to_self], axis=-1))
             w_prompt, w_self = jnp.split(weights, [prompt_len], axis=-1)
-            mixed = jnp.einsum("pnhk,pkhd->pnhd", w_prompt, v_prompt)
-            mixed = mixed + jnp.einsum("pnhk,pnhkd->pnhd", w_self, values[i])
-            x = _mlp(block, _out(block, x, mixed))
-        return (_head(params, _norm(x, params["norm"]["scale"])), (keys, values)), (tokens, kept)
+            mixed = _einsum(net, "pnhk,pkhd->pnhd", w_prompt, v_prompt)
+            mixed = mixed + _einsum(net, "pnhk,pnhkd->pnhd", w_self, values[i])
+            return _mlp(net, block, _out(net, block, x, mixed)), keys, values
+
+        carry = (x, *cache)
+        if net.depth <= UNROLLED:
+            for i in range(net.depth):
+                carry = layer(i, carry)
+        else:
+            carry = jax.lax.fori_loop(0, net.depth, layer, carry)
+        x, *cache = carry
+        return (_head(params, _norm(x, params["norm"]["scale"])), tuple(cache)), (tokens, kept)
 
     steps = (jnp.arange(most), jax.tree.map(lambda a: a[:-1], inputs))
     (last, _), (tokens, kept) = jax.lax.scan(write, (first, empty), steps)

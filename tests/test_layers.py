@@ -11,7 +11,7 @@ FLOORS = (
     ("cells", "forms"),
     ("intervals",),
     ("world", "transformer", "laws", "records"),
-    ("policy", "gold", "crosschecks", "hierarchy", "selection"),
+    ("policy", "gold", "memory", "crosschecks", "hierarchy", "selection"),
     ("rankings",),
     ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure", "remote"),
     ("best_of_n", "policy_gradient", "direct_alignment", "exact"),

@@ -1,0 +1,48 @@
+"""What is mapped side by side fits the device, and gives what one after another gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gold_sim import inputs, memory, policy, transformer
+from gold_sim.transformer import Network
+
+PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
+
+
+@pytest.mark.parametrize("size", [(32, 1), (64, 2), (64, 6), (192, 6)], ids=["flat", "deep", "looped", "recomputed"])
+def test_bytes_are_those_that_xla_counts(size):
+    net = Network(*size, 64, 64, PROMPT + LENGTH)
+    prompts = jax.ShapeDtypeStruct((PROMPTS, PROMPT), jnp.int32)
+    responses = jax.ShapeDtypeStruct((PROMPTS, GROUP, LENGTH), jnp.int32)
+    params = jax.eval_shape(lambda k: transformer.init(net, k), jax.random.key(0))
+    adam = optax.adam(1e-3)
+
+    def step(params, opt_state, prompts, responses):
+        loss = lambda p: jnp.mean(policy.log_probs(transformer.logits(net, p, prompts, responses), responses))
+        updates, opt_state = adam.update(jax.grad(loss)(params), opt_state)
+        return optax.apply_updates(params, updates), opt_state
+
+    compiled = jax.jit(step).lower(params, jax.eval_shape(adam.init, params), prompts, responses).compile()
+    counted = compiled.memory_analysis()
+    counted = counted.temp_size_in_bytes + counted.argument_size_in_bytes + counted.output_size_in_bytes
+    ours = memory.of_training(net, PROMPTS * (GROUP * LENGTH + PROMPT))
+    assert 0.7 < ours / counted < 1.4
+
+
+def test_runs_at_once_by_hand():
+    assert memory.at_once(10e9, limit=100e9) == 8  # four fifths of the device
+    assert memory.at_once(200e9, limit=100e9) == 1
+    assert memory.at_once(1.0) is None  # a CPU has no limit of its own
+
+
+@pytest.mark.parametrize("at_once", [None, 1, 2])
+def test_side_by_side_is_one_after_another(monkeypatch, at_once):
+    xs = jax.random.normal(jax.random.key(0), (5, 16, 16))
+    f = lambda x: jnp.tanh(x @ x)
+    looped = jax.jit(inputs.mapped(f))(xs)
+    monkeypatch.setattr(inputs, "accelerated", lambda: True)
+    np.testing.assert_allclose(jax.jit(inputs.mapped(f, at_once))(xs), looped, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda xs: inputs.streamed(f, xs, 2))(xs), looped, atol=1e-6)
