@@ -202,10 +202,13 @@ def _run(args) -> int:
     if args.dry_run:
         predicted = costs.model(args.runs)
         for c in every:
-            state = f"to do {predicted.seconds(c):6.0f} s" if c in todo else f"{'stored':14s}"
+            cost = f"to do {predicted.seconds(c):6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB"
+            state = cost if c in todo else f"{'stored':24s}"
             print(f"  {state}  {c.stage:16s} {c.name}-{c.fingerprint}")
-        total, longest = sum(map(predicted.seconds, todo)), max(map(predicted.seconds, todo), default=0.0)
-        print(f"about {total / 60:.0f} min of one worker, {longest / 60:.1f} min for the longest cell")
+        total, flops = sum(map(predicted.seconds, todo)), sum(costs.work(c).flops for c in todo)
+        longest, most = (max(map(of, todo), default=0.0) for of in (predicted.seconds, predicted.bytes))
+        largest = f"the largest cell takes {longest / 60:.1f} min, or {most / 2**30:.1f} GiB"
+        print(f"about {total / 60:.0f} min of one worker, {flops:.1e} operations; {largest}")
         return 0
     store.sweep()
     if todo:

@@ -1,7 +1,8 @@
-"""What a cell costs: operations counted from its settings, seconds learnt from stored cells of the same stage.
+"""What a cell costs: operations and bytes counted from its settings, seconds and memory learnt from stored cells.
 
 seconds = start + operations * a + tokens * b, three non-negative numbers a stage: compiling and reading; arithmetic;
-what a token costs whatever the width (small networks are bound by it). A handful of measured cells fix them.
+what a token costs whatever the width (small networks are bound by it). Peak bytes of its process = start + bytes it
+must hold * c. A handful of measured cells fix them.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy.optimize
 
+from gold_sim.cells import VERSIONS as STAGES
 from gold_sim.config import Config, from_dict
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
@@ -83,40 +85,89 @@ def work(cell) -> Work:
     return seeds * len(c.kl_coefs) * (train + measured)
 
 
+def holds(cell) -> float:
+    """Bytes that a cell must have at once on a CPU, where runs follow one another: its largest step, and its arrays."""
+    c = cell.config
+    tokens, seeds = c.world.response_len + PROMPT, len(c.seeds)
+    policy, rm, o = c.policy or c.reference, c.reward_model_of_round, c.optimiser
+    pool = c.best_of_n.num_prompts * c.best_of_n.num_samples
+    pairs = c.preferences.num_pairs * 2
+    held_out = pairs * c.preferences.held_out
+    if cell.stage == "reference":
+        return _training(policy, c.reference.batch * tokens)
+    if cell.stage == "gold":
+        return _training(c.gold, c.gold.batch * tokens) + 4 * 16_384 * tokens * 64
+    if cell.stage in ("preferences", "relabelled"):
+        return 4 * pairs * tokens
+    if cell.stage == "reward_model":  # held-out pairs are scored at once, a block at a time
+        runs = seeds * rm.members
+        step = max(_training(rm, 2 * rm.batch * tokens), 4 * held_out * tokens * 20 * rm.width)
+        return step + 4 * (pairs * tokens + runs * _params(rm))
+    if cell.stage == "pool":
+        return pool * (2 * c.world.response_len + 4 * 12)
+    if cell.stage in ("scores", "best_of_n"):
+        return pool * (2 * c.world.response_len + 8 * (12 + seeds * rm.members))
+    if cell.stage == "direct_alignment":
+        runs, step = seeds * len(c.dpo_betas), 2 * c.direct.batch * tokens
+        return _training(policy, step) + runs * 4 * 3 * _params(policy) + 4 * pairs * tokens
+    runs, step = seeds * len(c.kl_coefs), max(o.prompts * o.group_size, o.eval_prompts / 2) * tokens
+    return _training(policy, step) + runs * 4 * 3 * _params(policy)
+
+
+def _params(network) -> float:
+    """About: blocks, embeddings, head."""
+    return network.width * (12 * network.width * network.depth + 160)
+
+
+def _training(network, tokens: float) -> float:
+    """Bytes of one gradient step, as gold_sim/memory.py counts them for networks that keep all their activations."""
+    return 4 * (5 * _params(network) + tokens * (network.depth * 20 * network.width + 4 * 64))
+
+
 @dataclass(frozen=True)
 class Model:
-    """Seconds of cells: stage -> (start, seconds a gigaflop, seconds a million tokens)."""
+    """stages: stage -> (start, seconds a gigaflop, seconds a million tokens).  peaks: stage -> (bytes, factor)."""
 
     stages: dict[str, tuple[float, float, float]]
+    peaks: dict[str, tuple[float, float]]
 
     def seconds(self, cell) -> float:
         """Predicted, of one worker.  KeyError: a stage of which too few cells were measured."""
         return float(np.dot(self.stages[cell.stage], _features(work(cell))))
+
+    def bytes(self, cell) -> float:
+        """Predicted peak memory of the worker's process.  KeyError as above."""
+        return float(np.dot(self.peaks[cell.stage], (1.0, holds(cell))))
 
 
 def _features(w: Work) -> np.ndarray:
     return np.array([1.0, w.flops / 1e9, w.tokens / 1e6])
 
 
-def fit(measured: Iterable[tuple[object, float]]) -> Model:
-    """From (cell, seconds): least squares of log(predicted / measured), bent to a median by soft_l1.
+def fit(measured: Iterable[tuple[object, float, float | None]]) -> Model:
+    """From (cell, seconds, peak bytes or None)."""
+    seconds: dict[str, list] = {}
+    peaks: dict[str, list] = {}
+    for cell, spent, peak in measured:
+        seconds.setdefault(cell.stage, []).append((_features(work(cell)), max(spent, 0.1)))
+        if peak is not None:
+            peaks.setdefault(cell.stage, []).append((np.array([1.0, holds(cell)]), peak))
+    learnt = lambda rows: {stage: _coefficients(found) for stage, found in rows.items() if len(found) >= FEWEST}
+    return Model(learnt(seconds), learnt(peaks))
+
+
+def _coefficients(rows: list) -> tuple[float, ...]:
+    """Non-negative, by least squares of log(predicted / measured), bent to a median by soft_l1.
 
     Records of resumed cells tell of their last part only, and machines have moods, so there are outliers.
     """
-    by_stage: dict[str, list] = {}
-    for cell, seconds in measured:
-        by_stage.setdefault(cell.stage, []).append((_features(work(cell)), max(seconds, 0.1)))
-    stages = {}
-    for stage, rows in by_stage.items():
-        if len(rows) >= FEWEST:
-            x, y = (np.array(part) for part in zip(*rows, strict=True))
-            typical = np.median(x, 0)  # each term's unit: as if it alone explained the median
-            unit = np.divide(np.median(y), typical, out=np.zeros(3), where=typical > 0)
-            off = lambda share, x=x, y=y, unit=unit: np.log(x @ (share * unit)) - np.log(y)
-            limits = dict(bounds=(1e-9, np.inf), loss="soft_l1", f_scale=0.1)
-            found = scipy.optimize.least_squares(off, np.full(3, 1 / 3), **limits)
-            stages[stage] = tuple(found.x * unit)
-    return Model(stages)
+    x, y = (np.array(part) for part in zip(*rows, strict=True))
+    typical = np.median(x, 0)  # each term's unit: as if it alone explained the median
+    unit = np.divide(np.median(y), typical, out=np.zeros(len(typical)), where=typical > 0)
+    off = lambda share: np.log(x @ (share * unit)) - np.log(y)
+    limits = dict(bounds=(1e-9, np.inf), loss="soft_l1", f_scale=0.1)
+    found = scipy.optimize.least_squares(off, np.full(len(unit), 1 / len(unit)), **limits)
+    return tuple(found.x * unit)
 
 
 HERE = Model(  # one core of the machine of the README's figures, cold compilation cache; what no cell was measured for
@@ -131,13 +182,15 @@ HERE = Model(  # one core of the machine of the README's figures, cold compilati
         policy_gradient=(15, 0.030, 0.59),
         direct_alignment=(37, 0.037, 0.07),
         relabelled=(8, 0.016, 1.4),
-    )
+    ),
+    dict.fromkeys(STAGES, (0.8e9, 1.0)),  # a process with jax, its compiler and its programs
 )
 
 
 def model(root: Path) -> Model:
     """Of the stages that were measured in this store, and of this machine's authors for the others."""
-    return Model(HERE.stages | fit(measured(root)).stages)
+    found = fit(measured(root))
+    return Model(HERE.stages | found.stages, HERE.peaks | found.peaks)
 
 
 @dataclass(frozen=True)
@@ -148,14 +201,15 @@ class Measured:
     config: object
 
 
-def measured(root: Path) -> list[tuple[Measured, float]]:
-    """(cell, seconds) of every readable record: CPU seconds of one thread on a CPU, wall seconds on an accelerator."""
+def measured(root: Path) -> list[tuple[Measured, float, float | None]]:
+    """(cell, seconds, peak bytes) of every readable record: CPU seconds of one thread on a CPU, else wall seconds."""
     found = []
     for path in sorted(Path(root).glob("*/*/record.json")):
         try:
             r = json.loads(path.read_text())
             seconds = r["cpu_seconds"] if r["device"] == "cpu" else r["wall_seconds"]
-            found.append((Measured(r["stage"], from_dict(Config, r["config"])), float(seconds)))
+            cell = Measured(r["stage"], from_dict(Config, r["config"]))
+            found.append((cell, float(seconds), r.get("peak_bytes")))
         except (OSError, ValueError, KeyError, TypeError):  # older versions, other people's files
             continue
     return found

@@ -24,6 +24,7 @@ REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
 # the published records would no longer come out to the bit.
 XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
+ACCELERATOR_FLAGS = "--xla_cpu_multi_thread_eigen=false"  # there level 1 would slow the kernels
 
 
 class WorkerLost(Exception):
@@ -47,10 +48,16 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
+def accelerator() -> bool:
+    """Whether this machine seems to have a GPU or TPU that jax may use; told without starting jax."""
+    nodes = [node for kind in ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*", "kfd") for node in Path("/dev").glob(kind)]
+    return bool(nodes) and os.environ.get("JAX_PLATFORMS", "") != "cpu"
+
+
 def environment(root: Path | str) -> dict[str, str]:
     """What a worker's process needs before jax starts: one thread a worker, one compilation cache for all."""
     wanted = {
-        "XLA_FLAGS": XLA_FLAGS,
+        "XLA_FLAGS": ACCELERATOR_FLAGS if accelerator() else XLA_FLAGS,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(_local(root) / ".compiled"),
@@ -112,6 +119,8 @@ class Local:
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._busy: dict[int, Future] = {}
         os.environ.update(environment(root))  # spawned processes inherit it
+        sharing = -(-self.slots // len(devices))  # jax takes most of a device's memory at its start
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / sharing:.2f}")
 
     def submit(self, cell) -> Job:
         slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())

@@ -2,6 +2,10 @@
 
     python -m experiments throughput                                  2 minutes on one core
     python -m experiments throughput --set peer=SCRIPT --set python=PYTHON
+    python -m experiments throughput --set part=stages                every stage against the roofline (roofline.py)
+    python -m experiments throughput --set part=mapped                1 to 512 runs in one program
+    python -m experiments throughput --preset gpu --set part=stages   the same on an accelerator, to 100M parameters
+    python -m analysis throughput                                     figures of the last two
 
 A step samples 256 completions (64 prompts of 8 tokens, 4 completions of 16 each, vocabulary 64), scores
 them with a reward model of 0.1M parameters, takes reference log-probs and updates the policy: the very
@@ -19,24 +23,14 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import executors
+from experiments import executors, roofline
+from experiments.roofline import COMPLETION, GROUP, PROMPT, VOCABULARY, forward_flops
 
-PROMPT, COMPLETION, VOCABULARY, PROMPTS, GROUP = 8, 16, 64, 64, 4
+PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
 SIZES = {"smoke": ((32, 1),), "cpu": ((32, 1), (64, 2), (128, 4))}  # 16k, 0.1M, 0.8M parameters
 ROUNDS, STEPS = 3, 10
 OUT = Path("analysis/out")
-
-
-def forward_flops(width: int, depth: int, outputs: int, tokens: int, heads: int) -> float:
-    """Products of one completion's forward pass, prompt shared by its group: 2 a multiply-add.
-
-    A token costs 12 width^2 multiply-adds a block and 2 width times the positions that it attends to;
-    `tokens` of the completion are read, and the head is applied at `heads` states.
-    """
-    attended = sum(PROMPT + t + 1 for t in range(tokens)) + sum(t + 1 for t in range(PROMPT)) / GROUP
-    tokens += PROMPT / GROUP
-    return 2.0 * (12 * width**2 * depth * tokens + 2 * width * depth * attended + width * outputs * heads)
 
 
 def flops_per_completion(width: int, depth: int) -> float:
@@ -109,21 +103,25 @@ def _cpu_seconds(f) -> float:
     return time.process_time() - began
 
 
-def _on_one_core(line: list) -> dict:
-    """The JSON object on the last line that a command prints, run on one core with one thread."""
-    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS=executors.XLA_FLAGS)
-    pin = hasattr(os, "sched_setaffinity")  # Linux
+def _on_one_core(line: list, show: bool = False) -> dict:
+    """The JSON object on the last line that a command prints, run on one core with one thread, or beside the accelerator.
+
+    show: what it says on standard error is passed on as it comes.
+    """
+    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS=executors.environment(Path("."))["XLA_FLAGS"])
+    pin = hasattr(os, "sched_setaffinity") and not executors.accelerator()  # Linux
     cores = os.sched_getaffinity(0) if pin else None
     if pin:
         os.sched_setaffinity(0, {max(cores)})  # the child inherits it
     try:
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        errors = None if show else subprocess.PIPE
+        done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, check=False)
     finally:
         if pin:
             os.sched_setaffinity(0, cores)
     last = lambda text: (text.strip().splitlines() or ["it said nothing"])[-1]
     if done.returncode:
-        raise ValueError(f"throughput: {' '.join(line[:2])} failed: {last(done.stderr)}")
+        raise ValueError(f"throughput: {' '.join(line[:2])} failed: {last(done.stderr or '')}")
     try:
         return json.loads(last(done.stdout))
     except json.JSONDecodeError:
@@ -148,10 +146,12 @@ def _cpu() -> str:
 def main(args) -> int:
     """Measure every size in turn with the peer, if one is named; print the table, store summary.json."""
     options = dict(option.partition("=")[::2] for option in args.set)
-    if unknown := set(options) - {"peer", "python"}:
-        raise ValueError(f"--set {sorted(unknown)[0]!r}: throughput takes peer=SCRIPT and python=PYTHON")
+    if unknown := set(options) - {"peer", "python", "part"}:
+        raise ValueError(f"--set {sorted(unknown)[0]!r}: throughput takes peer=SCRIPT and python=PYTHON, or part=PART")
+    if "part" in options:
+        return _part(args, options["part"])
     if args.preset not in SIZES:
-        raise ValueError(f"--preset {args.preset!r}: allowed are {', '.join(SIZES)}")
+        raise ValueError(f"--preset {args.preset!r}: allowed are {', '.join(SIZES)}, and with part= gpu")
     if "peer" in options and not Path(options["peer"]).is_file():
         raise ValueError(f"--set peer={options['peer']}: no such script")
     sizes, steps = SIZES[args.preset], 2 if args.preset == "smoke" else STEPS
@@ -182,7 +182,12 @@ def main(args) -> int:
         print("  ".join(f"{value:>{len(name)},.4g}" for name, value in row.items()), flush=True)
     summary = dict(experiment="throughput", preset=args.preset, rounds=rounds, cpu=_cpu(), matmul_gflops=max(rates))
     summary |= dict(python=platform.python_version(), jax=importlib.metadata.version("jax"), rows=rows)
-    folder = args.runs / "throughput"
+    _store(summary, args.runs / "throughput", out)
+    return 0
+
+
+def _store(summary: dict, folder: Path, out: Path):
+    """The record of this measurement beside earlier ones, and the newest as a summary."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for path in (folder / f"{stamp}-{os.getpid()}.json", out):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,8 +195,42 @@ def main(args) -> int:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
         temporary.replace(path)
     print(f"summary  {out}")
+
+
+SHOWN = ("completions_per_second", "matmul_fraction", "bandwidth_fraction", "roofline_fraction", "compile_seconds")
+
+
+def _part(args, part: str) -> int:
+    """One table of roofline.py, measured in a process of its own: one core of a CPU, or the accelerator."""
+    if part not in roofline.PARTS:
+        raise ValueError(f"--set part={part}: allowed are {', '.join(roofline.PARTS)}")
+    if args.dry_run:
+        scale = roofline.SCALES[args.preset]
+        print("\n".join(f"throughput, {part}, of a policy {w}x{d}" for w, d in scale.policies))
+        return 0
+    print(f"{'stage':22s} {'params':>11s} {'runs':>4s}  " + "  ".join(SHOWN) + "  bound", flush=True)
+    summary = dict(experiment="throughput", preset=args.preset, part=part, cpu=_cpu())
+    summary |= dict(python=platform.python_version(), jax=importlib.metadata.version("jax"))
+    summary |= _on_one_core([sys.executable, "-m", "experiments.throughput", part, args.preset], show=True)
+    name = f"{part}.json" if args.preset == "cpu" else f"{part}-{args.preset}.json"
+    _store(summary, args.runs / "throughput" / part, OUT / "throughput" / name)
     return 0
 
 
+def _show(row):
+    """A line of the table as it is measured; standard output is for the JSON that ends it."""
+    if isinstance(row, dict):
+        cells = "  ".join(f"{row[name]:>{len(name)},.3g}" for name in SHOWN)
+        row = f"{row['stage']:22s} {row['params']:11,} {row['mapped_runs']:4d}  {cells}  {row['bound']}"
+    print(row, file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), ROUNDS, int(sys.argv[3]))))
+    if sys.argv[1] in roofline.PARTS:
+        import jax
+
+        jax.config.update("jax_enable_compilation_cache", False)
+        found = roofline.PARTS[sys.argv[1]](roofline.SCALES[sys.argv[2]], _show)
+        print(json.dumps(dict(found, device=jax.devices()[0].device_kind)))
+    else:
+        print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), ROUNDS, int(sys.argv[3]))))

@@ -26,6 +26,11 @@ def of_training(net: Network, tokens: float, prompt: int = 0) -> float:
     return FLOAT * (STATE * transformer.num_params(net) + tokens * (kept + OF_HEAD * net.outputs))
 
 
+def of_forward(net: Network, tokens: float) -> float:
+    """Bytes that a forward pass of one run holds: parameters, and one block at a time."""
+    return FLOAT * (transformer.num_params(net) + tokens * (KEPT * net.width + 3 * net.heads * net.max_len))
+
+
 def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
     """How many runs one program of this device may map; None: all (on a CPU they follow one another anyway).
 

@@ -121,9 +121,9 @@ def reward_models(cell, inputs, store, progress):
     else:  # [S, D, ...]: a later round
         data, of = jax.vmap(of_config)(found), lambda data, i: jax.tree.map(lambda a: a[i], data)
 
-    validating = data[1].labels.shape[-1]  # all held-out pairs at once
-    tokens = 2 * max(rm.batch, validating // 3) * (language.config.response_len + world.PROMPT_LEN)
-    at_once = memory.at_once(memory.of_training(net, tokens))
+    of_pair = 2 * (language.config.response_len + world.PROMPT_LEN)  # tokens
+    validating = memory.of_forward(net, data[1].labels.shape[-1] * of_pair)  # all held-out pairs together
+    at_once = memory.at_once(max(memory.of_training(net, rm.batch * of_pair), validating))
 
     @jax.jit
     def fit(runs, data):  # data are arguments: closed over, XLA would fold them as constants for minutes

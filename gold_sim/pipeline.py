@@ -5,8 +5,10 @@ accelerator runs are vmapped; on a CPU they follow one another inside one compil
 nothing per run, and cells run in parallel processes instead.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 
@@ -35,9 +37,10 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
     if (path := store.find(cell.stage, cell.fingerprint)) is not None:
         return path
     wall, cpu = time.perf_counter(), time.process_time()
+    _forget_peak()
     inputs = Inputs(store, cell)
     record, tables, arrays = STAGES[cell.stage](cell, inputs, store, progress)
-    spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
+    spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu, peak_bytes=_peak())
     precision = jax.config.jax_default_matmul_precision or "default (float32 on CPU)"
     device = dict(device=jax.devices()[0].device_kind, precision=precision)
     upstream = {role: c.fingerprint for role, c in cell.upstream}
@@ -45,3 +48,22 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
     path = store.write(cell.stage, cell.name, cell.fingerprint, record, tables=tables, arrays=arrays)
     store.drop_checkpoint(cell.fingerprint)
     return path
+
+
+_STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _forget_peak():
+    """Of this process, so that a worker's cells are told apart; Linux alone can."""
+    with contextlib.suppress(OSError):
+        _PEAK.write_text("5")
+
+
+def _peak() -> int | None:
+    """Most bytes held since `_forget_peak`: of the accelerator if there is one, of the process on a CPU."""
+    if (stats := jax.local_devices()[0].memory_stats()) and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    with contextlib.suppress(OSError):
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    return None

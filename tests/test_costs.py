@@ -1,4 +1,4 @@
-"""The cost model: operations by hand, rates recovered from made times, unaffected by resumed cells."""
+"""The cost model: operations by hand, rates and peaks recovered from made ones, unaffected by resumed cells."""
 
 import dataclasses
 
@@ -35,10 +35,11 @@ def test_rates_are_recovered_and_resumed_cells_do_not_matter():
             cell = costs.Measured("policy_gradient", config)
             w = costs.work(cell)
             seconds = 12 + 0.03 * w.flops / 1e9 + 0.5 * w.tokens / 1e6
-            rows.append((cell, seconds * rng.uniform(0.9, 1.1)))
-    truth = [s for _, s in rows]
-    rows[3] = (rows[3][0], 1.0)  # its record tells of the last seconds only
+            rows.append((cell, seconds * rng.uniform(0.9, 1.1), 1e9 + 2 * costs.holds(cell)))
+    truth, peaks = ([row[i] for row in rows] for i in (1, 2))
+    rows[3] = (rows[3][0], 1.0, None)  # its record tells of the last seconds only
     found = costs.fit(rows)
-    ratio = np.array([found.seconds(c) for c, _ in rows]) / truth
+    ratio = np.array([found.seconds(c) for c, _, _ in rows]) / truth
     assert np.all(np.abs(np.log(ratio)) < np.log(1.3)), ratio
-    assert costs.fit(rows[:2]).stages == {}  # too few to tell
+    assert np.allclose([found.bytes(c) for c, _, _ in rows], peaks, rtol=0.05)
+    assert costs.fit(rows[:2]) == costs.Model({}, {})  # too few to tell

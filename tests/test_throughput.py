@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments import throughput
+from experiments import roofline
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,7 +15,7 @@ def test_operations_by_hand():
     # width 2, depth 1, 64 outputs; 16 + 8/4 = 18 tokens of 12 * 4 multiply-adds = 864;
     # attended: sum of 9..24 = 264, and 36 / 4 = 9 for the prompt: 273 positions * 2 * 2 = 1092;
     # head: 2 * 64 * 16 = 2048; two operations each: 2 * (864 + 1092 + 2048) = 8008.
-    assert throughput.forward_flops(2, 1, 64, tokens=16, heads=16) == 8008
+    assert roofline.forward_flops(2, 1, 64, tokens=16, heads=16) == 8008
 
 
 def test_smoke_writes_the_documented_keys(tmp_path):
