@@ -104,7 +104,7 @@ def _cpu_seconds(f) -> float:
 
 
 def _on_one_core(line: list, show: bool = False) -> dict:
-    """The JSON object on the last line that a command prints, run on one core with one thread, or beside the accelerator.
+    """The JSON object on the last line that a command prints, run on one core and thread, or beside the accelerator.
 
     show: what it says on standard error is passed on as it comes.
     """
