@@ -49,7 +49,7 @@ STUDIES = {  # experiment -> what its analysis shows
     "goodhart": "every kind of proxy error against every mitigation",
     "length": "labels that like length: the share of the gain that is length; ODIN, a price on length",
     "rankings": "one pair of a ranking, all its pairs, its likelihood",
-    "throughput": "speed; `python -m experiments throughput` writes its own summary",
+    "throughput": "speed: every stage against the roofline, runs mapped into one program",
 }
 
 
@@ -124,9 +124,14 @@ def _list(runs: Path) -> int:
 
 
 def _throughput(runs: Path, folder: Path) -> int:
-    found = sorted({*folder.glob("summary.json"), *runs.glob("throughput/*.json")})
-    places = ", ".join(map(str, found)) or "not there yet; this makes it: python -m experiments throughput"
-    print(f"throughput has no curves to analyse; its summary: {places}")
+    """Figures of the newest measurements of its parts."""
+    from analysis import throughput
+
+    figures = throughput.study(runs / "throughput", folder)
+    if not figures:
+        print("throughput: nothing measured yet; this does: python -m experiments throughput --set part=stages")
+        return 0
+    print(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures)}")
     return 0
 
 

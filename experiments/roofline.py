@@ -154,6 +154,16 @@ def _rate(net, limits: dict) -> float:
     return limits.get("matmul_bf16_gflops", limits["matmul_gflops"]) if half else limits["matmul_gflops"]
 
 
+OPTIMISERS = {  # name -> forward passes beside reference and reward model, gradient steps over the whole batch
+    "rloo": (0, 1),
+    "reinforce": (0, 1),
+    "expert_iteration": (0, 1),
+    "online_dpo": (0, 1),
+    "grpo": (0, 2),
+    "ppo": (1, 2),  # and values
+}
+
+
 # --- measurements ------------------------------------------------------------------------------
 
 
@@ -169,10 +179,11 @@ class Scale:
     most_runs: int = 512
     most_seconds: float = 8.0  # of one step: mapped runs are doubled until it takes longer
     precision: str = "float32"
+    optimisers: tuple[str, ...] = tuple(OPTIMISERS)
 
 
 SCALES = {
-    "smoke": Scale(((8, 1),), reward_model=(8, 1), prompts=4, repeats=2, rounds=1, most_runs=2),
+    "smoke": Scale(((8, 1),), reward_model=(8, 1), prompts=4, repeats=2, rounds=1, most_runs=2, optimisers=("rloo",)),
     "cpu": Scale(((32, 1), (64, 2), (128, 4))),
     "gpu": Scale(((64, 2), (192, 2), (512, 3), (1024, 8)), prompts=256, precision="bfloat16"),
 }
@@ -221,7 +232,7 @@ def stages(scale: Scale, report: Callable) -> dict:
         judged = lambda p, i, f=chunk, net=rm_net, rm=rm: _judged(net, rm, prompts[:1], f(p, i).responses)
         add("best-of-n pool", net, sampling(net, num) + forward(rm_net, num), judged, params)
     net, rm_net = networks(scale, *scale.policies[min(1, len(scale.policies) - 1)])
-    for name in OPTIMISERS:
+    for name in scale.optimisers:
         f, state = whole_step(scale, net, rm_net, name)
         add(f"step: {name}", net, step_work(net, rm_net, num, name), f, state)
     return dict(limits, rows=rows)
@@ -246,16 +257,6 @@ def _training(loss, params):
         return optax.apply_updates(state[0], updates), opt_state
 
     return f, (params, adam.init(params))
-
-
-OPTIMISERS = {  # name -> forward passes beside reference and reward model, gradient steps over the whole batch
-    "rloo": (0, 1),
-    "reinforce": (0, 1),
-    "expert_iteration": (0, 1),
-    "online_dpo": (0, 1),
-    "grpo": (0, 2),
-    "ppo": (1, 2),  # and values
-}
 
 
 def step_work(net, rm_net, completions: int, name: str) -> Work:

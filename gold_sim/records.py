@@ -23,7 +23,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import time
 import typing
 import zlib
 from dataclasses import dataclass
@@ -239,12 +238,17 @@ class Store:
     # --- temporary files ---
 
     def sweep(self) -> list[Path]:
-        """Remove what dead writers left: of this host those whose process is gone, of any those a day old."""
+        """Remove what dead writers left: of this host those whose process is gone, of any those a day old.
+
+        Old by the clock of the file system, which hosts share, and not by theirs, which may differ.
+        """
         stale = []
+        with self._aside(self.root / "sweep") as probe:
+            now = probe.stat().st_mtime
         for path in self.root.glob(".tmp-*"):
             pid, _, tag = path.name.removeprefix(".tmp-").partition("-")
             with contextlib.suppress(OSError):  # its writer may finish meanwhile
-                if (tag.startswith(_host()) and not _is_alive(int(pid))) or time.time() - path.stat().st_mtime > 86400:
+                if (tag.startswith(_host()) and not _is_alive(int(pid))) or now - path.stat().st_mtime > 86400:
                     shutil.rmtree(path)
                     stale.append(path)
         return stale

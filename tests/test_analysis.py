@@ -395,9 +395,9 @@ def test_without_arguments_lists_what_can_be_analysed(runs, capsys):
     assert "rm_size" in text and "records: smoke" in text and "no records yet" in text
 
 
-def test_throughput_says_where_its_summary_is(tmp_path, capsys):
+def test_throughput_says_how_it_is_measured(tmp_path, capsys):
     assert main(["throughput", "--runs", str(tmp_path), "--out", str(tmp_path)]) == 0
-    assert "summary" in capsys.readouterr().out
+    assert "python -m experiments throughput --set part=stages" in capsys.readouterr().out
 
 
 def test_no_records_yet_names_the_command(tmp_path, capsys):

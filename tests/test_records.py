@@ -283,7 +283,9 @@ def test_a_killed_writer_leaves_nothing_half_readable(tmp_path):
     assert not list(tmp_path.glob(".checkpoints/*.corrupt"))
 
 
-def test_sweep_spares_the_living_and_what_other_hosts_write(tmp_path):
+def test_sweep_spares_the_living_and_what_other_hosts_write(tmp_path, monkeypatch):
+    skewed = time.time() + 7 * 86400  # this host's clock is a week ahead of the file system's
+    monkeypatch.setattr(time, "time", lambda: skewed)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     mine, other = records._host(), f"{int(records._host(), 16) ^ 1:08x}"
@@ -291,7 +293,7 @@ def test_sweep_spares_the_living_and_what_other_hosts_write(tmp_path):
     for name in (*names, f".tmp-{os.getpid()}-{other}3"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").touch()
-    two_days_ago = time.time() - 2 * 86400
+    two_days_ago = skewed - 9 * 86400
     os.utime(tmp_path / f".tmp-{os.getpid()}-{other}3", (two_days_ago, two_days_ago))
     assert len(Store(tmp_path).sweep()) == 2
     assert {p.name for p in tmp_path.iterdir()} == {name for name, stale in names.items() if not stale}

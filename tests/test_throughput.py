@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from analysis import throughput as throughput_figures
 from experiments import roofline
+from gold_sim import transformer
+from gold_sim.transformer import Network
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,6 +21,39 @@ def test_operations_by_hand():
     # attended: sum of 9..24 = 264, and 36 / 4 = 9 for the prompt: 273 positions * 2 * 2 = 1092;
     # head: 2 * 64 * 16 = 2048; two operations each: 2 * (864 + 1092 + 2048) = 8008.
     assert roofline.forward_flops(2, 1, 64, tokens=16, heads=16) == 8008
+
+
+def test_work_by_hand():
+    """Width 4, depth 1, 300 parameters or so: a policy of 64 words over 8 completions, two groups."""
+    net = Network(4, 1, 64, 64, 24)
+    size = transformer.num_params(net)
+    once = roofline.forward(net, 8)
+    assert once.flops == 8 * roofline.forward_flops(4, 1, 64, tokens=15, heads=16) and once.bytes == 4 * size
+    cached = sum(2 + t for t in range(1, 16)) * 2 * 4  # keys and values of the prompt's share and of t tokens
+    assert roofline.sampling(net, 8).bytes == 4 * (16 * size + 8 * cached)
+    assert roofline.update(net, 8).flops == 3 * once.flops
+    limits = dict(matmul_gflops=1e-9 * once.flops, bandwidth_gbytes=1e-9 * once.bytes / 4)
+    row = roofline.row("reference log-probs", net, 1, once, (8.0, 1.0), limits)  # 1 s of products, 4 s of bytes, took 8
+    found = [row[name] for name in ("matmul_fraction", "bandwidth_fraction", "roofline_fraction", "least_seconds")]
+    assert found == pytest.approx([0.125, 0.5, 0.5, 4.0])
+    assert row["bound"] == "bandwidth" and row["completions_per_second"] == 1
+
+
+def test_parts_are_measured_stored_and_drawn(tmp_path):
+    line = [sys.executable, "-m", "experiments", "throughput", "--preset", "smoke", "--set", "part=mapped"]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "analysis/out/throughput/mapped-smoke.json").read_text())
+    assert [row["mapped_runs"] for row in record["rows"]] == [1, 2]
+    assert all(0 < row["matmul_fraction"] < 1 and row["seconds"] > 0 for row in record["rows"])
+    for part in ("mapped", "stages"):  # as if of another preset: what is measured at smoke is not drawn
+        (tmp_path / "runs/throughput" / part).mkdir(exist_ok=True)
+        (tmp_path / "runs/throughput" / part / "z.json").write_text(json.dumps(dict(record, preset="cpu")))
+    record["rows"][0]["stage"] = "sampling"
+    (tmp_path / "runs/throughput/stages/z.json").write_text(json.dumps(dict(record, preset="cpu")))
+    assert throughput_figures.study(tmp_path / "runs/throughput", tmp_path) == ["stages", "mapped"]
+    assert (tmp_path / "stages.png").stat().st_size > 10_000
 
 
 def test_smoke_writes_the_documented_keys(tmp_path):
