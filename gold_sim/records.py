@@ -242,10 +242,12 @@ class Store:
 
         Old by the clock of the file system, which hosts share, and not by theirs, which may differ.
         """
-        stale = []
+        stale, found = [], list(self.root.glob(".tmp-*"))
+        if not found:
+            return []
         with self._aside(self.root / "sweep") as probe:
             now = probe.stat().st_mtime
-        for path in self.root.glob(".tmp-*"):
+        for path in found:
             pid, _, tag = path.name.removeprefix(".tmp-").partition("-")
             with contextlib.suppress(OSError):  # its writer may finish meanwhile
                 if (tag.startswith(_host()) and not _is_alive(int(pid))) or now - path.stat().st_mtime > 86400:

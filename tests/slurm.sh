@@ -41,7 +41,8 @@ pids=()
 finish() {
   scancel --user=root --quiet 2> /dev/null || true
   kill "${pids[@]}" 2> /dev/null || true
-  rm -rf "$work"
+  wait "${pids[@]}" 2> /dev/null || true
+  rm -rf "$work" || true  # a daemon may still write its state; what was tested has been told
 }
 trap finish EXIT
 if ! munge -n > /dev/null 2>&1; then
