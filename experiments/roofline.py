@@ -177,7 +177,7 @@ class Scale:
     repeats: int = 10
     rounds: int = 3
     most_runs: int = 512
-    most_seconds: float = 8.0  # of one step: mapped runs are doubled until it takes longer
+    most_seconds: float = 4.0  # of one step: mapped runs are doubled until it takes longer
     precision: str = "float32"
     optimisers: tuple[str, ...] = tuple(OPTIMISERS)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real one-node Slurm (Debian: slurm-wlm, munge; run as root) and the engine on it: the policies of the main job as
-# two jobs (of 4,000 steps, so that they last), one cancelled and one requeued in mid-cell, and the driver killed and
+# two jobs (of 1,000 steps, half a minute, so that they last), one cancelled and one requeued in mid-cell, and the driver killed and
 # started again; then the same policies without Slurm, to compare.
 #
 #     tests/slurm.sh STORE [PYTHON]      STORE: a smoke store of rm_size, which is copied
@@ -59,7 +59,7 @@ cp -r "$store" "$runs"
 rm -rf "$runs/policy_gradient" "$runs/.checkpoints"
 cp -r "$runs" "$work/alone"
 job=("$python" -m experiments rm_size --preset smoke --workers 2)
-job+=(--set optimiser.steps=4000 --set optimiser.evaluations=40)
+job+=(--set optimiser.steps=1000 --set optimiser.evaluations=40)
 line=("${job[@]}" --runs "$runs" --engine slurm --resource timeout_min=10)
 
 "${line[@]}" > "$work/first.log" 2>&1 & driver=$!
