@@ -39,12 +39,17 @@ class Work:
 NOTHING = Work(0.0, 0.0)
 
 
-def forward(network, length: int, outputs: int = 1) -> Work:
-    """One response of `length` tokens through a network (width, depth), its share of the prompt included."""
-    tokens = length + PROMPT / 4
-    attended = (PROMPT + length / 2) * 2 * network.width
-    flops = 2 * tokens * (network.depth * (12 * network.width**2 + attended) + network.width * outputs)
-    return Work(flops, tokens * network.depth)
+def forward(network, length: int, outputs: int = 0) -> Work:
+    """One response of `length` tokens through a network (width, depth), its share of the prompt included.
+
+    outputs: of a policy's head. 0 is a reward model, whose last block needs keys and values, and the rest of one token.
+    """
+    tokens, width, depth = length + PROMPT / 4, network.width, network.depth
+    attended = (PROMPT + length / 2) * 2 * width
+    if outputs:
+        return Work(2 * tokens * (depth * (12 * width**2 + attended) + width * outputs), tokens * depth)
+    before = Work(2 * tokens * (depth - 1) * (12 * width**2 + attended), tokens * (depth - 1))
+    return before + Work(2 * (tokens * 2 * width**2 + 10 * width**2 + (PROMPT + length) * 2 * width), tokens / 3)
 
 
 def work(cell) -> Work:

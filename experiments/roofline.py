@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 GROUP, PROMPT, COMPLETION, VOCABULARY = 4, 8, 16, 64
+LENGTH = PROMPT + COMPLETION
 KEPT = 14  # activations that the backward pass reads, in widths a token and block: norms, q, k, v, mixed, 2 x MLP
 FLOAT = 4  # bytes
 
@@ -46,6 +47,12 @@ def forward_flops(width: int, depth: int, outputs: int, tokens: int, heads: int)
     return 2.0 * (12 * width**2 * depth * tokens + 2 * width * depth * attended + width * outputs * heads)
 
 
+def judged_flops(width: int, depth: int) -> float:
+    """Products of one completion's reward: the last block needs keys and values of all tokens, the rest of the last."""
+    before = forward_flops(width, depth - 1, 1, COMPLETION, heads=1)
+    return before + 2.0 * (2 * width**2 * (COMPLETION + PROMPT / GROUP) + 10 * width**2 + 2 * width * LENGTH)
+
+
 def _params(net) -> int:
     from gold_sim import transformer
 
@@ -60,11 +67,12 @@ def sampling(net, completions: int) -> Work:
 
 
 def forward(net, completions: int) -> Work:
-    """All tokens at once, as for log-probs of a policy or scores of a reward model (one output, read once)."""
-    scored = net.outputs == 1
-    tokens, heads = (COMPLETION, 1) if scored else (COMPLETION - 1, COMPLETION)
-    flops = completions * forward_flops(net.width, net.depth, net.outputs, tokens, heads)
-    return Work(flops, FLOAT * _params(net), completions)
+    """All tokens at once, as for log-probs of a policy or scores of a reward model (one output)."""
+    if net.outputs == 1:
+        flops = judged_flops(net.width, net.depth)
+    else:
+        flops = forward_flops(net.width, net.depth, net.outputs, COMPLETION - 1, heads=COMPLETION)
+    return Work(completions * flops, FLOAT * _params(net), completions)
 
 
 def update(net, completions: int) -> Work:
@@ -193,8 +201,7 @@ def networks(scale: Scale, width: int, depth: int):
     """(policy, reward model)."""
     from gold_sim.transformer import Network
 
-    length = PROMPT + COMPLETION
-    of = lambda size, outputs: Network(*size, VOCABULARY, outputs, length, precision=scale.precision)
+    of = lambda size, outputs: Network(*size, VOCABULARY, outputs, LENGTH, precision=scale.precision)
     return of((width, depth), VOCABULARY), of(scale.reward_model, 1)
 
 

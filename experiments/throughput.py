@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 from experiments import executors, roofline
-from experiments.roofline import COMPLETION, GROUP, PROMPT, VOCABULARY, forward_flops
+from experiments.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, judged_flops
 
 PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
@@ -36,10 +36,11 @@ OUT = Path("analysis/out")
 def flops_per_completion(width: int, depth: int) -> float:
     """One RLOO step: sampling, reward model, reference, and a gradient pass of three forward passes.
 
-    The policy draws nothing from a completion's last token and does not read it; the reward model does.
+    The policy draws nothing from a completion's last token and does not read it; the reward model does, and of its last
+    block needs little else.
     """
     of_policy = forward_flops(width, depth, VOCABULARY, tokens=COMPLETION - 1, heads=COMPLETION)
-    return 5 * of_policy + forward_flops(*REWARD_MODEL, outputs=1, tokens=COMPLETION, heads=1)
+    return 5 * of_policy + judged_flops(*REWARD_MODEL)
 
 
 def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
@@ -51,9 +52,8 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     from gold_sim.config import OptimiserConfig
     from gold_sim.transformer import Network
 
-    length = PROMPT + COMPLETION
-    net = Network(width, depth, VOCABULARY, VOCABULARY, length)
-    rm_net = Network(*REWARD_MODEL, VOCABULARY, 1, length)
+    net = Network(width, depth, VOCABULARY, VOCABULARY, LENGTH)
+    rm_net = Network(*REWARD_MODEL, VOCABULARY, 1, LENGTH)
     key = jax.random.key(0)
     config = OptimiserConfig(name="rloo", prompts=PROMPTS, group_size=GROUP)
     start = jax.jit(lambda k: transformer.init(net, k))(key)

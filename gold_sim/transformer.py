@@ -124,9 +124,22 @@ def _mlp(net, block, x):
 
 def _qkv(net, block, x):
     """[..., d] -> queries, keys, values, each [..., H, d/H]."""
-    h = _of_block(net, _norm(x, block["norm_attention"]["scale"]), block["qkv"]["kernel"])
-    q, k, v = jnp.split(h.reshape(*x.shape[:-1], 3 * net.heads, net.width // net.heads), 3, axis=-2)
+    q, k, v = jnp.split(_projected(net, block, x, slice(None)), 3, axis=-2)
     return q * (net.width // net.heads) ** -0.5, k, v
+
+
+def _queries(net, block, x):
+    return _projected(net, block, x, slice(net.width)) * (net.width // net.heads) ** -0.5
+
+
+def _keys_values(net, block, x):
+    return jnp.split(_projected(net, block, x, slice(net.width, None)), 2, axis=-2)
+
+
+def _projected(net, block, x, columns):
+    h = _norm(x, block["norm_attention"]["scale"])
+    h = _of_block(net, h, block["qkv"]["kernel"][:, columns])
+    return h.reshape(*x.shape[:-1], h.shape[-1] * net.heads // net.width, net.width // net.heads)
 
 
 def _out(net, block, x, mixed):
@@ -169,19 +182,41 @@ def _behind_prompt(of_prompt, of_response):
     return jnp.concatenate([of_prompt, of_response], axis=2).reshape(p * n, of_prompt.shape[2] + length, *rest)
 
 
-def hidden(net: Network, params, prompts, responses):
-    """Final hidden states: the prompt's last [P, d] and every response token's [P, N, Lr, d]."""
+def _last_token(net, block, x, k_prompt, v_prompt, lengths):
+    """As `_response_block`, at each response's last token alone.  x: [P, N, Lr, d] -> [P, N, d]."""
+    num_prompts, n, length, d = x.shape
+    k, v = _keys_values(net, block, x)
+    k, v = (_behind_prompt(a, b) for a, b in ((k_prompt, k), (v_prompt, v)))
+    at = (lengths - 1).reshape(-1)[:, None, None]
+    x = jnp.take_along_axis(x.reshape(num_prompts * n, length, d), at, axis=1)[:, 0]
+    scores = _einsum(net, "bhd,bkhd->bhk", _queries(net, block, x), k)
+    visible = jnp.arange(scores.shape[-1]) <= k_prompt.shape[1] + at
+    weights = jax.nn.softmax(jnp.where(visible, scores, -1e9))
+    mixed = _einsum(net, "bhk,bkhd->bhd", weights, v)
+    return _mlp(net, block, _out(net, block, x, mixed)).reshape(num_prompts, n, d)
+
+
+def _embedded(net, params, prompts, responses):
+    return _embed(net, params, prompts, 0), _embed(net, params, responses, prompts.shape[-1])
+
+
+def _blocks(net, blocks, x_prompt, x):
+    """Blocks, stacked on their leading axis, over a prompt [P, Lp, d] and its responses [P, N, Lr, d]."""
 
     def layer(carry, block):
         x_prompt, x = carry
         x_prompt, k, v = _prompt_block(net, block, x_prompt)
         return (x_prompt, _response_block(net, block, x, k, v)), None
 
-    start = (_embed(net, params, prompts, 0), _embed(net, params, responses, prompts.shape[-1]))
     unroll = min(net.depth, UNROLLED)
     if num_params(net) >= REMAT_FROM:  # one block at a time: written out side by side they would all be kept
         layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
-    (x_prompt, x), _ = jax.lax.scan(layer, start, params["blocks"], unroll=unroll)
+    return jax.lax.scan(layer, (x_prompt, x), blocks, unroll=unroll)[0]
+
+
+def hidden(net: Network, params, prompts, responses):
+    """Final hidden states: the prompt's last [P, d] and every response token's [P, N, Lr, d]."""
+    x_prompt, x = _blocks(net, params["blocks"], *_embedded(net, params, prompts, responses))
     scale = params["norm"]["scale"]
     return _norm(x_prompt[:, -1], scale), _norm(x, scale)
 
@@ -212,10 +247,14 @@ def logits_and_values(net: Network, params, prompts, responses):
 
 
 def heads(net: Network, params, prompts, responses, lengths):
-    """Every output at each response's last token.  lengths: [P, N] >= 1.  Returns [P, N, outputs]."""
-    _, h = hidden(net, params, prompts, responses)
-    last = jnp.take_along_axis(h, (lengths - 1)[:, :, None, None], axis=2)[:, :, 0]
-    return _head(params, last)
+    """Every output at each response's last token.  lengths: [P, N] >= 1.  Returns [P, N, outputs].
+
+    As the last token of `hidden` alone: the last block computes keys and values of the others and nothing else.
+    """
+    earlier, last = (jax.tree.map(lambda p: p[part], params["blocks"]) for part in (slice(0, -1), -1))
+    x_prompt, x = _blocks(net, earlier, *_embedded(net, params, prompts, responses))
+    h = _last_token(net, last, x, *_keys_values(net, last, x_prompt), lengths)
+    return _head(params, _norm(h, params["norm"]["scale"]))
 
 
 def rewards(net: Network, params, prompts, responses, lengths):

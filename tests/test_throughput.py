@@ -21,6 +21,9 @@ def test_operations_by_hand():
     # attended: sum of 9..24 = 264, and 36 / 4 = 9 for the prompt: 273 positions * 2 * 2 = 1092;
     # head: 2 * 64 * 16 = 2048; two operations each: 2 * (864 + 1092 + 2048) = 8008.
     assert roofline.forward_flops(2, 1, 64, tokens=16, heads=16) == 8008
+    # a reward of two blocks: one as above and one output once, 2 * (864 + 1092 + 2); the last block's keys and
+    # values, 18 * 2 * 4 = 144, its last token, 10 * 4 = 40, and 24 positions * 2 * 2 = 96.
+    assert roofline.judged_flops(2, 2) == 2 * (864 + 1092 + 2) + 2 * (144 + 40 + 96)
 
 
 def test_work_by_hand():

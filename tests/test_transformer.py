@@ -1,5 +1,7 @@
 """One network, three layouts: what is sampled, grouped or mapped gives the same numbers."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,6 +103,24 @@ def test_padding_behind_eos_does_not_change_rewards(judge, prompts, responses):
     assert np.array_equal(run(jnp.where(behind, 0, responses)), run(jnp.where(behind, 7, responses)))
     inside = run(jnp.where(behind, responses, (responses + 1) % OUTPUTS))
     assert np.all(inside != run(responses))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 6])
+def test_rewards_are_those_of_the_whole_network(prompts, responses, depth):
+    """The last block runs at the last token alone: the same values and gradients, whatever the depth."""
+    net = dataclasses.replace(JUDGE, depth=depth, outputs=2)
+    lengths = jnp.arange(P * N).reshape(P, N) % LENGTH + 1
+
+    def whole(params):
+        _, h = transformer.hidden(net, params, prompts, responses)
+        h = jnp.take_along_axis(h, (lengths - 1)[..., None, None], axis=2)[:, :, 0]
+        return h @ params["head"]["kernel"] + params["head"]["bias"]
+
+    found = lambda params: transformer.heads(net, params, prompts, responses, lengths)
+    params = louder(transformer.init(net, jax.random.key(6)))
+    assert np.allclose(found(params), whole(params), atol=1e-4) and np.std(found(params)) > 0.1
+    slopes = [jax.grad(lambda p, f=f: jnp.sum(jnp.sin(f(p))))(params) for f in (found, whole)]
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-3), *slopes))
 
 
 def test_vmap_over_params_equals_loop(prompts, responses):
