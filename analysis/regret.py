@@ -44,6 +44,13 @@ def rl_groups(data) -> tuple[dict, list[str]]:
     return {key: curves.group(part, "rl", key) for key, part in table.groupby("rm_params", sort=True)}, []
 
 
+def distances(g) -> tuple[np.ndarray, np.ndarray]:
+    """(steps [T], mean d of the runs at them [T]) of one RL group."""
+    runs = [run.sort_values("control") for run in g.runs]
+    steps = runs[0]["control"].to_numpy()
+    return steps, np.mean([np.interp(steps, run["control"], run["d"]) for run in runs], axis=0)
+
+
 def at(g, d) -> np.ndarray:
     """[S] gold at a distance."""
     return curves.at_distance(g, "gold", [d])[:, 0]
@@ -113,8 +120,8 @@ def draw(folder, frame, truth, groups, trained, most) -> list[Figure]:
     kl = frame["KL"].max()
     last = frame[frame["KL"] == kl]
     sizes, pairs = sorted(last["rm_params"].unique()), sorted(last["num_pairs"].unique())
-    figure, axes = figures.panels(3, width=3.9, height=3.3)
     few, middle = pairs[len(pairs) // 2 - 1], sizes[len(sizes) // 2]
+    figure, axes = figures.panels(4 if middle in trained else 3, width=3.6, height=3.3)
     part = last[last["num_pairs"] == few].sort_values("rm_params")
     stacked(axes[0], part["rm_params"], {name: part[name].to_numpy() for name in PARTS[:2]})
     figures.log_axis(axes[0], sizes, "RM parameters")
@@ -123,16 +130,27 @@ def draw(folder, frame, truth, groups, trained, most) -> list[Figure]:
     stacked(axes[1], part["num_pairs"], {name: part[name].to_numpy() for name in PARTS[:2]})
     figures.log_axis(axes[1], pairs, "preference pairs")
     axes[1].set_title(f"by data, {figures.short(middle)} parameters")
+    whose = f"{figures.short(middle)}, {figures.short(few)} pairs"
     end = min([truth.d[-1], *([trained[middle].d[-1]] if middle in trained else [])])
+
+    def along(d):
+        gold = lambda g: curves.at_distance(g, "gold", d).mean(0)
+        parts = {"approximation": gold(truth) - gold(groups[middle, most])}
+        parts |= {"estimation": gold(groups[middle, most]) - gold(groups[middle, few])}
+        if middle in trained:
+            parts["optimisation"] = gold(groups[middle, most]) - gold(trained[middle])
+        return parts
+
     d = np.linspace(0, end, 60)[1:]
-    curve = lambda g: curves.at_distance(g, "gold", d).mean(0)
-    parts = {"approximation": curve(truth) - curve(groups[middle, most])}
-    parts |= {"estimation": curve(groups[middle, most]) - curve(groups[middle, few])}
-    if middle in trained:
-        parts["optimisation"] = curve(groups[middle, most]) - curve(trained[middle])
-    stacked(axes[2], d**2, parts)
+    stacked(axes[2], d**2, along(d))
     figures.kl_axis(axes[2], end**2)
-    axes[2].set_title(f"along KL, {figures.short(middle)}, {figures.short(few)} pairs")
+    axes[2].set_title(f"along KL, {whose}")
+    if middle in trained:
+        steps, d = distances(trained[middle])
+        told = d <= end
+        stacked(axes[3], steps[told], along(d[told]))
+        axes[3].set_xlabel("policy step")
+        axes[3].set_title(f"along RL, {whose}")
     axes[0].set_ylabel(f"gold lost at {kl:g} nats (gold s.d.)")
     axes[2].set_ylabel("gold lost (gold s.d.)")
     handles, labels = axes[2].get_legend_handles_labels()
@@ -140,5 +158,6 @@ def draw(folder, frame, truth, groups, trained, most) -> list[Figure]:
     caption = (
         "Gold lost against best-of-n by gold itself, by source. Approximation: a proxy of this size with all the data; "
     )
-    caption += "estimation: its own data; optimisation: RL short of best-of-n against the same proxy."
+    caption += "estimation: its own data; optimisation: RL short of best-of-n against the same proxy. Along RL: at the "
+    caption += "KL that its steps have reached on average."
     return [Figure(figures.save(figure, folder, "regret"), caption)]
