@@ -10,7 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from gold_sim import laws
+from gold_sim import archive, laws
+from gold_sim.columns import TABLES
 from gold_sim.records import Store, StoreError
 from gold_sim.remote import Remote, is_url
 
@@ -59,12 +60,19 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _folder(where: str) -> Path:
-    """The records' folder; what is at an address is fetched first."""
+    """The records' folder; what is at an address is fetched first, an archive unpacked."""
+    if archive.is_archive(where):
+        return archive.unpack(where)
     if not is_url(where):
         return Path(where)
     remote = Remote(where)
     remote.fetch_experiments()
     return remote.store.root
+
+
+def _add_runs(parser):
+    what = "the records: a folder, an address, or an archive (.tar.xz)"
+    parser.add_argument("--runs", type=_folder, default=Path("runs"), help=what)
 
 
 def _complain(text) -> int:
@@ -76,6 +84,7 @@ def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         commands = {"fit": _fit, "advise": _advise, "paper": _paper, "calibration": _calibration, "claims": _claims}
+        commands |= {"pack": _pack}
         done = commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
         sys.stdout.flush()
         return done
@@ -92,7 +101,7 @@ def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(STUDIES)}; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
-    parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
+    _add_runs(parser)
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     if args.name is None:
@@ -118,6 +127,7 @@ def _list(runs: Path) -> int:
     print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
     print("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
     print("python -m analysis claims                          what the literature says, and what the records say of it")
+    print("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
     print("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
     print("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
@@ -210,7 +220,7 @@ def _advise(argv) -> int:
         parser.add_argument("name")
         parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
         parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
-        parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
+        _add_runs(parser)
         parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
         args = parser.parse_args(argv)
         from analysis import curves, data
@@ -249,7 +259,7 @@ def _paper(argv) -> int:
     parser.add_argument("name", choices=["gao2023"], help="gao2023: Scaling laws for reward model overoptimization")
     parser.add_argument("--venue", default="neurips", help="sizes and letters: neurips, icml, iclr, ... (neurips)")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
+    _add_runs(parser)
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     from analysis import paper
@@ -268,7 +278,7 @@ def _claims(argv) -> int:
     """Every claim of the literature that has an experiment here."""
     parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    parser.add_argument("--runs", type=_folder, default=Path("runs"), help="the records: a folder or an address")
+    _add_runs(parser)
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     from analysis import claims, tables
@@ -280,6 +290,22 @@ def _claims(argv) -> int:
     counts = table.frame[""].value_counts()
     print("\n" + ", ".join(f"{counts.get(word, 0)} {word}" for word in ("holds", "fails", "open")))
     print(f"table  {args.out / 'claims' / 'claims.md'}")
+    return 0
+
+
+def _pack(argv) -> int:
+    """What analysis reads, in one file to publish."""
+    parser = _Parser(prog="python -m analysis pack", description="Records and tables, without weights, in one file.")
+    parser.add_argument("file", type=Path, help=f"to write; ends in {archive.SUFFIX}")
+    parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
+    _add_runs(parser)
+    args = parser.parse_args(argv)
+    if not archive.is_archive(args.file):
+        return _complain(f"file {str(args.file)!r}: a name that ends in {archive.SUFFIX} is wanted")
+    if unknown := sorted(set(args.leave) - set(TABLES)):
+        return _complain(f"--leave {unknown[0]}: allowed are {', '.join(TABLES)}")
+    cells = archive.pack(Store(args.runs), args.file, tuple(args.leave))
+    print(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
     return 0
 
 

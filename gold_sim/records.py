@@ -290,6 +290,13 @@ class Store:
         return folders
 
 
+def repacked(record: dict, kept: set[str]) -> bytes:
+    """record.json of a cell of which only some files are kept; the digests of the others go to `left_out`."""
+    files, left_out = ({n: d for n, d in record["files"].items() if (n in kept) == here} for here in (True, False))
+    changed = {"files": files, "left_out": record.get("left_out", {}) | left_out}
+    return _to_json({k: v for k, v in record.items() if k != "sha256"} | changed)
+
+
 def provenance(config: dict) -> dict:
     """Where a record comes from: config, commit and dirty diff of this code ("" outside git), versions, platform."""
     # an installed copy may lie in a folder of someone else's repository

@@ -14,7 +14,7 @@ FLOORS = (
     ("policy", "gold", "memory", "crosschecks", "hierarchy", "selection"),
     ("rankings",),
     ("preferences", "reward_model", "ensemble", "goodhart", "shaping", "measure", "remote"),
-    ("best_of_n", "policy_gradient", "direct_alignment", "exact"),
+    ("best_of_n", "policy_gradient", "direct_alignment", "exact", "archive"),
     ("constrained", "inference", "rewards", "rows", "inputs"),
     ("rounds",),
     ("models", "pools", "runs"),
@@ -26,7 +26,7 @@ NEIGHBOURS = {("gold", "policy"), ("reward_model", "preferences")}
 # What reads and fits, and may be used where jax is not installed.
 WITHOUT_JAX = {
     *("laws", "forms", "intervals", "crosschecks", "hierarchy", "selection"),
-    *("records", "remote", "columns", "config"),
+    *("records", "remote", "archive", "columns", "config"),
 }
 
 

@@ -1,0 +1,98 @@
+"""A study in one file: what analysis reads comes back, weights do not, damage is one line."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from analysis.__main__ import main
+from gold_sim import archive
+from gold_sim.columns import TABLES
+from gold_sim.records import Store, StoreError
+
+CURVE, RM, ALONE = "a" * 16, "b" * 16, "c" * 16
+
+
+def made(kind):
+    """Two rows of a table: other numbers in every column."""
+    values = {"int64": np.arange(2), "float64": np.array([0.5, np.nan]), "string": ["x", "y"]}
+    return {name: values[column.dtype] for name, column in TABLES[kind].items()}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
+    store = Store(tmp_path / "runs")
+    weights = {"arrays": {"params": np.ones(1000)}}
+    tables = {kind: made(kind) for kind in ("curves", "samples")}
+    store.write("policy_gradient", "made", CURVE, {"device": "cpu"}, tables, weights)
+    store.write("reward_model", "made", RM, {}, {"reward_models": made("reward_models")}, weights)
+    store.write("gold", "made", ALONE, {}, arrays=weights)  # nothing that analysis reads
+    cells = [{"stage": "policy_gradient", "fingerprint": CURVE}]
+    store.write_manifest("own-cpu", {"experiment": "own", "preset": "cpu", "cells": cells, "reward_models": [RM]})
+    return store
+
+
+def test_records_and_tables_come_back_without_weights(store, tmp_path):
+    path = tmp_path / "study.tar.xz"
+    assert archive.pack(store, path) == 2
+    back = Store(archive.unpack(path))
+    assert back.fingerprints() == {CURVE, RM} and back.manifest("own") == store.manifest("own")
+    for kind in ("curves", "samples", "reward_models"):
+        assert back.table(kind).equals(store.table(kind)) and len(back.table(kind)) == 2
+    record = back.record(back.find("policy_gradient", CURVE))
+    weights = store.record(store.find("policy_gradient", CURVE))["files"]["arrays.safetensors"]
+    assert record["device"] == "cpu" and record["left_out"] == {"arrays.safetensors": weights}
+    with pytest.raises(StoreError, match="not there"):
+        back.arrays(back.find("policy_gradient", CURVE), "arrays")
+
+
+def test_an_archive_of_an_archive_is_the_same_and_leaves_out_tables(store, tmp_path):
+    first, second, less = (tmp_path / f"{name}.tar.xz" for name in ("first", "second", "less"))
+    archive.pack(store, first)
+    archive.pack(Store(archive.unpack(first)), second)
+    assert first.read_bytes() == second.read_bytes()
+    archive.pack(store, less, leave=("samples",))
+    back = Store(archive.unpack(less))
+    assert len(back.table("samples")) == 0 and back.table().equals(store.table())
+
+
+def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
+    path = tmp_path / "study.tar.xz"
+    archive.pack(store, path)
+    root = archive.unpack(path)
+    (root / "unpacked").unlink()
+    (root / "experiments/own-cpu.json").unlink()
+    assert archive.unpack(path) == root and Store(root).manifest("own")["preset"] == "cpu"
+
+
+def test_what_is_wrong_is_said_in_one_line(store, tmp_path, capsys):
+    path = tmp_path / "study.tar.xz"
+    archive.pack(store, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged, foreign, text = (tmp_path / f"{name}.tar.xz" for name in ("damaged", "foreign", "text"))
+    damaged.write_bytes(data)
+    text.write_text("no archive")
+    with tarfile.open(foreign, "w:xz") as tar:
+        member = tarfile.TarInfo("../elsewhere/record.json")
+        tar.addfile(member, io.BytesIO())
+    missing = tmp_path / "missing.tar.xz"
+    for path, said in ((damaged, "damaged"), (text, "damaged"), (foreign, "elsewhere"), (missing, "No such file")):
+        with pytest.raises(StoreError, match=said):
+            archive.unpack(path)
+    assert not (tmp_path / "elsewhere").exists()
+    assert main(["claims", "--runs", str(missing)]) == 2 and capsys.readouterr().err.count("\n") == 1
+    assert main(["pack", str(tmp_path / "study.zip"), "--runs", str(store.root)]) == 2
+    assert main(["pack", str(tmp_path / "x.tar.xz"), "--runs", str(store.root), "--leave", "weights"]) == 2
+    assert main(["pack", str(tmp_path / "x.tar.xz"), "--runs", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_an_unfinished_experiment_is_not_packed(store, tmp_path):
+    cells = [{"stage": "policy_gradient", "fingerprint": "d" * 16}]
+    store.write_manifest("late-cpu", {"experiment": "late", "preset": "cpu", "cells": cells, "reward_models": []})
+    with pytest.raises(StoreError, match="not finished"):
+        archive.pack(store, tmp_path / "study.tar.xz")
+    assert not list(tmp_path.glob("study*"))
