@@ -64,7 +64,8 @@ def environment(root: Path | str) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+    passed_on = [name for name in ("GOLD_SIM_MODEL_DEVICES",) if name in os.environ]
+    return {name: os.environ.get(name, value) for name, value in wanted.items()} | {n: os.environ[n] for n in passed_on}
 
 
 def _local(root: Path | str) -> Path:
@@ -106,7 +107,9 @@ def work(root: Path | str, cell) -> None:
 
 
 class Local:
-    """Processes of this machine, one a slot; they die with the driver. resources: devices=0,1 gives slot i one of them.
+    """Processes of this machine, one a slot; they die with the driver.
+
+    resources: devices=0,1 gives slot i one of them, devices=0+1,2+3 two.
 
     Each slot is a pool of one: when a process is killed, the cells of the others go on.
     """
@@ -139,7 +142,7 @@ class Local:
 
 def _start(driver: int, device: str | None):
     if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = device
+        os.environ["CUDA_VISIBLE_DEVICES"] = device.replace("+", ",")
 
     def watch():
         while os.getppid() == driver:

@@ -1,6 +1,7 @@
 """What a stage reads, and the one place that maps runs: over the devices that there are, and on each of them by vmap
 on accelerators and one after another on a CPU."""
 
+import os
 from collections.abc import Callable
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
-from gold_sim import gold, records, world
+from gold_sim import gold, records, transformer, world
 from gold_sim.cells import Cell
 from gold_sim.records import Store
 
@@ -58,22 +59,39 @@ def mapped(f: Callable, at_once: int | None = None) -> Callable:
     at_once: the most runs that fit a device side by side (memory.py); None: all.
 
     Runs never talk to each other, so each device computes its own and a run's numbers are those of one device. Where
-    the devices do not divide the runs, the last run is computed again in the places left over, and dropped.
+    the devices do not divide the runs, the last run is computed again in the places left over, and dropped. Networks
+    too large for a device are spread over GOLD_SIM_MODEL_DEVICES of them, which then compute a run together.
     """
     side_by_side = jax.vmap(f) if at_once is None else lambda xs: jax.lax.map(f, xs, batch_size=at_once)
     on_one = side_by_side if accelerated() else lambda xs: jax.lax.map(f, xs)
-    devices = jax.devices()  # of every host
-    if len(devices) == 1:
+    if len(jax.devices()) == 1:
         return on_one
-    mesh, axis = Mesh(np.array(devices), ("run",)), PartitionSpec("run")
-    on_all = jax.shard_map(on_one, mesh=mesh, in_specs=axis, out_specs=axis, check_vma=False)
+    mesh, axis = _mesh(), PartitionSpec("run")
+    on_all = jax.shard_map(on_one, mesh=mesh, in_specs=axis, out_specs=axis, axis_names={"run"}, check_vma=False)
 
     def spread(xs):
-        num = len(jax.tree.leaves(xs)[0])
-        filled = jnp.minimum(jnp.arange(-(-num // len(devices)) * len(devices)), num - 1)
+        num, places = len(jax.tree.leaves(xs)[0]), mesh.shape["run"]
+        filled = jnp.minimum(jnp.arange(-(-num // places) * places), num - 1)
         return jax.tree.map(lambda a: a[:num], on_all(jax.tree.map(lambda a: a[filled], xs)))
 
     return spread
+
+
+def alone(f: Callable) -> Callable:
+    """`f`, which is one run, on one device or on those that compute a run together."""
+    if len(jax.devices()) == 1 or transformer.MODEL_AXIS not in _mesh().axis_names:
+        return f
+    return jax.jit(lambda *args: jax.tree.map(lambda a: a[0], mapped(lambda _: f(*args))(jnp.zeros(1))))
+
+
+def _mesh() -> Mesh:
+    """All devices of every host: along `run`, or along `run` and `model`."""
+    devices, share = np.array(jax.devices()), os.environ.get("GOLD_SIM_MODEL_DEVICES", "1")
+    if not share.isdecimal() or int(share) < 1 or len(devices) % int(share):
+        raise ValueError(f"GOLD_SIM_MODEL_DEVICES={share}: a number that divides the {len(devices)} devices is wanted")
+    if share == "1":
+        return Mesh(devices, ("run",))
+    return Mesh(devices.reshape(-1, int(share)), ("run", transformer.MODEL_AXIS))
 
 
 def to_numpy(tree):

@@ -9,12 +9,12 @@ import numpy as np
 
 from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer, world
 from gold_sim.columns import REWARD_MODEL_COLUMNS
-from gold_sim.inputs import mapped, streamed, to_numpy
+from gold_sim.inputs import alone, mapped, streamed, to_numpy
 
 
 def reference(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.reference
-    params, losses = policy.sft(language, config)
+    params, losses = alone(lambda: policy.sft(language, config))()
     net = policy.network(language, config)
 
     @jax.jit
@@ -44,7 +44,8 @@ def reference(cell, inputs, store, progress):
 def gold_model(cell, inputs, store, progress):
     language, config = inputs.language, cell.config
     ref_params = inputs.arrays("reference")["params"]
-    found, losses, fidelity = gold.train(language, config.reference, config.gold, ref_params)
+    raise_gold = alone(lambda ref_params: gold.train(language, config.reference, config.gold, ref_params))
+    found, losses, fidelity = raise_gold(ref_params)
     record = dict(
         params=transformer.num_params(gold.network(language, config.gold)),
         fidelity={name: float(v) for name, v in fidelity.items()},  # correlation with the rubric, by source

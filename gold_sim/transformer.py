@@ -19,6 +19,7 @@ from flax import nnx
 HEAD_WIDTH = 16  # attention head width; a narrower network has one head
 WIDE, WIDE_HEAD = 512, 64  # from this width on heads are as wide as matrix units want them
 UNROLLED = 4  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
+MODEL_AXIS = "model"  # of a mesh of devices: those along it share the matrices of every block
 REMAT_FROM = 2_000_000  # parameters from which a block is computed again in the backward pass, not kept
 _INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
 _SMALL = nnx.initializers.normal(0.02)
@@ -146,6 +147,25 @@ def _out(net, block, x, mixed):
     return x + _of_block(net, mixed.reshape(x.shape), block["out"]["kernel"])
 
 
+def _spread(blocks):
+    """Blocks with their matrices spread over the mesh axis `model`, where the mesh in use has one.
+
+    Columns of the first matrix and rows of the second, so that what lies between them stays where it is (Shoeybi et
+    al. 2019, Megatron-LM, section 3). XLA finds the communication; matrices that the axis does not divide stay whole.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if MODEL_AXIS not in mesh.axis_names:
+        return blocks
+    out = dict(blocks)
+    for name, axis in (("qkv", -1), ("out", -2), ("up", -1), ("down", -2)):
+        kernel = blocks[name]["kernel"]
+        if kernel.shape[axis] % mesh.shape[MODEL_AXIS] == 0:
+            spec = [None] * kernel.ndim
+            spec[axis] = MODEL_AXIS
+            out[name] = {"kernel": jax.lax.with_sharding_constraint(kernel, jax.sharding.PartitionSpec(*spec))}
+    return out
+
+
 def _embed(net, params, tokens, start: int):
     at = jnp.arange(start, start + tokens.shape[-1])
     return params["token"][tokens] + params["position"][at]
@@ -216,7 +236,7 @@ def _blocks(net, blocks, x_prompt, x):
 
 def hidden(net: Network, params, prompts, responses):
     """Final hidden states: the prompt's last [P, d] and every response token's [P, N, Lr, d]."""
-    x_prompt, x = _blocks(net, params["blocks"], *_embedded(net, params, prompts, responses))
+    x_prompt, x = _blocks(net, _spread(params["blocks"]), *_embedded(net, params, prompts, responses))
     scale = params["norm"]["scale"]
     return _norm(x_prompt[:, -1], scale), _norm(x, scale)
 
@@ -251,7 +271,8 @@ def heads(net: Network, params, prompts, responses, lengths):
 
     As the last token of `hidden` alone: the last block computes keys and values of the others and nothing else.
     """
-    earlier, last = (jax.tree.map(lambda p: p[part], params["blocks"]) for part in (slice(0, -1), -1))
+    blocks = _spread(params["blocks"])
+    earlier, last = (jax.tree.map(lambda p: p[part], blocks) for part in (slice(0, -1), -1))
     x_prompt, x = _blocks(net, earlier, *_embedded(net, params, prompts, responses))
     h = _last_token(net, last, x, *_keys_values(net, last, x_prompt), lengths)
     return _head(params, _norm(h, params["norm"]["scale"]))
@@ -270,13 +291,14 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
     Returns tokens [P, N, length] and the kept values stacked on a leading axis of `length`.
     """
     num_prompts, prompt_len = prompts.shape
+    blocks = _spread(params["blocks"])
 
     def prefill(x, block):
         x, k, v = _prompt_block(net, block, x)
         return x, (k, v)
 
     x = _embed(net, params, prompts, 0)
-    x, prompt_cache = jax.lax.scan(prefill, x, params["blocks"], unroll=min(net.depth, UNROLLED))
+    x, prompt_cache = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
     # Heads before time, and keys transposed, as the products below read them: else each step would copy the cache.
@@ -294,7 +316,7 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
 
         def layer(i, carry):
             x, keys, values = carry
-            block = jax.tree.map(lambda p: p[i], params["blocks"])
+            block = jax.tree.map(lambda p: p[i], blocks)
             k_prompt, v_prompt = jax.tree.map(lambda c: c[i], prompt_cache)
             q, k, v = _qkv(net, block, x)
             k, v = _rounded(net, k), _rounded(net, v)

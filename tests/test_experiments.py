@@ -190,14 +190,24 @@ if processes > 1:
 print(jax.device_count(), "devices", len(cells), "cells", flush=True)
 for cell in cells:
     pipeline.run(store, cell)
+if os.environ["GOLD_SIM_MODEL_DEVICES"] != "1":
+    import numpy as np
+    from gold_sim import models
+    from gold_sim.inputs import Inputs
+    cell = next(c for c in curves[0].all_upstream() if c.stage == "gold")
+    one = store.arrays(store.find("gold", cell.fingerprint), "arrays")
+    other = models.gold_model(cell, Inputs(store, cell), store, None)[2]["arrays"]
+    off = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+    assert 0 < off < 1e-4, off  # other sums, the same gold
 """
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, 8), (2, 1)])
-def test_runs_spread_over_devices_and_hosts_are_those_of_one_device(runs, tmp_path, processes, devices):
+@pytest.mark.parametrize(("processes", "devices", "a_run"), [(1, 8, 1), (1, 8, 4), (2, 1, 1)])
+def test_runs_spread_over_devices_and_hosts_are_those_of_one_device(runs, tmp_path, processes, devices, a_run):
     """A reward model and its policies, two seeds each, on eight forced devices and in two jax.distributed processes.
 
-    Without collectives in the numbers they could only differ by how XLA rounds: 1e-5 of a score of order 1.
+    a_run: devices that share each network's matrices; gold too is then raised again. Without collectives in the
+    numbers they could only differ by how XLA rounds, with them by the order of sums: 1e-5 of a score of order 1.
     """
     command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
@@ -209,7 +219,8 @@ def test_runs_spread_over_devices_and_hosts_are_those_of_one_device(runs, tmp_pa
         port = str(free.getsockname()[1])
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     line = lambda i: [sys.executable, "-c", SHARED, str(i), str(processes), str(copy), port]
-    options = dict(cwd=ROOT, env=dict(os.environ, XLA_FLAGS=flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = dict(os.environ, XLA_FLAGS=flags, GOLD_SIM_MODEL_DEVICES=str(a_run))
+    options = dict(cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     started = [subprocess.Popen(line(i), text=True, **options) for i in range(processes)]
     said = [process.communicate(timeout=300)[0] for process in started]
     assert all(process.returncode == 0 for process in started), said
