@@ -6,7 +6,7 @@
 
 from experiments.ensembles import MEMBERS
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few, of
+from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 
 NOISE = 0.25
 KINDS = ("order", "init", "bootstrap", "features")
@@ -23,7 +23,7 @@ def experiment(preset: str) -> Experiment:
         cost="10 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
-        base=of(MIDDLE_RM, preset) | {"preferences.label_noise": NOISE},
+        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset) | {"preferences.label_noise": NOISE},
         grid={},
         variants=few(
             preset,

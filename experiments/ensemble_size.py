@@ -6,7 +6,7 @@
 
 from experiments.ensembles import MEMBERS, members
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few, of
+from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 
 SIZES = {"smoke": (1, 2), "cpu": (1, 2, 3, 4, 5)}
 COEFS = {"smoke": (0.5,), "cpu": (0.1, 0.5, 2.0, 8.0)}
@@ -24,7 +24,7 @@ def experiment(preset: str) -> Experiment:
         cost="2 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
-        base=of(MIDDLE_RM, preset) | {"preferences.label_noise": NOISE, "reward_model.members": of(MEMBERS, preset)},
+        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset) | {"preferences.label_noise": NOISE, "reward_model.members": of(MEMBERS, preset)},
         grid={},
         variants=few(
             preset,

@@ -7,7 +7,7 @@ Five members see the same pairs and differ by initialisation and order; rules se
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few, of
+from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 
 MEMBERS = {"smoke": 2, "cpu": 5}
 NOISES = {"smoke": (0.25,), "cpu": (0.0, 0.25)}
@@ -42,7 +42,7 @@ def experiment(preset: str) -> Experiment:
         cost="16 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
-        base=of(MIDDLE_RM, preset),
+        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset),
         grid={"preferences.label_noise": of(NOISES, preset)},
         variants=few(
             preset,

@@ -6,7 +6,7 @@
 
 from experiments.ensembles import IN_RL, members
 from experiments.experiment import Experiment
-from experiments.presets import MIDDLE_RM, few, of
+from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 
 NOISE, KL_COEF = 0.25, 0.02
 
@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after ensembles",
         axis="variant",
         stages=("policy_gradient",),
-        base=of(MIDDLE_RM, preset) | {"preferences.label_noise": NOISE, "kl_coefs": (KL_COEF,)},
+        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset) | {"preferences.label_noise": NOISE, "kl_coefs": (KL_COEF,)},
         grid={},
         variants=few(preset, {"single": {}} | {label: members(preset, label) for label in IN_RL}),
         panels=None,
