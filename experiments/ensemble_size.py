@@ -24,7 +24,9 @@ def experiment(preset: str) -> Experiment:
         cost="2 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
-        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset) | {"preferences.label_noise": NOISE, "reward_model.members": of(MEMBERS, preset)},
+        base=of(MIDDLE_RM, preset)
+        | of(MORE_SEEDS, preset)
+        | {"preferences.label_noise": NOISE, "reward_model.members": of(MEMBERS, preset)},
         grid={},
         variants=few(
             preset,

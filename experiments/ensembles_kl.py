@@ -22,7 +22,9 @@ def experiment(preset: str) -> Experiment:
         cost="6 min on two cores, after ensembles",
         axis="variant",
         stages=("policy_gradient",),
-        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset) | {"preferences.label_noise": NOISE, "kl_coefs": (KL_COEF,)},
+        base=of(MIDDLE_RM, preset)
+        | of(MORE_SEEDS, preset)
+        | {"preferences.label_noise": NOISE, "kl_coefs": (KL_COEF,)},
         grid={},
         variants=few(preset, {"single": {}} | {label: members(preset, label) for label in IN_RL}),
         panels=None,
