@@ -321,10 +321,18 @@ STYLES_OF_METHODS = [
 ]
 
 
+LEAST_SPAN = 0.2  # gold s.d. between the palest and the darkest cell of a column
+
+
 def matrix(ax, values, low, high, good: int):
-    """Numbers with half their interval in a grid, shaded by rank within each column; good: +1 if more is better."""
-    rank = (good * values).rank(axis=0, pct=True).fillna(0.0).to_numpy()
-    ax.imshow(rank, cmap="Greens", vmin=-0.15, vmax=2.2, aspect="auto")
+    """Numbers with half their interval in a grid, each column shaded from its best to its worst.
+
+    good: +1 if more is better. A column whose values differ by less than LEAST_SPAN is not shaded down to its palest.
+    """
+    better = (good * values).to_numpy(float)
+    best = np.nanmax(better, axis=0)
+    short = (best - better) / np.maximum(best - np.nanmin(better, axis=0), LEAST_SPAN)
+    ax.imshow(np.where(np.isfinite(short), 1 - short, 0), cmap="Greens", vmin=-0.15, vmax=2.2, aspect="auto")
     for i, j in np.ndindex(values.shape):
         value, half = values.iloc[i, j], (high.iloc[i, j] - low.iloc[i, j]) / 2
         if np.isfinite(value):
