@@ -55,7 +55,7 @@ _STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def _forget_peak():
-    """Of this process, so that a worker's cells are told apart, and what they freed goes back first; Linux alone can."""
+    """Of this process, so that a worker's cells are told apart; what they freed goes back first. Linux alone can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # the allocator would keep most of the last program's buffers
     with contextlib.suppress(OSError):
