@@ -286,9 +286,10 @@ def _claims(argv) -> int:
     table = claims.table(Store(args.runs), args.preset)
     tables.write(args.out / "claims", [table])
     for row in table.frame.to_dict("records"):
-        print(f"{row['']:>6}  {row['claim']} ({row['source']}; {row['experiment']})\n        {row['found']}")
+        print(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})\n         {row['found']}")
     counts = table.frame[""].value_counts()
-    print("\n" + ", ".join(f"{counts.get(word, 0)} {word}" for word in ("holds", "fails", "open")))
+    words = [word for word in (*claims.VERDICTS.values(), claims.NOT_RUN) if word in counts]
+    print("\n" + ", ".join(f"{counts[word]} {word}" for word in words))
     print(f"table  {args.out / 'claims' / 'claims.md'}")
     return 0
 

@@ -397,23 +397,27 @@ def _tested(claim, read):
         return None, f"not tested: {error}"
 
 
+NOT_RUN = "not run"
+VERDICTS = {True: "holds", False: "fails", None: "open"}  # an interval on both sides of what is claimed is open
+
+
 def table(store, preset: str | None = None) -> Table:
     """Every claim, whether it holds, and what was found."""
-    words = {True: "holds", False: "fails", None: "open"}
     rows, reads = [], {}
     for claim in CLAIMS:
         try:
             if claim.experiment not in reads:
                 reads[claim.experiment] = data.load(store, claim.experiment, preset)
             holds, found = _tested(claim, reads[claim.experiment])
+            verdict = VERDICTS[holds]
         except StoreError:
-            holds, found = None, f"not run: {data.RUN.format(name=claim.experiment)}"
+            verdict, found = NOT_RUN, data.RUN.format(name=claim.experiment)
         rows.append(
             {
                 "experiment": claim.experiment,
                 "source": claim.source,
                 "claim": claim.says,
-                "": words[holds],
+                "": verdict,
                 "found": found,
             }
         )

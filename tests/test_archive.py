@@ -1,16 +1,21 @@
 """A study in one file: what analysis reads comes back, weights do not, damage is one line."""
 
 import io
+import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis import claims, curves
 from analysis.__main__ import main
+from analysis.data import load
 from gold_sim import archive
 from gold_sim.columns import TABLES
 from gold_sim.records import Store, StoreError
 
+ROOT = Path(__file__).parent.parent
 CURVE, RM, ALONE = "a" * 16, "b" * 16, "c" * 16
 
 
@@ -96,3 +101,19 @@ def test_an_unfinished_experiment_is_not_packed(store, tmp_path):
     with pytest.raises(StoreError, match="not finished"):
         archive.pack(store, tmp_path / "study.tar.xz")
     assert not list(tmp_path.glob("study*"))
+
+
+def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
+    """Peaks of the README's first table, read off the records that the repository ships."""
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
+    store = Store(archive.unpack(ROOT / "docs" / f"records{archive.SUFFIX}"))
+    data = load(store, "rm_size")
+    groups = curves.groups(data.curves, data.axis)
+    peaks = {form: {g.key: np.max(g.mean("gold")) for g in gs} for form, gs in groups.items()}
+    rows = re.findall(r"^\| ([\d,]+) \|(.+)\|$", (ROOT / "README.md").read_text(), re.M)[:5]
+    assert len(rows) == len(peaks["bon"]) == 5
+    for params, rest in rows:
+        size, cells = int(params.replace(",", "")), rest.split("|")
+        told = float(cells[4]), float(cells[8])
+        assert told == pytest.approx((peaks["bon"][size], peaks["rl"][size]), abs=0.006), size
+    assert not (claims.table(store).frame[""] == claims.NOT_RUN).any()
