@@ -134,7 +134,7 @@ def test_claims_on_length_follow_the_records():
 
 
 def test_an_empty_store_is_told(tmp_path):
-    assert claims.table(Store(tmp_path)).frame[""].eq("open").all()
+    assert claims.table(Store(tmp_path)).frame[""].eq(claims.NOT_RUN).all()
 
 
 def test_intervals_decide_and_lack_of_evidence_is_open():
