@@ -65,10 +65,17 @@ def whole_rankings(read):
     return every(holds), f"gold at the largest n minus that of one pair: {'; '.join(out)}"
 
 
+OWN = {"likes agreement": "sycophancy", "likes refusals": "over_refusal", "likes length": "attr_length"}  # of a bias
+
+
 def rises_while_gold_falls(name):
+    """Of unbiased labels and of those that like this behaviour; what another bias crowds out says nothing of it."""
+
     def test(read):
         out, holds = [], []
         for variant in read.curves["variant"].cat.categories:
+            if OWN.get(variant, name) != name:
+                continue
             gold, values = along(read, variant, "rl"), along(read, variant, "rl", name)
             at = int(gold.mean(0).argmax())
             if fall_share(gold) <= SMALL:
@@ -82,9 +89,8 @@ def rises_while_gold_falls(name):
 
 
 def bias_raises_its_own(read):
-    pairs = {"likes agreement": "sycophancy", "likes refusals": "over_refusal", "likes length": "attr_length"}
     out, holds = [], []
-    for variant, name in pairs.items():
+    for variant, name in OWN.items():
         more = along(read, variant, "rl", name)[:, -1] - along(read, "middle proxy", "rl", name)[:, -1]
         out.append(f"{variant}: {name.removeprefix('attr_')} {told(more)}")
         holds.append(surely_above(more))

@@ -5,7 +5,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import RM_SIZES, few, of, size
+from experiments.presets import MORE_SEEDS, RM_SIZES, few, of, size
 
 PROMPTS = {"smoke": 64, "cpu": 1024}  # a measurement: a tenth of them are wrong claims
 FEW_PAIRS = {"smoke": 64, "cpu": 2000}
@@ -25,7 +25,7 @@ def experiment(preset: str) -> Experiment:
         cost="10 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base={"optimiser.eval_prompts": of(PROMPTS, preset)},
+        base={"optimiser.eval_prompts": of(PROMPTS, preset)} | of(MORE_SEEDS, preset),
         grid={},
         variants=few(
             preset,

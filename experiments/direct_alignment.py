@@ -5,7 +5,7 @@
 """
 
 from experiments.experiment import Experiment
-from experiments.presets import few, of
+from experiments.presets import MORE_SEEDS, few, of
 
 BETAS = {"smoke": (0.05, 0.5), "cpu": (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)}
 
@@ -21,7 +21,7 @@ def experiment(preset: str) -> Experiment:
         cost="12 min on two cores, after rm_size",
         axis="dpo_beta",
         stages=("direct_alignment",),
-        base={"dpo_betas": of(BETAS, preset)},
+        base={"dpo_betas": of(BETAS, preset)} | of(MORE_SEEDS, preset),
         grid={},
         variants=few(
             preset,

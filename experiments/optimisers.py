@@ -9,7 +9,7 @@ no KL penalty (but online DPO, whose beta is one).
 
 from experiments.experiment import Experiment
 from experiments.ppo_penalty import SCHEDULE
-from experiments.presets import MIDDLE_RM, few, of
+from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 
 DISTILLED = {"smoke": 4, "cpu": 16}  # n, all of which one gradient step reads
 
@@ -25,7 +25,7 @@ def experiment(preset: str) -> Experiment:
         cost="8 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=of(MIDDLE_RM, preset),
+        base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset),
         grid={},
         variants=few(
             preset,

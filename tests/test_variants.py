@@ -133,6 +133,23 @@ def test_claims_on_length_follow_the_records():
     assert holds(np.nan, np.nan, 0.2) == [None, None]  # stored before the columns were
 
 
+def made_behaviours(rises):
+    """Runs whose gold falls: variant -> by how much sycophancy changes along them."""
+    runs = [
+        one_run("rl", s, 0.75, 0.42, 5.0, spread=0.01).assign(cell=name, variant=name) for name in rises for s in SEEDS
+    ]
+    runs = [run.assign(sycophancy=0.5 + rises[run["cell"][0]] * np.linspace(0, 1, len(run))) for run in runs]
+    table = pd.concat(runs)
+    table["variant"] = pd.Categorical(table["variant"], list(rises), ordered=True)
+    return data.Data({"experiment": "behaviours", "axis": "variant"}, table, pd.DataFrame(), [], {}, None)
+
+
+def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
+    told = lambda rises: of_data.rises_while_gold_falls("sycophancy")(made_behaviours(rises))[0]
+    assert told({"small proxy": 0.4, "likes agreement": 0.4, "likes refusals": -0.4}) is True
+    assert told({"small proxy": -0.4, "likes agreement": 0.4, "likes refusals": -0.4}) is False
+
+
 def test_an_empty_store_is_told(tmp_path):
     assert claims.table(Store(tmp_path)).frame[""].eq(claims.NOT_RUN).all()
 
