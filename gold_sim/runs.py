@@ -30,7 +30,7 @@ from gold_sim.columns import SAMPLE_COLUMNS
 from gold_sim.inputs import mapped, to_numpy
 
 REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
-CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell
+CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes
 
 
 def optimisation(cell, inputs, store, progress):
@@ -225,14 +225,17 @@ def _drive(store, cell, progress, evaluations: int, states, advance, record):
         except ValueError as error:
             what = f"{store.checkpoint_path(cell.fingerprint)}: not a checkpoint of this cell ({error})"
             raise records.StoreError(f"{what}; remove it and run again") from error
-    last_saved = time.monotonic()
+    last_saved, took = time.monotonic(), 0.0
     for t in range(len(points), evaluations + 1):
         progress(t - 1, evaluations)
         states = advance(states)
         points.append(to_numpy(record(states)))
-        if time.monotonic() - last_saved > CHECKPOINT_SECONDS and t < evaluations:
+        due = time.monotonic()
+        # Large states on a slow store: saving never takes more than a twentieth of the time.
+        if due - last_saved > CHECKPOINT_SECONDS * max(1.0, took) and t < evaluations:
             store.save_checkpoint(cell.fingerprint, t, _freeze(states, points))
             last_saved = time.monotonic()
+            took = last_saved - due
     return states, {name: np.stack([p[name] for p in points], axis=1) for name in points[0]}
 
 

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -548,3 +549,28 @@ def test_provenance_inside_and_outside_git(tmp_path, monkeypatch):
 def test_records_never_imports_jax():
     with start_python("import sys, gold_sim.records; print(*[m for m in sys.modules if 'jax' in m])") as process:
         assert process.stdout.read().strip() == ""
+
+
+@pytest.mark.parametrize("takes, saved_at", [(0.1, range(2, 100, 2)), (30.0, (2, 62))])
+def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_at):
+    """A point takes 10 s: checkpoints of 0.1 s come every 20 s, those of 30 s every 600 s after the first."""
+    from gold_sim import runs
+
+    clock, saved = [0.0], []
+
+    class Slow:
+        def load_checkpoint(self, fingerprint):
+            return None
+
+        def save_checkpoint(self, fingerprint, step, tree):
+            saved.append(step)
+            clock[0] += takes
+
+    def advance(state):
+        clock[0] += 10.001
+        return state
+
+    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    cell, quiet = SimpleNamespace(fingerprint=A), lambda *of: None
+    runs._drive(Slow(), cell, quiet, 100, np.zeros(1), advance, lambda state: {"gold": state})
+    assert saved == list(saved_at)
