@@ -1,6 +1,6 @@
 """Whose labels teach a proxy what gold wants?
 
-    python -m experiments annotators           6 min on two cores, after rm_size
+    python -m experiments annotators           2 min on two cores, after rm_size
     python -m analysis annotators
 """
 
@@ -31,7 +31,7 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 25; Sharma et al. 2023; Singhal et al. 2023",
         expected="Random errors (flips, ties, Bradley-Terry, many people) lower gold a little and evenly; a taste that "
         "all labels share lowers it more than flips that are wrong as often.",
-        cost="6 min on two cores, after rm_size",
+        cost="2 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base=size(of(RM_SIZES, preset)[1]),

@@ -1,6 +1,6 @@
 """Do thresholds on the components of a composite reward keep gold where it peaks?
 
-    python -m experiments constrained          13 min on two cores, after rm_size
+    python -m experiments constrained          5 min on two cores, after rm_size
     python -m analysis constrained
 
 The composite is the mean of two reward models of the same pairs: one does not see templates, hedges, stance and
@@ -37,7 +37,7 @@ def experiment(preset: str) -> Experiment:
         figure="Moskovitz et al. 2024, Fig. 3 and 5",
         expected="Components end at their thresholds and gold near its peak; joint proxy points keep more gold than "
         "independent ones; constraints end above a tuned KL penalty.",
-        cost="13 min on two cores, after rm_size",
+        cost="5 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=composite(preset),

@@ -1,6 +1,6 @@
 """How does over-optimization depend on the number of preference pairs?
 
-    python -m experiments data_size          8 minutes on two cores, after rm_size
+    python -m experiments data_size          3 minutes on two cores, after rm_size
 """
 
 from experiments.experiment import Experiment
@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         question="How does the gold reached depend on the number of preference pairs, at one reward-model size?",
         figure="Gao et al. 2023, Fig. 4 and 6",
         expected="More pairs: lower validation loss, higher gold, later peak; too few pairs: hardly any gain.",
-        cost="8 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         axis="num_pairs",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset),

@@ -1,6 +1,6 @@
 """How far can a policy go before reward models of other data stop following?
 
-    python -m experiments data_split           14 min on two cores, after rm_size and policy_size
+    python -m experiments data_split           5 min on two cores, after rm_size and policy_size
     python -m analysis data_split
 
 Two reward models of a seed learn from disjoint halves of the pairs; one is optimised, both score.
@@ -29,7 +29,7 @@ def experiment(preset: str) -> Experiment:
         figure="Bai et al. 2022, Fig. 4",
         expected="Larger reward models part later: they learn more of what both halves say. Larger policies part at "
         "about the same KL.",
-        cost="14 min on two cores, after rm_size and policy_size",
+        cost="5 min on two cores, after rm_size and policy_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
         base=of(SHORTER, preset)

@@ -1,6 +1,6 @@
 """Do ensembles of reward models keep gold from falling?
 
-    python -m experiments ensembles            16 min on two cores, after rm_size
+    python -m experiments ensembles            11 min on two cores, after rm_size
     python -m analysis ensembles
 
 Five members see the same pairs and differ by initialisation and order; rules see calibrated scores.
@@ -39,7 +39,7 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 3, 5 and 25",
         expected="The worst case and the uncertainty-weighted rule lose least; under 25 % label noise the mean over- "
         "optimises too; without a KL penalty RL still falls a little.",
-        cost="16 min on two cores, after rm_size",
+        cost="11 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset),

@@ -1,6 +1,6 @@
 """With a small KL penalty, do pessimistic ensembles keep all that they gained?
 
-    python -m experiments ensembles_kl         6 min on two cores, after ensembles
+    python -m experiments ensembles_kl         3 min on two cores, after ensembles
     python -m analysis ensembles_kl
 """
 
@@ -19,7 +19,7 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 4",
         expected="The worst case and the uncertainty-weighted rule with a small penalty end at their peak; a single "
         "model does not.",
-        cost="6 min on two cores, after ensembles",
+        cost="3 min on two cores, after ensembles",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset)

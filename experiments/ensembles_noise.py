@@ -1,6 +1,6 @@
 """Do ensembles still help when a third of the labels is wrong?
 
-    python -m experiments ensembles_noise      9 min on two cores, after ensembles
+    python -m experiments ensembles_noise      5 min on two cores, after ensembles
     python -m analysis ensembles_noise
 """
 
@@ -21,6 +21,6 @@ def experiment(preset: str) -> Experiment:
         question="Do ensembles still help when 35 % of the labels are flipped?",
         figure="Coste et al. 2023, Fig. 25",
         expected="The more noise, the more the worst case and the uncertainty-weighted rule are worth over one model.",
-        cost="9 min on two cores, after ensembles",
+        cost="5 min on two cores, after ensembles",
         grid={"preferences.label_noise": of(NOISES, preset)},
     )

@@ -1,6 +1,6 @@
 """Which mitigation helps against which kind of Goodhart's law?
 
-    python -m experiments goodhart             24 min on two cores, after rm_size
+    python -m experiments goodhart             10 min on two cores, after rm_size
     python -m analysis goodhart
 
 Synthetic proxies of three members, gold plus an error of one kind of known size (gold_sim/goodhart.py). At 1 s.d. gold
@@ -39,7 +39,7 @@ def experiment(preset: str) -> Experiment:
         expected="Ensembles help against errors that members do not share (regressional, heavy-tailed, adversarial) "
         "and not against those that they do (extremal, causal); bounded rewards against heavy tails; a KL "
         "penalty against extremal errors.",
-        cost="24 min on two cores, after rm_size",
+        cost="10 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base={"reward": "synthetic", "reward_model.members": MEMBERS, "error.scale": SCALE} | of(SHORTER, preset),

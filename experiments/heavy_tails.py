@@ -1,6 +1,6 @@
 """Does best-of-n over-optimise by itself, or only where the proxy's error has heavy tails?
 
-    python -m experiments heavy_tails          2 min on two cores, after rm_size
+    python -m experiments heavy_tails          1 min on two cores, after rm_size
     python -m analysis heavy_tails
 """
 
@@ -26,7 +26,7 @@ def experiment(preset: str) -> Experiment:
         figure="Kwa et al. 2024, Fig. 3; Huang et al. 2025, Fig. 1; Khalaf et al. 2025",
         expected="Normal errors: gold rises to the largest n. Student t with 3 degrees of freedom: best-of-n peaks by "
         "n = 64 and loses more than half; pessimism ends within 5 % of its maximum.",
-        cost="2 min on two cores, after rm_size",
+        cost="1 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base={"reward": "synthetic"},

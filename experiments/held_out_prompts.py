@@ -1,6 +1,6 @@
 """Does a policy over-optimise the prompts that it is trained on, too?
 
-    python -m experiments held_out_prompts     4 min on two cores, after rm_size
+    python -m experiments held_out_prompts     2 min on two cores, after rm_size
     python -m analysis held_out_prompts
 
 Training prompts are a fixed set; every point is measured on these and on held-out ones.
@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         "prompts?",
         figure="Zhang et al. 2018, Fig. 2",
         expected="The gap of the proxy shrinks with the number of training prompts.",
-        cost="4 min on two cores, after rm_size",
+        cost="2 min on two cores, after rm_size",
         axis="train_prompts",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(SHORTER, preset),

@@ -1,6 +1,6 @@
 """Does a KL penalty change the gold reached at a given KL, or only stop early?
 
-    python -m experiments kl_penalty         5 minutes on two cores, after rm_size
+    python -m experiments kl_penalty         2 minutes on two cores, after rm_size
 """
 
 from experiments.experiment import Experiment
@@ -17,7 +17,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 9 and 14",
         expected="Gold depends on the KL reached, whatever the coefficient; the proxy at a given KL is higher with a "
         "penalty. The paper warns that this may depend on hyperparameters.",
-        cost="5 min on two cores, after rm_size",
+        cost="2 min on two cores, after rm_size",
         axis="kl_coef",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset),

@@ -1,6 +1,6 @@
 """Controls that must fail: proxy = gold, shuffled labels, a random function as gold.
 
-    python -m experiments negative_controls  6 minutes on two cores, after rm_size
+    python -m experiments negative_controls  2 minutes on two cores, after rm_size
 """
 
 from experiments.experiment import Experiment
@@ -15,7 +15,7 @@ def experiment(preset: str) -> Experiment:
         figure="none: controls of the testbed",
         expected="Optimising gold itself shows no fall; a proxy of shuffled labels gains nothing; a random network as "
         "gold does not reliably over-optimise, which is why gold here is raised on a rubric.",
-        cost="6 min on two cores, after rm_size",
+        cost="2 min on two cores, after rm_size",
         axis="reward",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset),

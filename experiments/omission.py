@@ -1,6 +1,6 @@
 """What becomes of what the proxy cannot see?
 
-    python -m experiments omission             4 min on two cores, after rm_size
+    python -m experiments omission             2 min on two cores, after rm_size
     python -m analysis omission
 
 Reward models that do not see the tokens of some attributes: utility has more parts than the reward mentions.
@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         "start?",
         figure="Zhuang & Hadfield-Menell 2020, Fig. 2",
         expected="An unseen attribute is given up for seen ones; the more are unseen, the lower gold ends.",
-        cost="4 min on two cores, after rm_size",
+        cost="2 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset),

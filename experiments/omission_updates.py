@@ -1,6 +1,6 @@
 """Does telling the proxy what it has not seen, while the policy goes on, restore what was lost?
 
-    python -m experiments omission_updates     7 min on two cores, after rm_size
+    python -m experiments omission_updates     3 min on two cores, after rm_size
     python -m analysis omission_updates
 
 Every round trains a new reward model on what the policy writes by now; it sees what the last one saw, or what it did
@@ -23,7 +23,7 @@ def experiment(preset: str) -> Experiment:
         figure="Zhuang & Hadfield-Menell 2020, section 4.2 and Fig. 4",
         expected="A proxy whose sight moves each round ends above one that never sees stance and refusals, and may "
         "end near one that sees all.",
-        cost="7 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset)

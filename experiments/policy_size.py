@@ -1,6 +1,6 @@
 """Do larger policies over-optimise more?
 
-    python -m experiments policy_size        20 minutes on two cores, after rm_size
+    python -m experiments policy_size        7 minutes on two cores, after rm_size
 
 Five policies from 5k to 805k parameters, alike in supervised loss: steps and rates were chosen so that in world 2 the
 held-out loss of the others is within 0.025 nats a token of the 62k one's 2.678 (5k 2.691, 17k 2.701, 242k 2.667, 805k
@@ -38,7 +38,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 5 (ICML) / 7 (arXiv) and 24",
         expected="A larger policy starts higher and gains less; gold peaks at about the same KL, and the gap between "
         "proxy and gold at a given KL is about the same.",
-        cost="20 min on two cores, after rm_size",
+        cost="7 min on two cores, after rm_size",
         axis="policy_params",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset) | of(ALIKE, preset),

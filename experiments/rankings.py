@@ -1,6 +1,6 @@
 """What is a ranking of four worth, and how should a reward model read it?
 
-    python -m experiments rankings             4 min on two cores, after rm_size
+    python -m experiments rankings             2 min on two cores, after rm_size
     python -m analysis rankings
 
 Every variant sees the same prompts: a ranking of four holds six pairs, of which the first variant keeps one.
@@ -26,7 +26,7 @@ def experiment(preset: str) -> Experiment:
         figure="Ouyang et al. 2022; Zhu et al. 2023",
         expected="All pairs and the Plackett-Luce likelihood above one pair; the likelihood best under its own "
         "annotator, and not under Mallows, who errs on clear pairs too.",
-        cost="4 min on two cores, after rm_size",
+        cost="2 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base=size(of(RM_SIZES, preset)[1]),

@@ -1,6 +1,6 @@
 """The main job: how does over-optimization depend on the size of the reward model?
 
-    python -m experiments rm_size            14 minutes on two idle cores, of which 1 is the install
+    python -m experiments rm_size            5 minutes on two idle cores, of which 1 is the install
     python -m analysis rm_size
 
 Gold first rises, then falls; it peaks later and higher for larger proxies (Gao, Schulman & Hilton 2023).
@@ -18,7 +18,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 1 (arXiv) / 2 (ICML) and Fig. 3",
         expected="Gold rises, peaks and falls while the proxy keeps rising; larger reward models peak later and "
         "higher; alpha_bon rises and beta_bon, beta_rl fall with log parameters.",
-        cost="14 min on two cores",
+        cost="5 min on two cores",
         axis="rm_params",
         stages=("best_of_n", "policy_gradient"),
         base={},

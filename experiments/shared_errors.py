@@ -1,6 +1,6 @@
 """Ensembles whose members share their errors: how much can pessimism do?
 
-    python -m experiments shared_errors        2 min on two cores, after rm_size
+    python -m experiments shared_errors        1 min on two cores, after rm_size
     python -m analysis shared_errors
 
 Synthetic proxies, gold plus Student's t errors of which a share is common to all members.
@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         figure="Eisenstein et al. 2023; Coste et al. 2023",
         expected="Independent heavy-tailed errors: every pessimistic rule rises to the largest n. Half shared or more: "
         "every rule turns.",
-        cost="2 min on two cores, after rm_size",
+        cost="1 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base={"reward": "synthetic", "error.kind": "heavy_tailed", "reward_model.members": of(MEMBERS, preset)},

@@ -1,6 +1,6 @@
 """Do the laws hold in other worlds?
 
-    python -m experiments worlds             20 minutes on two cores, after rm_size
+    python -m experiments worlds             6 minutes on two cores, after rm_size
     python -m analysis worlds
 
 A world redraws the language, the demonstrations, the reference policy, gold and the preference pairs, so that intervals
@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         question="Do the laws, and their trends with reward-model size, hold when language and gold are drawn anew?",
         figure="none: the paper has one gold model",
         expected="The same signs everywhere; intervals between worlds wider than those between seeds of one.",
-        cost="20 min on two cores, after rm_size",
+        cost="6 min on two cores, after rm_size",
         axis="rm_params",
         stages=("best_of_n", "policy_gradient"),
         base={},
