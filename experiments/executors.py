@@ -20,10 +20,12 @@ from gold_sim.remote import Remote, cache_of, is_url
 
 CODE = Path(__file__).resolve().parent.parent
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
-# Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
-# the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
-# the published records would no longer come out to the bit.
-XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
+# Level 1 compiles in half the time and runs as fast; without fused emitters programs compile in two thirds of the time
+# and run as fast. Any change here rounds otherwise, which training amplifies until the numbers are those of other seeds
+# (LOG.md).
+XLA_FLAGS = (
+    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+)
 ACCELERATOR_FLAGS = "--xla_cpu_multi_thread_eigen=false"  # there level 1 would slow the kernels
 
 
@@ -64,6 +66,8 @@ def environment(root: Path | str) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+    if not accelerator():  # else jax runs a program's independent parts on as many threads as there are cores
+        wanted["PJRT_NPROC"] = "1"
     passed_on = [name for name in ("GOLD_SIM_MODEL_DEVICES",) if name in os.environ]
     return {name: os.environ.get(name, value) for name, value in wanted.items()} | {n: os.environ[n] for n in passed_on}
 

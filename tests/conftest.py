@@ -11,6 +11,7 @@ FAST_TO_COMPILE = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen=false {FAST_TO_COMPILE}")
+os.environ.setdefault("PJRT_NPROC", "1")  # two workers share two cores
 # The user's id: a cache of another user could not be written to. Commands that tests start inherit it.
 CACHE = os.path.join(tempfile.gettempdir(), f"gold_sim-jax-cache-{getattr(os, 'getuid', lambda: 0)()}")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)
