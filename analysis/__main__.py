@@ -299,13 +299,14 @@ def _pack(argv) -> int:
     parser = _Parser(prog="python -m analysis pack", description="Records and tables, without weights, in one file.")
     parser.add_argument("file", type=Path, help=f"to write; ends in {archive.SUFFIX}")
     parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
-    _add_runs(parser)
+    where = "stores: folders, addresses, archives; of what several have, the first one's counts"
+    parser.add_argument("--runs", type=_folder, nargs="+", default=[Path("runs")], help=where)
     args = parser.parse_args(argv)
     if not archive.is_archive(args.file):
         return _complain(f"file {str(args.file)!r}: a name that ends in {archive.SUFFIX} is wanted")
     if unknown := sorted(set(args.leave) - set(TABLES)):
         return _complain(f"--leave {unknown[0]}: allowed are {', '.join(TABLES)}")
-    cells = archive.pack(Store(args.runs), args.file, tuple(args.leave))
+    cells = archive.pack([Store(root) for root in args.runs], args.file, tuple(args.leave))
     print(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
     return 0
 

@@ -9,6 +9,7 @@ import io
 import lzma
 import re
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from gold_sim.records import Store, StoreError, repacked
@@ -23,24 +24,29 @@ def is_archive(where) -> bool:
     return str(where).endswith(SUFFIX)
 
 
-def pack(store: Store, path: Path, leave: tuple[str, ...] = ()) -> int:
+def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = ()) -> int:
     """Write what analysis reads of all experiments to `path`; returns the number of cells.
 
-    leave: kinds of table to leave out, as in ("samples",).  The same store gives the same bytes.
-    StoreError: the store has no experiments, or a cell that one of them names is not there.
+    stores: an experiment, and each of its cells, comes from the first of them that has it.
+    leave: kinds of table to leave out, as in ("samples",).  The same stores give the same bytes.
+    StoreError: the stores have no experiments, or lack a cell that one of them names.
     """
-    manifests = sorted(store.root.glob("experiments/*.json"))
+    manifests = {p.name: (store, p) for store in reversed(stores) for p in store.root.glob("experiments/*.json")}
     if not manifests:
-        raise StoreError(f"{store.root}: no experiments to pack; a folder with records is wanted")
-    wanted = set()
-    for manifest in (store.manifest(*p.stem.rpartition("-")[::2]) for p in manifests):
-        cells = {(c["stage"], c["fingerprint"]) for c in manifest["cells"]}
-        wanted |= cells | {("reward_model", code) for code in manifest["reward_models"]}
-    content = {f"experiments/{p.name}": p.read_bytes() for p in manifests}
+        raise StoreError(f"{_roots(stores)}: no experiments to pack; a folder with records is wanted")
+    wanted, content = set(), {}
+    for name, (store, manifest) in manifests.items():
+        told = store.manifest(*manifest.stem.rpartition("-")[::2])
+        wanted |= {(c["stage"], c["fingerprint"]) for c in told["cells"]}
+        wanted |= {("reward_model", code) for code in told["reward_models"]}
+        content[f"experiments/{name}"] = manifest.read_bytes()
     for stage, code in sorted(wanted):
-        folder = store.find(stage, code)
-        if folder is None:
-            raise StoreError(f"{store.root}: {stage} {code} is not finished; the same experiment, run again, ends it")
+        found = ((store, store.find(stage, code)) for store in stores)
+        store, folder = next(((s, f) for s, f in found if f is not None), (None, None))
+        if store is None:
+            raise StoreError(
+                f"{_roots(stores)}: {stage} {code} is not finished; the same experiment, run again, ends it"
+            )
         keep = [p for p in sorted(folder.glob("*")) if p.suffix in KEPT and p.stem not in leave]
         at = f"{stage}/{folder.name}"
         content[f"{at}/record.json"] = repacked(store.record(folder), {p.name for p in keep})
@@ -54,6 +60,10 @@ def pack(store: Store, path: Path, leave: tuple[str, ...] = ()) -> int:
             tar.addfile(member, io.BytesIO(content[name]))
     aside.replace(path)
     return len(wanted)
+
+
+def _roots(stores) -> str:
+    return ", ".join(str(store.root) for store in stores)
 
 
 def unpack(path: Path) -> Path:

@@ -42,7 +42,7 @@ def store(tmp_path, monkeypatch):
 
 def test_records_and_tables_come_back_without_weights(store, tmp_path):
     path = tmp_path / "study.tar.xz"
-    assert archive.pack(store, path) == 2
+    assert archive.pack([store], path) == 2
     back = Store(archive.unpack(path))
     assert back.fingerprints() == {CURVE, RM} and back.manifest("own") == store.manifest("own")
     for kind in ("curves", "samples", "reward_models"):
@@ -56,17 +56,32 @@ def test_records_and_tables_come_back_without_weights(store, tmp_path):
 
 def test_an_archive_of_an_archive_is_the_same_and_leaves_out_tables(store, tmp_path):
     first, second, less = (tmp_path / f"{name}.tar.xz" for name in ("first", "second", "less"))
-    archive.pack(store, first)
-    archive.pack(Store(archive.unpack(first)), second)
+    archive.pack([store], first)
+    archive.pack([Store(archive.unpack(first))], second)
     assert first.read_bytes() == second.read_bytes()
-    archive.pack(store, less, leave=("samples",))
+    archive.pack([store], less, leave=("samples",))
     back = Store(archive.unpack(less))
     assert len(back.table("samples")) == 0 and back.table().equals(store.table())
 
 
+def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_path):
+    first, both = tmp_path / "first.tar.xz", tmp_path / "both.tar.xz"
+    archive.pack([store], first)
+    other = Store(tmp_path / "other")
+    other.write("policy_gradient", "made", CURVE, {"device": "another"}, {"curves": made("curves")})
+    cells = [{"stage": "policy_gradient", "fingerprint": CURVE}]
+    about = {"experiment": "another", "preset": "cpu", "cells": cells, "reward_models": []}
+    other.write_manifest("another-cpu", about)
+    assert main(["pack", str(both), "--runs", str(other.root), str(first)]) == 0
+    back = Store(archive.unpack(both))
+    assert back.manifest("another") == about and back.manifest("own") == store.manifest("own")
+    assert back.fingerprints() == {CURVE, RM}
+    assert back.record(back.find("policy_gradient", CURVE))["device"] == "another"
+
+
 def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
     path = tmp_path / "study.tar.xz"
-    archive.pack(store, path)
+    archive.pack([store], path)
     root = archive.unpack(path)
     (root / "unpacked").unlink()
     (root / "experiments/own-cpu.json").unlink()
@@ -75,7 +90,7 @@ def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
 
 def test_what_is_wrong_is_said_in_one_line(store, tmp_path, capsys):
     path = tmp_path / "study.tar.xz"
-    archive.pack(store, path)
+    archive.pack([store], path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     damaged, foreign, text = (tmp_path / f"{name}.tar.xz" for name in ("damaged", "foreign", "text"))
@@ -100,7 +115,7 @@ def test_an_unfinished_experiment_is_not_packed(store, tmp_path):
     cells = [{"stage": "policy_gradient", "fingerprint": "d" * 16}]
     store.write_manifest("late-cpu", {"experiment": "late", "preset": "cpu", "cells": cells, "reward_models": []})
     with pytest.raises(StoreError, match="not finished"):
-        archive.pack(store, tmp_path / "study.tar.xz")
+        archive.pack([store], tmp_path / "study.tar.xz")
     assert not list(tmp_path.glob("study*"))
 
 
