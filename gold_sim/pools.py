@@ -12,8 +12,9 @@ import numpy as np
 from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows, streams, world
 from gold_sim.inputs import mapped, streamed, to_numpy
 
-SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored at once: fits a core's cache
-CHUNKS_AT_ONCE = 16  # on an accelerator
+SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored by gold at once
+SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.55 to 0.75 of the time
+SAMPLES_AT_ONCE = 16_384  # on an accelerator
 
 
 def pool(cell, inputs, store, progress):
@@ -37,7 +38,7 @@ def pool(cell, inputs, store, progress):
                 found[f"attr_{name}"] = value
             return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
 
-        drawn = streamed(some, jax.random.split(key, chunks), CHUNKS_AT_ONCE)
+        drawn = streamed(some, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.num_samples], drawn)
 
     parts = []
@@ -63,14 +64,14 @@ def scores(cell, inputs, store, progress):
 
         @jax.jit
         def score(runs, judge, prompt, responses, reward=reward):
-            chunk = min(SAMPLES_A_CHUNK, responses.shape[0])
+            chunk = min(SCORED_A_CHUNK, responses.shape[0])
             padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
 
             def some(part):
                 return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
 
             parts = padded.reshape(-1, chunk, padded.shape[-1])
-            scored = streamed(some, parts, CHUNKS_AT_ONCE)  # [chunks, S, M, chunk]
+            scored = streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
             scored = jnp.moveaxis(scored, 0, 2)
             return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 
