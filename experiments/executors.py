@@ -20,12 +20,10 @@ from gold_sim.remote import Remote, cache_of, is_url
 
 CODE = Path(__file__).resolve().parent.parent
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
-# Level 1 compiles in half the time and runs as fast; without fused emitters programs compile in two thirds of the time
-# and run as fast. Any change here rounds otherwise, which training amplifies until the numbers are those of other seeds
-# (LOG.md).
-XLA_FLAGS = (
-    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
-)
+# Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
+# the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
+# whoever changes flags draws again, and must not choose among draws.
+XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
 ACCELERATOR_FLAGS = "--xla_cpu_multi_thread_eigen=false"  # there level 1 would slow the kernels
 
 
