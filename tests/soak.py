@@ -1,6 +1,6 @@
 """A store under fire: eight workers write while workers and drivers are killed at random moments and clocks jump.
 
-    python tests/soak.py --kills 100 --folder FOLDER        about 15 minutes on two cores
+    python -m tests.soak --kills 100 --folder FOLDER        about 15 minutes on two cores
 
 Small real cells (selection rules on one pool, the smoke preset) are computed once in peace. Then all are computed again
 and again in a second store until so many processes were killed with SIGKILL: three in four of them workers, the others
@@ -72,6 +72,16 @@ def skew(store: Path, rng: random.Random):
                 continue
 
 
+def finished(store: Path) -> int:
+    return len(list((store / "best_of_n").glob("*/record.json")))
+
+
+def wait_for(cells: int, drivers: list, store: Path):
+    """Until so many cells are finished, or the drivers have ended."""
+    while finished(store) < min(cells, CELLS) and any(driver.poll() is None for driver in drivers):
+        time.sleep(0.05)
+
+
 def soak(folder: Path, kills: int, workers: int, seed: int) -> dict:
     """What was done to the second store."""
     rng, done = random.Random(seed), dict(workers=0, drivers=0, rounds=0, second_drivers=0, skewed=0, given_up=0)
@@ -84,13 +94,15 @@ def soak(folder: Path, kills: int, workers: int, seed: int) -> dict:
         enough = done["workers"] + done["drivers"] >= kills
         shutil.rmtree(war / "best_of_n", ignore_errors=True)
         done["rounds"] += 1
-        while len(list((war / "best_of_n").glob("*/record.json"))) < CELLS:
+        while finished(war) < CELLS:
             drivers = [start(war, workers)]
             if rng.random() < 0.2 and not enough:
                 drivers.append(start(war, workers))
                 done["second_drivers"] += 1
             while any(driver.poll() is None for driver in drivers):
-                time.sleep(rng.uniform(0.2, 2.5))
+                # Starting takes longest by far: most kills should meet workers that compute and write.
+                wait_for(finished(war) + rng.choice((0, 1, 1, 2, 4)), drivers, war)
+                time.sleep(rng.uniform(0.0, 1.0))
                 alive = [driver for driver in drivers if driver.poll() is None]
                 if done["workers"] + done["drivers"] >= kills or not alive:
                     continue
