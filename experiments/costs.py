@@ -3,9 +3,12 @@
 seconds = start + operations * a + tokens * b, three non-negative numbers a stage: compiling and reading; arithmetic;
 what a token costs whatever the width (small networks are bound by it). Peak bytes of its process = start + bytes it
 must hold * c. A handful of measured cells fix them.
+
+    python -m experiments.costs [RUNS]      # how well: each stored cell from the others of its stage
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,3 +231,28 @@ def measured(root: Path) -> list[tuple[Measured, float, float | None]]:
         except (OSError, ValueError, KeyError, TypeError):  # older versions, other people's files
             continue
     return found
+
+
+def left_out(cells: list) -> dict[str, np.ndarray]:
+    """Stage -> predicted / measured seconds of each of its cells, by a model of its other cells."""
+    found = {}
+    for stage in sorted({cell.stage for cell, _, _ in cells}):
+        own = [row for row in cells if row[0].stage == stage]
+        if len(own) > FEWEST:
+            of_others = [fit([*own[:i], *own[i + 1 :]]) for i in range(len(own))]
+            told = [model.seconds(cell) for model, (cell, _, _) in zip(of_others, own, strict=True)]
+            found[stage] = np.array(told) / [max(spent, 0.1) for _, spent, _ in own]
+    return found
+
+
+def main(argv=None) -> int:
+    where = sys.argv[1:] if argv is None else argv
+    root = Path(where[0] if where else "runs")
+    for stage, ratios in left_out(measured(root)).items():
+        within = np.mean(np.abs(ratios - 1) <= 0.3)
+        print(f"{stage:18s} {len(ratios):4d} cells, {within:4.0%} within 30 %, median ratio {np.median(ratios):.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -48,4 +48,6 @@ def test_rates_are_recovered_and_resumed_cells_do_not_matter():
     ratio = np.array([found.seconds(c) for c, _, _ in rows]) / truth
     assert np.all(np.abs(np.log(ratio)) < np.log(1.3)), ratio
     assert np.allclose([found.bytes(c) for c, _, _ in rows], peaks, rtol=0.05)
+    held_out = costs.left_out(rows)["policy_gradient"]
+    assert len(held_out) == 15 and held_out[3] > 2 and np.mean(np.abs(held_out - 1) < 0.3) > 0.9  # all but that one
     assert costs.fit(rows[:2]) == costs.Model({}, {})  # too few to tell
