@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from experiments import executors
 from experiments.__main__ import missing, plan
 from gold_sim import inputs, pipeline
 from gold_sim.records import Store
@@ -178,6 +179,7 @@ process, processes, root = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 import jax
 if processes > 1:
     jax.distributed.initialize(f"localhost:{sys.argv[4]}", processes, process)
+from experiments import executors
 from experiments.__main__ import missing, plan
 from gold_sim import pipeline, runs
 from gold_sim.records import Store
@@ -276,6 +278,16 @@ def test_half_precision_gives_the_same_curves_within_its_own_rounding(runs, tmp_
     assert len(one) == len(other) and not np.array_equal(one["gold"], other["gold"])
     for column in ("kl", "gold", "proxy"):
         np.testing.assert_allclose(one[column], other[column], atol=0.1, err_msg=column)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux's /proc")
+def test_a_worker_on_a_cpu_computes_on_one_thread(tmp_path, monkeypatch):
+    """Otherwise two workers on two cores are four threads, each a fifth slower."""
+    monkeypatch.delenv("PJRT_NPROC")
+    count = "import jax, glob; jax.devices(); names = [open(p).read() for p in glob.glob('/proc/self/task/*/comm')]"
+    environment = os.environ | executors.environment(tmp_path) | {"JAX_PLATFORMS": "cpu"}
+    line = [sys.executable, "-c", f"{count}; print(sum('XLAEigen' in name for name in names))"]
+    assert subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout.strip() == "1"
 
 
 @pytest.mark.skipif(not shutil.which("slurmctld") or os.geteuid() != 0, reason="needs Slurm on this machine, and root")
