@@ -13,7 +13,7 @@ from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows,
 from gold_sim.inputs import mapped, streamed, to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored by gold at once
-SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time (LOG)
+SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
 SAMPLES_AT_ONCE = 16_384  # on an accelerator
 
 
