@@ -70,9 +70,16 @@ def _folder(where: str) -> Path:
     return remote.store.root
 
 
+WHERE = "a folder, an address, or an archive (.tar.xz)"
+
+
 def _add_runs(parser):
-    what = "the records: a folder, an address, or an archive (.tar.xz)"
-    parser.add_argument("--runs", type=_folder, default=Path("runs"), help=what)
+    parser.add_argument("--runs", type=_folder, default=Path("runs"), help=f"the records: {WHERE}")
+
+
+def _add_several_runs(parser, of_several: str):
+    what = f"one or more stores: {WHERE}; {of_several}"
+    parser.add_argument("--runs", type=_folder, nargs="+", default=[Path("runs")], help=what)
 
 
 def _complain(text) -> int:
@@ -278,12 +285,12 @@ def _claims(argv) -> int:
     """Every claim of the literature that has an experiment here."""
     parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    _add_runs(parser)
+    _add_several_runs(parser, "an experiment is read from the first that has it")
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     from analysis import claims, tables
 
-    table = claims.table(Store(args.runs), args.preset)
+    table = claims.table([Store(root) for root in args.runs], args.preset)
     tables.write(args.out / "claims", [table])
     for row in table.frame.to_dict("records"):
         print(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})\n         {row['found']}")
@@ -299,8 +306,7 @@ def _pack(argv) -> int:
     parser = _Parser(prog="python -m analysis pack", description="Records and tables, without weights, in one file.")
     parser.add_argument("file", type=Path, help=f"to write; ends in {archive.SUFFIX}")
     parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
-    where = "stores: folders, addresses, archives; of what several have, the first one's counts"
-    parser.add_argument("--runs", type=_folder, nargs="+", default=[Path("runs")], help=where)
+    _add_several_runs(parser, "of what several have, the first one's counts")
     args = parser.parse_args(argv)
     if not archive.is_archive(args.file):
         return _complain(f"file {str(args.file)!r}: a name that ends in {archive.SUFFIX} is wanted")

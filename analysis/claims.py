@@ -3,7 +3,8 @@
 A claim that fails stays here. Tests: evidence_of_methods.py, evidence_of_data.py.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,7 +13,7 @@ from analysis import data
 from analysis import evidence_of_data as of_data
 from analysis import evidence_of_methods as of_methods
 from analysis.findings import Table, check
-from gold_sim.records import StoreError
+from gold_sim.records import Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -401,16 +402,19 @@ NOT_RUN = "not run"
 VERDICTS = {True: "holds", False: "fails", None: "open"}  # an interval on both sides of what is claimed is open
 
 
-def table(store, preset: str | None = None) -> Table:
-    """Every claim, whether it holds, and what was found."""
+def table(stores: Sequence[Store], preset: str | None = None) -> Table:
+    """Every claim, whether it holds, and what was found.
+
+    An experiment is read from the first store that has it, whole: cells of different draws are never compared.
+    """
     rows, reads = [], {}
     for claim in CLAIMS:
-        try:
-            if claim.experiment not in reads:
-                reads[claim.experiment] = data.load(store, claim.experiment, preset)
-            holds, found = _tested(claim, reads[claim.experiment])
+        if claim.experiment not in reads:
+            reads[claim.experiment] = _first(stores, claim.experiment, preset)
+        if (read := reads[claim.experiment]) is not None:
+            holds, found = _tested(claim, read)
             verdict = VERDICTS[holds]
-        except StoreError:
+        else:
             verdict, found = NOT_RUN, data.RUN.format(name=claim.experiment)
         rows.append(
             {
@@ -422,3 +426,11 @@ def table(store, preset: str | None = None) -> Table:
             }
         )
     return Table("claims", "What the literature says, and what was found here", pd.DataFrame(rows), of_words=True)
+
+
+def _first(stores, experiment: str, preset: str | None):
+    """What the first store that has the experiment has of it, or None."""
+    for store in stores:
+        with contextlib.suppress(StoreError):
+            return data.load(store, experiment, preset)
+    return None

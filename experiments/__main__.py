@@ -1,4 +1,4 @@
-"""python -m experiments [NAME] [--preset P] [--set path=value ...] [--dry-run] [--workers N] [--engine E]"""
+"""python -m experiments [NAME ..] [--preset P] [--set path=value ...] [--dry-run] [--workers N] [--engine E]"""
 
 import argparse
 import os
@@ -18,9 +18,9 @@ HEARTBEAT_SECONDS = 15
 
 
 def _arguments(argv):
-    about = "Run an experiment; the same command resumes."
+    about = "Run an experiment, or several that share workers; the same command resumes."
     p = argparse.ArgumentParser(prog="python -m experiments", description=about)
-    p.add_argument("name", nargs="?", help="an experiment; without it, all are listed")
+    p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
@@ -179,10 +179,12 @@ def _main(args) -> int:
     executors.check(args.engine, args.workers)
     args.remote = Remote(args.runs) if is_url(args.runs) else None
     args.where, args.runs = args.runs, args.remote.store.root if args.remote else Path(args.runs)
-    if args.name is None:
+    if not args.names:
         _list(args.runs)
         return 0
-    if args.name == "throughput":
+    if "throughput" in args.names:
+        if len(args.names) > 1:
+            raise ValueError(f"{' '.join(args.names)}: throughput is a benchmark and runs alone")
         from experiments import throughput
 
         return throughput.main(args)
@@ -190,43 +192,68 @@ def _main(args) -> int:
 
 
 def _run(args) -> int:
+    """One queue of the cells of all experiments named, first named first; each told when its last cell is done."""
     overrides = dict(map(parse, args.set))
     resources = dict(executors.resource(text) for text in args.resource)
-    experiment, curves, every = plan(args.name, args.preset, overrides)
-    store = Store(args.runs)
-    if args.remote:
-        args.remote.fetch(every)
-    todo = missing(store, curves, every)
-    print(f"{experiment.title}: {len(every)} cells, {len(every) - len(todo)} stored, {len(todo)} to do; "
-          f"at preset cpu {experiment.cost}", flush=True)
+    plans = [plan(name, args.preset, overrides) for name in dict.fromkeys(args.names)]
+    store, todo = Store(args.runs), {}
+    for experiment, curves, every in plans:
+        if args.remote:
+            args.remote.fetch(every)
+        missed = missing(store, curves, every)
+        todo |= {c.fingerprint: c for c in missed}
+        print(f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
+              f"at preset cpu {experiment.cost}", flush=True)
     if args.dry_run:
-        predicted = costs.model(args.runs)
-        for c in every:
-            cost = f"to do {predicted.seconds(c):6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB"
-            state = cost if c in todo else f"{'stored':24s}"
-            print(f"  {state}  {c.stage:16s} {c.name}-{c.fingerprint}")
-        total, flops = sum(map(predicted.seconds, todo)), sum(costs.work(c).flops for c in todo)
-        longest, most = (max(map(of, todo), default=0.0) for of in (predicted.seconds, predicted.bytes))
-        largest = f"the largest cell takes {longest / 60:.1f} min, or {most / 2**30:.1f} GiB"
-        print(f"about {total / 60:.0f} min of one worker, {flops:.1e} operations; {largest}")
+        _price(args.runs, {c.fingerprint: c for _, _, every in plans for c in every}, todo)
         return 0
     store.sweep()
+    waiting = [(e, curves, todo.keys() & {c.fingerprint for c in every}) for e, curves, every in plans]
+    waiting = _tell(args, store, overrides, waiting)
     if todo:
         root = args.where if args.remote else args.runs
         executor = executors.make(args.engine, root, args.workers, resources)
         screen = _Screen(len(todo))
+
+        def report(event, cell, done, total):
+            nonlocal waiting
+            screen(event, cell, done, total)
+            if event == "done":
+                waiting = [(e, curves, cells - {cell.fingerprint}) for e, curves, cells in waiting]
+                waiting = _tell(args, store, overrides, waiting)
+
         try:
-            engine.run(args.runs, todo, executor, screen)
+            engine.run(args.runs, list(todo.values()), executor, report)
         finally:
             screen.close()
             executor.close()
-    about = manifest(experiment, args.preset, overrides, curves)
-    path = store.write_manifest(f"{experiment.name}-{args.preset}", about)
-    if args.remote:
-        args.remote.publish_manifest(path)
-    preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
-    print(f"stored in {args.where}/; next: python -m analysis {experiment.name}{preset}")
     return 0
+
+
+def _price(root: Path, every: dict, todo: dict):
+    """What --dry-run prints: each cell, stored or with its predicted cost, and their sum."""
+    predicted = costs.model(root)
+    for code, c in every.items():
+        cost = f"to do {predicted.seconds(c):6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB"
+        print(f"  {cost if code in todo else 'stored':24s}  {c.stage:16s} {c.name}-{code}")
+    cells = todo.values()
+    total, flops = sum(map(predicted.seconds, cells)), sum(costs.work(c).flops for c in cells)
+    longest, most = (max(map(of, cells), default=0.0) for of in (predicted.seconds, predicted.bytes))
+    largest = f"the largest cell takes {longest / 60:.1f} min, or {most / 2**30:.1f} GiB"
+    print(f"about {total / 60:.0f} min of one worker, {flops:.1e} operations; {largest}")
+
+
+def _tell(args, store, overrides: dict, waiting: list) -> list:
+    """Write the manifests of those experiments that wait for no cell; the others are returned."""
+    for experiment, curves, _ in (one for one in waiting if not one[2]):
+        path = store.write_manifest(
+            f"{experiment.name}-{args.preset}", manifest(experiment, args.preset, overrides, curves)
+        )
+        if args.remote:
+            args.remote.publish_manifest(path)
+        preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
+        print(f"stored in {args.where}/; next: python -m analysis {experiment.name}{preset}")
+    return [one for one in waiting if one[2]]
 
 
 if __name__ == "__main__":

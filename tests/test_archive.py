@@ -81,6 +81,18 @@ def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_p
     assert back.record(back.find("policy_gradient", CURVE))["device"] == "another"
 
 
+def test_claims_read_an_experiment_whole_from_the_first_store_that_has_it(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "CLAIMS", [claims.Claim("it", "own", "", "", lambda read: (True, read["title"]))])
+    monkeypatch.setattr(claims.data, "load", lambda store, name, preset: store.manifest(name, preset))
+    stores = {title: Store(tmp_path / title) for title in ("first", "second")}
+    for title, of in stores.items():
+        of.write_manifest("own-cpu", store.manifest("own") | {"title": title})
+    found = lambda *of: claims.table(of).frame.iloc[0][["", "found"]].tolist()
+    assert found(stores["first"], stores["second"]) == ["holds", "first"]
+    assert found(Store(tmp_path / "none"), stores["second"], stores["first"]) == ["holds", "second"]
+    assert found(Store(tmp_path / "none"))[0] == claims.NOT_RUN
+
+
 def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
     path = tmp_path / "study.tar.xz"
     archive.pack([store], path)
@@ -134,6 +146,6 @@ def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
         size, cells = int(params.replace(",", "")), rest.split("|")
         told = float(cells[4]), float(cells[8])
         assert told == pytest.approx((peaks["bon"][size], peaks["rl"][size]), abs=0.006), size
-    told = claims.table(store).frame
+    told = claims.table([store]).frame
     ran = told["experiment"].isin({p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json")})
     assert ((told[""] == claims.NOT_RUN) == ~ran).all() and ran.any()

@@ -56,6 +56,23 @@ def test_the_main_job_runs_in_two_workers(runs):
     assert "0 to do" in command("rm_size", "--preset", "smoke", "--runs", runs).stdout
 
 
+def test_several_experiments_share_one_queue_and_each_is_told_when_it_is_whole(runs, tmp_path):
+    command("rm_size", "--preset", "smoke", "--runs", runs)
+    names = ["bon_vs_rl", "kl_penalty", "reward_shaping"]
+    planned = {name: plan(name, "smoke", {}) for name in names}
+    todo = {c.fingerprint for _, curves, every in planned.values() for c in missing(Store(runs), curves, every)}
+    priced = command(*names, "--preset", "smoke", "--runs", runs, "--dry-run").stdout
+    assert priced.count("to do  ") == len(todo) > 0 and priced.count("of one worker") == 1
+    found = command(*names, names[0], "--preset", "smoke", "--runs", runs)
+    assert found.returncode == 0, found.stderr
+    told = [line.rpartition("analysis ")[2].split()[0] for line in found.stdout.splitlines() if "next: " in line]
+    assert told[0] == "bon_vs_rl" and sorted(told) == sorted(names)  # it lacked nothing, so it is told first
+    for name, (_, curves, _) in planned.items():
+        cells = Store(runs).manifest(name, "smoke")["cells"]
+        assert [c["fingerprint"] for c in cells] == [c.fingerprint for c in curves]
+    assert Store(runs).fingerprints() >= todo
+
+
 def test_a_killed_run_resumes_to_the_same_record_to_the_bit(runs, tmp_path):
     command("rm_size", "--preset", "smoke", "--runs", runs)  # all that the run reads
     start = lambda root: subprocess.Popen(
@@ -411,6 +428,8 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         (["rm_size", "--resource", "num_gpus"], ("num_gpus", "KEY=VALUE")),
         (["rm_size", "--resource", "gpus=1"], ("gpus", "local", "devices")),
         (["rm_size", "--workers", "0"], ("--workers 0", "at least 1")),
+        (["rm_size", "grdi"], ("grdi", "grid")),
+        (["rm_size", "throughput"], ("throughput", "alone")),
     ],
 )
 def test_bad_input_gets_one_line_and_status_2(words, named, tmp_path):

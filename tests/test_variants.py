@@ -151,7 +151,7 @@ def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
 
 
 def test_an_empty_store_is_told(tmp_path):
-    assert claims.table(Store(tmp_path)).frame[""].eq(claims.NOT_RUN).all()
+    assert claims.table([Store(tmp_path)]).frame[""].eq(claims.NOT_RUN).all()
 
 
 def test_intervals_decide_and_lack_of_evidence_is_open():
