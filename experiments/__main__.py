@@ -232,15 +232,15 @@ def _run(args) -> int:
 
 def _price(root: Path, every: dict, todo: dict):
     """What --dry-run prints: each cell, stored or with its predicted cost, and their sum."""
-    predicted = costs.model(root)
+    found = costs.measured(root)
+    predicted = costs.model(found)
+    seconds = dict(zip(todo, costs.seconds(predicted, todo.values(), found), strict=True))
     for code, c in every.items():
-        cost = f"to do {predicted.seconds(c):6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB"
-        print(f"  {cost if code in todo else 'stored':24s}  {c.stage:16s} {c.name}-{code}")
-    cells = todo.values()
-    total, flops = sum(map(predicted.seconds, cells)), sum(costs.work(c).flops for c in cells)
-    longest, most = (max(map(of, cells), default=0.0) for of in (predicted.seconds, predicted.bytes))
-    largest = f"the largest cell takes {longest / 60:.1f} min, or {most / 2**30:.1f} GiB"
-    print(f"about {total / 60:.0f} min of one worker, {flops:.1e} operations; {largest}")
+        cost = f"to do {seconds[code]:6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB" if code in todo else "stored"
+        print(f"  {cost:24s}  {c.stage:16s} {c.name}-{code}")
+    flops, most = sum(costs.work(c).flops for c in todo.values()), max(map(predicted.bytes, todo.values()), default=0)
+    largest = f"the largest cell takes {max(seconds.values(), default=0) / 60:.1f} min, or {most / 2**30:.1f} GiB"
+    print(f"about {sum(seconds.values()) / 60:.0f} min of one worker, {flops:.1e} operations; {largest}")
 
 
 def _tell(args, store, overrides: dict, waiting: list) -> list:

@@ -1,12 +1,15 @@
 """What a cell costs: operations and bytes counted from its settings, seconds and memory learnt from stored cells.
 
-seconds = start + operations * a + tokens * b, three non-negative numbers a stage: compiling and reading; arithmetic;
-what a token costs whatever the width (small networks are bound by it). Peak bytes of its process = start + bytes it
-must hold * c. A handful of measured cells fix them.
+seconds = start + operations * a + tokens * b, three non-negative numbers a stage: reading and writing; arithmetic; what
+a token costs whatever the width (small networks are bound by it). To these come seconds of compiling, c + d * blocks of
+its networks, more where a cell is the first with its program than where the compilation cache has it. Peak bytes of its
+process = start + bytes it must hold * e. A handful of measured cells fix them.
 
     python -m experiments.costs [RUNS]      # how well: each stored cell from the others of its stage
 """
 
+import dataclasses
+import datetime
 import json
 import sys
 from collections.abc import Iterable
@@ -16,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import scipy.optimize
 
+from gold_sim.cells import VERSIONS
 from gold_sim.config import Config, from_dict
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
@@ -121,6 +125,55 @@ def holds(cell) -> float:
     return _training(policy, step) + runs * 4 * 3 * _params(policy)
 
 
+WRITTEN_OUT = 4  # blocks of a network in its program (transformer.UNROLLED): deeper ones loop
+
+
+def blocks(cell) -> int:
+    """Of the networks that a cell's program runs: what it takes to compile follows them."""
+    c = cell.config
+    policy, rm = c.policy or c.reference, c.reward_model_of_round
+    scored = rm if c.reward == "proxy" else c.gold
+    networks = dict(
+        reference=[c.reference],
+        gold=[c.reference, c.gold],
+        preferences=[c.reference, c.gold],
+        relabelled=[policy, c.gold],
+        reward_model=[rm],
+        pool=[policy, c.gold],
+        scores=[scored],
+        policy_gradient=[policy, scored],
+        direct_alignment=[policy],
+    )
+    return sum(min(network.depth, WRITTEN_OUT) for network in networks.get(cell.stage, ()))
+
+
+def program(cell) -> tuple:
+    """What of a cell's settings is written into its programs: cells that share it compile them once.
+
+    Shapes and constants. Weights, labels, seeds and coefficients are arguments.
+    """
+    c = cell.config
+    size = lambda network: (network.width, network.depth, network.precision)
+    policy, rm, p, seeds = size(c.policy or c.reference), c.reward_model_of_round, c.preferences, len(c.seeds)
+    rewarded = (c.reward, size(rm), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
+    if c.reward != "proxy":
+        rewarded = (c.reward, rm.members, c.ensemble, c.shaping, c.error)
+    pool = (c.best_of_n.num_prompts, c.best_of_n.num_samples)
+    written = dict(
+        reference=(c.reference,),
+        gold=(size(c.reference), c.gold),
+        preferences=(size(c.reference), size(c.gold), dataclasses.replace(p, seed=0)),
+        relabelled=(policy, size(c.gold), c.rounds, seeds),
+        reward_model=(rm, p.num_pairs, p.held_out, p.annotator, p.keep, seeds),
+        pool=(policy, size(c.gold), c.best_of_n),
+        scores=(rewarded, pool, seeds),
+        best_of_n=(rewarded[-2:], c.selection, rm.members, pool, seeds),
+        policy_gradient=(policy, size(c.gold), rewarded, c.optimiser, seeds, len(c.kl_coefs), any(c.kl_coefs)),
+        direct_alignment=(policy, size(c.gold), c.direct, p.num_pairs, seeds, len(c.dpo_betas)),
+    )
+    return (cell.stage, c.world, *written[cell.stage])
+
+
 def _params(network) -> float:
     """About: blocks, embeddings, head."""
     return network.width * (12 * network.width * network.depth + 160)
@@ -133,14 +186,23 @@ def _training(network, tokens: float) -> float:
 
 @dataclass(frozen=True)
 class Model:
-    """stages: stage -> (start, seconds a gigaflop, seconds a million tokens).  peaks: stage -> (bytes, factor)."""
+    """stages: stage -> (start, seconds a gigaflop, seconds a million tokens).  peaks: stage -> (bytes, factor).
+
+    compiling: stage -> (seconds, seconds a block) of a program that is new.  compiled: of one that an earlier cell had.
+    """
 
     stages: dict[str, tuple[float, float, float]]
     peaks: dict[str, tuple[float, float]]
+    compiling: dict[str, tuple[float, float]]
+    compiled: dict[str, tuple[float, float]]
 
-    def seconds(self, cell) -> float:
-        """Predicted, of one worker.  KeyError: a stage of which too few cells were measured."""
-        return float(np.dot(self.stages[cell.stage], _features(work(cell))))
+    def seconds(self, cell, compiled: bool = False) -> float:
+        """Predicted, of one worker.  compiled: an earlier cell had its `program`.
+
+        KeyError: a stage of which too few cells were measured.
+        """
+        rates = (self.compiled if compiled else self.compiling)[cell.stage]
+        return float(np.dot(self.stages[cell.stage], _features(work(cell))) + np.dot(rates, (1.0, blocks(cell))))
 
     def bytes(self, cell) -> float:
         """Predicted peak memory of the worker's process.  KeyError as above."""
@@ -151,16 +213,35 @@ def _features(w: Work) -> np.ndarray:
     return np.array([1.0, w.flops / 1e9, w.tokens / 1e6])
 
 
-def fit(measured: Iterable[tuple[object, float, float | None]]) -> Model:
-    """From (cell, seconds, peak bytes or None)."""
-    seconds: dict[str, list] = {}
-    peaks: dict[str, list] = {}
-    for cell, spent, peak in measured:
-        seconds.setdefault(cell.stage, []).append((_features(work(cell)), max(spent, 0.1)))
-        if peak is not None:
-            peaks.setdefault(cell.stage, []).append((np.array([1.0, holds(cell)]), peak))
-    learnt = lambda rows: {stage: _coefficients(found) for stage, found in rows.items() if len(found) >= FEWEST}
-    return Model(learnt(seconds), learnt(peaks))
+@dataclass(frozen=True)
+class Measured:
+    """What a stored cell took, seconds of one worker.
+
+    spared: seconds of compiling that the cache spared it.  compiled: another cell had compiled its program before.
+    """
+
+    cell: object  # its stage and config
+    seconds: float
+    compiling: float
+    spared: float
+    compiled: bool
+    peak_bytes: float | None
+
+
+def fit(found: Iterable[Measured]) -> Model:
+    """Stages of which fewer than FEWEST cells were measured are left out."""
+    running, peaks, compiling, compiled = ({} for _ in range(4))
+    add = lambda to, m, features, value: to.setdefault(m.cell.stage, []).append((np.array(features), max(value, 0.1)))
+    for m in found:
+        add(running, m, _features(work(m.cell)), m.seconds - m.compiling)
+        add(compiling, m, (1.0, blocks(m.cell)), m.compiling + m.spared)
+        if m.compiled:
+            add(compiled, m, (1.0, blocks(m.cell)), m.compiling)
+        if m.peak_bytes is not None:
+            add(peaks, m, (1.0, holds(m.cell)), m.peak_bytes)
+    learnt = lambda rows: {stage: _coefficients(rows[stage]) for stage in rows if len(rows[stage]) >= FEWEST}
+    fitted = Model(*map(learnt, (running, peaks, compiling, compiled)))
+    return dataclasses.replace(fitted, compiled=fitted.compiling | fitted.compiled)
 
 
 def _coefficients(rows: list) -> tuple[float, ...]:
@@ -202,47 +283,69 @@ HERE = Model(  # fitted to the 687 cells of the study: one core, the compilation
         direct_alignment=(1.06e9, 0.0),
         relabelled=(0.43e9, 47.0),
     ),
+    dict.fromkeys(VERSIONS, (1.0, 1.0)),
+    dict.fromkeys(VERSIONS, (1.0, 1.0)),
 )
 
 
-def model(root: Path) -> Model:
-    """Of the stages that were measured in this store, and of this machine's authors for the others."""
-    found = fit(measured(root))
-    return Model(HERE.stages | found.stages, HERE.peaks | found.peaks)
+def model(found: Iterable[Measured]) -> Model:
+    """Of the stages that were measured, and of HERE for the others."""
+    own = fit(found)
+    both = (getattr(HERE, field.name) | getattr(own, field.name) for field in dataclasses.fields(Model))
+    return Model(*both)
+
+
+def seconds(predicted: Model, cells: Iterable, found: Iterable[Measured]) -> list[float]:
+    """Of cells computed in this order, in a store with these: who compiles a program spares it the later ones."""
+    compiled, told = {program(m.cell) for m in found}, []
+    for cell in cells:
+        own = program(cell)
+        told.append(predicted.seconds(cell, own in compiled))
+        compiled.add(own)
+    return told
 
 
 @dataclass(frozen=True)
-class Measured:
+class Stored:
     """A stored cell, as far as its cost is concerned."""
 
     stage: str
-    config: object
+    config: Config
 
 
-def measured(root: Path) -> list[tuple[Measured, float, float | None]]:
-    """(cell, seconds, peak bytes) of every readable record: CPU seconds of one thread on a CPU, else wall seconds."""
-    found = []
-    for path in sorted(Path(root).glob("*/*/record.json")):
+def measured(root: Path) -> list[Measured]:
+    """Every readable record: CPU seconds of one thread on a CPU, else wall seconds."""
+    read = []
+    for path in Path(root).glob("*/*/record.json"):
         try:
             r = json.loads(path.read_text())
-            seconds = r["cpu_seconds"] if r["device"] == "cpu" else r["wall_seconds"]
-            cell = Measured(r["stage"], from_dict(Config, r["config"]))
-            found.append((cell, float(seconds), r.get("peak_bytes")))
-        except (OSError, ValueError, KeyError, TypeError):  # older versions, other people's files
+            spent = r["cpu_seconds"] if r["device"] == "cpu" else r["wall_seconds"]
+            pace = spent / r["wall_seconds"]  # compiling is told in wall seconds
+            ended = datetime.datetime.fromisoformat(r["created"]).timestamp()
+            compiling, spared = pace * r["compile_seconds"], pace * r["compile_saved_seconds"]
+            cell = Stored(r["stage"], from_dict(Config, r["config"]))
+            read.append((ended, r["wall_seconds"], cell, spent, compiling, spared, r.get("peak_bytes")))
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # older versions, other people's files
             continue
-    return found
+    first: dict[tuple, float] = {}  # program -> when the first cell that has it ended
+    for ended, _, cell, *_ in read:
+        first[program(cell)] = min(ended, first.get(program(cell), ended))
+    return [
+        Measured(cell, spent, compiling, spared, first[program(cell)] <= ended - wall, peak)
+        for ended, wall, cell, spent, compiling, spared, peak in sorted(read, key=lambda row: row[0])
+    ]
 
 
-def left_out(cells: list) -> dict[str, np.ndarray]:
+def left_out(found: list[Measured]) -> dict[str, np.ndarray]:
     """Stage -> predicted / measured seconds of each of its cells, by a model of its other cells."""
-    found = {}
-    for stage in sorted({cell.stage for cell, _, _ in cells}):
-        own = [row for row in cells if row[0].stage == stage]
+    ratios = {}
+    for stage in sorted({m.cell.stage for m in found}):
+        own = [m for m in found if m.cell.stage == stage]
         if len(own) > FEWEST:
             of_others = [fit([*own[:i], *own[i + 1 :]]) for i in range(len(own))]
-            told = [model.seconds(cell) for model, (cell, _, _) in zip(of_others, own, strict=True)]
-            found[stage] = np.array(told) / [max(spent, 0.1) for _, spent, _ in own]
-    return found
+            told = [model.seconds(m.cell, m.compiled) for model, m in zip(of_others, own, strict=True)]
+            ratios[stage] = np.array(told) / [max(m.seconds, 0.1) for m in own]
+    return ratios
 
 
 def main(argv=None) -> int:

@@ -39,9 +39,11 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
         return path
     wall, cpu = time.perf_counter(), time.process_time()
     _forget_peak()
+    _COMPILING.clear()
     inputs = Inputs(store, cell)
     record, tables, arrays = STAGES[cell.stage](cell, inputs, store, progress)
     spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu, peak_bytes=_peak())
+    spent |= dict(compile_seconds=_COMPILING.seconds(), compile_saved_seconds=_COMPILING.saved)
     precision = jax.config.jax_default_matmul_precision or "default (float32 on CPU)"
     device = dict(device=jax.devices()[0].device_kind, precision=precision)
     upstream = {role: c.fingerprint for role, c in cell.upstream}
@@ -49,6 +51,33 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
     path = store.write(cell.stage, cell.name, cell.fingerprint, record, tables=tables, arrays=arrays)
     store.drop_checkpoint(cell.fingerprint)
     return path
+
+
+class _Compiling:
+    """Wall seconds that this process spends on tracing, lowering and compiling, and those that the cache spares it."""
+
+    def __init__(self):
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        self.clear()
+
+    def clear(self):
+        self._spans, self.saved = [], 0.0
+
+    def seconds(self) -> float:
+        return sum(end - start for start, end in self._spans)
+
+    def _listen(self, event: str, seconds: float, **_):
+        if event == "/jax/compilation_cache/compile_time_saved_sec":
+            self.saved += seconds
+        elif event.startswith("/jax/core/compile/"):
+            # Tracing a function traces those that it calls, which are told first: the span that holds theirs counts.
+            end = time.perf_counter()
+            while self._spans and self._spans[-1][0] >= end - seconds:
+                self._spans.pop()
+            self._spans.append((end - seconds, end))
+
+
+_COMPILING = _Compiling()
 
 
 _STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
