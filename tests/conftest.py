@@ -70,7 +70,7 @@ def tiny() -> Enumerable:
 
     judge = dataclasses.replace(net, outputs=1)
     judge_params = init(judge, jax.random.key(7))
-    raw = lambda p, r: transformer.rewards(judge, judge_params, p, r, world.lengths(r))
+    raw = jax.jit(lambda p, r: transformer.rewards(judge, judge_params, p, r, world.lengths(r)))
     listed = raw(prompts, jnp.broadcast_to(responses, (len(prompts), *responses.shape)))
     shift, scale = jnp.mean(exact.expected(ref, listed)), jnp.mean(exact.std(ref, listed))
     reward = lambda p, r: (raw(p, r) - shift) / scale

@@ -20,7 +20,8 @@ def end(tiny, rewards, **changes):
     task = pg.Task(tiny.net, params, 3, every_prompt, rewards)
     run = jax.jit(lambda key: constrained.advance(task, config, 0.0, key, constrained.init(task, config)))
     state = run(jax.random.key(0))
-    return exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), state
+    log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
+    return log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), state
 
 
 def one(tiny):

@@ -79,5 +79,3 @@ def test_a_program_is_compiled_once():
 
 def test_blocks_written_out_are_the_transformers():
     assert costs.WRITTEN_OUT == transformer.UNROLLED
-
-

@@ -95,7 +95,8 @@ def test_loss_ends_at_its_exact_optimum(tiny, pairs, name):
 
     state = jax.jit(run)(pairs)
     assert state.step == 800
-    p = np.exp(np.asarray(exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), float))
+    log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
+    p = np.exp(np.asarray(log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), float))
     best, ref = optimum(tiny, name, 0.3), np.exp(np.asarray(tiny.ref, float))
     gap = lambda q: np.abs(q - best).sum(-1).mean()
     others = {n: np.abs(optimum(tiny, n, 0.3) - best).sum(-1).mean() for n in ("dpo", "ipo", "chipo", "length_dpo")}
@@ -108,11 +109,12 @@ def test_labels_decide_which_response_is_chosen(tiny, pairs):
     some = jax.tree.map(lambda a: a[:500], pairs)
     ref_params = {k: v for k, v in tiny.ref_params.items() if k != "value"}
     moved = jax.tree.map(lambda a: 1.2 * a, ref_params)
-    of = lambda p: float(da.loss(tiny.net, DirectConfig(), BETA, moved, ref_params, p))
+    loss = jax.jit(da.loss, static_argnums=(0, 1))
+    of = lambda p: float(loss(tiny.net, DirectConfig(), BETA, moved, ref_params, p))
     swapped = some._replace(responses=some.responses[:, ::-1], labels=~some.labels)
     assert of(swapped) == pytest.approx(of(some), rel=1e-5)
     assert of(some._replace(labels=~some.labels)) != pytest.approx(of(some), rel=1e-3)
-    at_start = float(da.loss(tiny.net, DirectConfig(), BETA, ref_params, ref_params, some))
+    at_start = float(loss(tiny.net, DirectConfig(), BETA, ref_params, ref_params, some))
     assert at_start == pytest.approx(np.log(2), abs=1e-5)
 
 

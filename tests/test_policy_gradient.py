@@ -12,6 +12,7 @@ from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
 
 KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "online_dpo": 0.5, "grpo": 1.0}  # grpo: in group s.d.
+response_log_probs = jax.jit(exact.response_log_probs, static_argnums=0)  # op by op compiles a hundred programs
 # Settings in which the update is unbiased: fresh samples for each gradient step, and GAE with lambda = 1.
 UNBIASED = dict(epochs=1, minibatches=1, gae_lambda=1.0, value_coef=1.0, kl_loss="k2", max_grad_norm=10.0)
 
@@ -48,7 +49,7 @@ def test_optimiser_reaches_its_exact_optimum(tiny, name):
     c, config = KL_COEF[name], config_of(name, steps=600, evaluations=2, learning_rate=3e-3)
     run = jax.jit(lambda key: pg.train(task_of(tiny, name), config, c, enumerated(tiny, c), key))
     state, curve = run(jax.random.key(0))
-    log_p = exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
+    log_p = response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
     if name == "grpo":
         best = exact.grpo_tilt(tiny.ref, tiny.responses, tiny.rewards, c)
     else:
@@ -67,7 +68,7 @@ def test_chi2_penalty_reaches_its_exact_optimum(tiny, name):
     """ref relu(r - lambda) / (2 c), which is 0 on the worst responses; its objective is the largest."""
     c, config = 0.5, config_of(name, steps=600, evaluations=2, learning_rate=3e-3, divergence="chi2")
     run = jax.jit(lambda key: pg.train(task_of(tiny, name), config, c, enumerated(tiny, c), key))
-    log_p = exact.response_log_probs(tiny.net, run(jax.random.key(0))[0].params, tiny.prompts, tiny.responses)
+    log_p = response_log_probs(tiny.net, run(jax.random.key(0))[0].params, tiny.prompts, tiny.responses)
     best = exact.chi2_tilt(tiny.ref, tiny.rewards, c)
     value = lambda p: jnp.mean(jnp.sum(p * tiny.rewards, -1) - c * exact.chi2(p, tiny.ref))
     print(name, value(jnp.exp(log_p)), value(best), value(jnp.exp(exact.tilt(tiny.ref, tiny.rewards, c))))
@@ -88,7 +89,7 @@ def test_distillation_ends_at_best_of_n(tiny):
     config = config_of("distillation", steps=1500, evaluations=2, prompts=32, group_size=8, learning_rate=2e-3)
     run = jax.jit(lambda key: pg.train(task_of(tiny, "distillation"), config, 0.0, enumerated(tiny, 0.0), key))
     state, curve = run(jax.random.key(0))
-    log_p = exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
+    log_p = response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
     ref, rewards = np.exp(np.asarray(tiny.ref, float)), np.asarray(tiny.rewards)
     best = np.stack([best_of_n.exact_distribution(q / q.sum(), r, 8) for q, r in zip(ref, rewards, strict=True)])
     print(np.abs(np.exp(log_p) - best).sum(-1), np.abs(ref - best).sum(-1))
@@ -115,14 +116,15 @@ def test_gold_cannot_leak_into_training(tiny):
     """Two golds give two gold curves and the same parameters to the bit."""
     config = config_of("rloo", steps=6, evaluations=2, group_size=8)
 
-    def run(gold):
+    @jax.jit
+    def run(other_gold):
         task = task_of(tiny, "rloo")
         proxy = lambda p, r: (tiny.reward(p, r),) * 2
+        gold = lambda p, r: jnp.where(other_gold, -3.0 * jnp.sum(r, -1), tiny.reward(p, r))
         m = measure.scores(tiny.language, tiny.net, task.ref_params, tiny.prompts, proxy, gold, (0.0, 1.0))
-        return jax.jit(lambda key: pg.train(task, config, 0.1, m, key))(jax.random.key(3))
+        return pg.train(task, config, 0.1, m, jax.random.key(3))
 
-    one, curve = run(tiny.reward)
-    other, other_curve = run(lambda p, r: -3.0 * jnp.sum(r, -1).astype(jnp.float32))
+    (one, curve), (other, other_curve) = run(False), run(True)
     assert jax.tree.all(jax.tree.map(np.array_equal, one.params, other.params))
     assert np.array_equal(curve["proxy"], other_curve["proxy"]) and np.array_equal(curve["kl"], other_curve["kl"])
     assert not np.any(curve["gold"] == other_curve["gold"])
@@ -138,7 +140,7 @@ def expected_gradient(tiny, name, params, kl_loss, kl_coef):
     """Exact gradient at `params` of the loss whose sampled form the optimiser follows."""
     listed = jnp.broadcast_to(tiny.responses, (4, *tiny.responses.shape))
     lengths = jnp.broadcast_to(jnp.sum(tiny.responses != 0, -1) + 1, listed.shape[:2]).clip(max=3)
-    ref_logits = transformer.logits(tiny.net, tiny.ref_params, tiny.prompts, listed)
+    ref_logits = jax.jit(transformer.logits, static_argnums=0)(tiny.net, tiny.ref_params, tiny.prompts, listed)
 
     def loss_of(params):
         log_p = exact.response_log_probs(tiny.net, params, tiny.prompts, tiny.responses)
@@ -149,7 +151,7 @@ def expected_gradient(tiny, name, params, kl_loss, kl_coef):
         pair = (logits, ref_logits) if kl_loss == "k2" else (ref_logits, logits)
         return kl_coef * jnp.mean(jnp.sum(held * policy.response_kl(*pair, lengths), -1))
 
-    return jax.grad(loss_of)(params)
+    return jax.jit(jax.grad(loss_of))(params)
 
 
 @pytest.mark.parametrize("name, kl_loss", [("rloo", "k2"), ("reinforce", "k2"), ("grpo", "k2"), ("grpo", "k3")])
@@ -166,7 +168,7 @@ def test_expected_gradient(tiny, monkeypatch, name, kl_loss):
         task = pg.Task(task.net, task.ref_params, 3, task.draw_prompts, lambda p, r: jnp.zeros(r.shape[:2]))
     params = jax.tree.map(lambda a: 1.3 * a, task.ref_params)
     start = pg.TrainState(params, (), jnp.int32(0), jnp.float32(jnp.nan))
-    given = pg.step(task, config, 0.5, jax.random.key(2), start).params
+    given = jax.jit(lambda start: pg.step(task, config, 0.5, jax.random.key(2), start).params)(start)
     wanted = expected_gradient(tiny, name, params, kl_loss, 0.5)
     given, wanted = (jnp.concatenate([a.ravel() for a in jax.tree.leaves(g)]) for g in (given, wanted))
     assert jnp.linalg.norm(given - wanted) < 0.05 * jnp.linalg.norm(wanted)

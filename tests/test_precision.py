@@ -21,9 +21,14 @@ def _params(net):
 
 def _gap(net, params):
     """Between log-probs of one's own samples when written and when read, largest over visited states."""
-    s = jax.jit(lambda p: policy.sample(net, p, PROMPTS, 2, 8, KEY))(params)
-    read = policy.log_probs(transformer.logits(net, params, PROMPTS, s.responses), s.responses)
-    return float(jnp.max(jnp.abs(policy.log_probs(s.logits, s.responses) - read) * policy.visited(s.lengths, 8)))
+
+    @jax.jit
+    def largest(params):
+        s = policy.sample(net, params, PROMPTS, 2, 8, KEY)
+        read = policy.log_probs(transformer.logits(net, params, PROMPTS, s.responses), s.responses)
+        return jnp.max(jnp.abs(policy.log_probs(s.logits, s.responses) - read) * policy.visited(s.lengths, 8))
+
+    return float(largest(params))
 
 
 def test_deep_network_writes_from_the_distribution_that_it_reads():
@@ -49,12 +54,14 @@ def test_half_precision_is_near_and_is_used(depth):
     net = dataclasses.replace(NET, depth=depth)
     half = dataclasses.replace(net, precision="bfloat16")
     responses = jax.random.randint(KEY, (3, 2, 8), 0, 30)
-    exact, near = (transformer.logits(n, _params(n), PROMPTS, responses) for n in (net, half))
+    logits = jax.jit(transformer.logits, static_argnums=0)
+    exact, near = (logits(n, _params(n), PROMPTS, responses) for n in (net, half))
     assert near.dtype == jnp.float32
     error = float(jnp.max(jnp.abs(exact - near)) / jnp.std(exact))
     assert 1e-5 < error < 0.1  # eight bits of mantissa, over `depth` blocks
     assert _gap(half, _params(half)) < 0.02
-    gradient = jax.grad(lambda p: jnp.sum(transformer.logits(half, p, PROMPTS, responses)[..., 0]))(_params(half))
+    first = lambda p: jnp.sum(transformer.logits(half, p, PROMPTS, responses)[..., 0])
+    gradient = jax.jit(jax.grad(first))(_params(half))
     assert all(g.dtype == jnp.float32 and bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves(gradient))
 
 

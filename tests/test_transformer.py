@@ -15,6 +15,14 @@ NET = Network(width=32, depth=2, vocab_size=VOCAB, outputs=OUTPUTS, max_len=PROM
 JUDGE = Network(width=32, depth=2, vocab_size=VOCAB, outputs=1, max_len=PROMPT_LEN + LENGTH)
 
 
+# Compiled whole: op by op, each of some hundred small programs would have to be.
+init, logits, logits_and_values, rewards = (
+    jax.jit(f, static_argnums=0)
+    for f in (transformer.init, transformer.logits, transformer.logits_and_values, transformer.rewards)
+)
+sample = jax.jit(policy.sample, static_argnums=(0, 3, 4))
+
+
 def louder(params):
     """Fresh heads are near 0; larger ones make every comparison sharp."""
     return {**params, "head": jax.tree.map(lambda a: 20 * a, params["head"])}
@@ -22,12 +30,12 @@ def louder(params):
 
 @pytest.fixture(scope="module")
 def params():
-    return louder(jax.jit(transformer.init, static_argnums=0)(NET, jax.random.key(0)))
+    return louder(init(NET, jax.random.key(0)))
 
 
 @pytest.fixture(scope="module")
 def judge():
-    return louder(jax.jit(transformer.init, static_argnums=0)(JUDGE, jax.random.key(1)))
+    return louder(init(JUDGE, jax.random.key(1)))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +55,8 @@ def test_num_params_by_hand():
 
 
 def test_sampled_logits_equal_rescoring(params, prompts):
-    s = policy.sample(NET, params, prompts, 16, LENGTH, jax.random.key(4))
-    again = transformer.logits(NET, params, prompts, s.responses)
+    s = sample(NET, params, prompts, 16, LENGTH, jax.random.key(4))
+    again = logits(NET, params, prompts, s.responses)
     mask = policy.visited(s.lengths, LENGTH)[..., None]
     assert np.std(again) > 0.3
     assert np.max(np.abs(np.where(mask, s.logits - again, 0))) < 1e-4
@@ -56,50 +64,50 @@ def test_sampled_logits_equal_rescoring(params, prompts):
 
 
 def test_values_ride_along(params, prompts, responses):
-    logits, values = transformer.logits_and_values(NET, params, prompts, responses)
-    assert np.allclose(logits, transformer.logits(NET, params, prompts, responses), atol=1e-5)
+    found, values = logits_and_values(NET, params, prompts, responses)
+    assert np.allclose(found, logits(NET, params, prompts, responses), atol=1e-5)
     assert values.shape == (P, N, LENGTH) and np.std(values) > 0
 
 
 def test_grouped_layout_equals_one_response_a_prompt(params, judge, prompts, responses):
     alone = jnp.repeat(prompts, N, axis=0), responses.reshape(P * N, 1, LENGTH)
-    grouped = transformer.logits(NET, params, prompts, responses)
-    assert np.allclose(transformer.logits(NET, params, *alone).reshape(grouped.shape), grouped, atol=1e-4)
+    grouped = logits(NET, params, prompts, responses)
+    assert np.allclose(logits(NET, params, *alone).reshape(grouped.shape), grouped, atol=1e-4)
     lengths = jnp.arange(P * N).reshape(P, N) % LENGTH + 1
-    grouped = transformer.rewards(JUDGE, judge, prompts, responses, lengths)
-    single = transformer.rewards(JUDGE, judge, *alone, lengths.reshape(-1, 1))
+    grouped = rewards(JUDGE, judge, prompts, responses, lengths)
+    single = rewards(JUDGE, judge, *alone, lengths.reshape(-1, 1))
     assert np.allclose(single.reshape(P, N), grouped, atol=1e-4)
     assert np.std(grouped) > 0.1
 
 
 def test_response_tokens_are_a_longer_prompt(params, prompts, responses):
     """Moving t tokens from the response to the prompt leaves the logits of the next: one sequence, two layouts."""
-    whole = transformer.logits(NET, params, prompts, responses)[:, 0]
+    whole = logits(NET, params, prompts, responses)[:, 0]
     for t in range(1, LENGTH):
         longer = jnp.concatenate([prompts, responses[:, 0, :t]], -1)
-        rest = transformer.logits(NET, params, longer, responses[:, :1, t:])[:, 0]
+        rest = logits(NET, params, longer, responses[:, :1, t:])[:, 0]
         assert np.allclose(rest, whole[:, t:], atol=1e-4)
 
 
 def test_logits_do_not_see_their_own_or_later_tokens(params, prompts, responses):
-    before = transformer.logits(NET, params, prompts, responses)
-    after = transformer.logits(NET, params, prompts, responses.at[:, :, 3].set(0))
+    before = logits(NET, params, prompts, responses)
+    after = logits(NET, params, prompts, responses.at[:, :, 3].set(0))
     change = np.abs(after - before).max((0, 1, 3))
     assert np.all(change[:4] == 0) and np.all(change[4:] > 1e-3)
 
 
 def test_permuting_a_group_permutes_its_outputs(params, judge, prompts, responses):
     order, lengths = np.array([2, 0, 3, 1]), jnp.full((P, N), LENGTH)
-    run = lambda r: transformer.logits(NET, params, prompts, r)
+    run = lambda r: logits(NET, params, prompts, r)
     assert np.allclose(run(responses[:, order]), run(responses)[:, order], atol=1e-5)
-    run = lambda r: transformer.rewards(JUDGE, judge, prompts, r, lengths)
+    run = lambda r: rewards(JUDGE, judge, prompts, r, lengths)
     assert np.allclose(run(responses[:, order]), run(responses)[:, order], atol=1e-5)
 
 
 def test_padding_behind_eos_does_not_change_rewards(judge, prompts, responses):
     lengths = jnp.arange(P * N).reshape(P, N) % LENGTH + 1
     behind = jnp.arange(LENGTH) >= lengths[..., None]
-    run = lambda r: transformer.rewards(JUDGE, judge, prompts, r, lengths)
+    run = lambda r: rewards(JUDGE, judge, prompts, r, lengths)
     assert np.array_equal(run(jnp.where(behind, 0, responses)), run(jnp.where(behind, 7, responses)))
     inside = run(jnp.where(behind, responses, (responses + 1) % OUTPUTS))
     assert np.all(inside != run(responses))
@@ -111,25 +119,26 @@ def test_rewards_are_those_of_the_whole_network(prompts, responses, depth):
     net = dataclasses.replace(JUDGE, depth=depth, outputs=2)
     lengths = jnp.arange(P * N).reshape(P, N) % LENGTH + 1
 
+    @jax.jit
     def whole(params):
         _, h = transformer.hidden(net, params, prompts, responses)
         h = jnp.take_along_axis(h, (lengths - 1)[..., None, None], axis=2)[:, :, 0]
         return h @ params["head"]["kernel"] + params["head"]["bias"]
 
-    found = lambda params: transformer.heads(net, params, prompts, responses, lengths)
-    params = louder(transformer.init(net, jax.random.key(6)))
+    found = jax.jit(lambda params: transformer.heads(net, params, prompts, responses, lengths))
+    params = louder(init(net, jax.random.key(6)))
     assert np.allclose(found(params), whole(params), atol=1e-4) and np.std(found(params)) > 0.1
-    slopes = [jax.grad(lambda p, f=f: jnp.sum(jnp.sin(f(p))))(params) for f in (found, whole)]
+    slopes = [jax.jit(jax.grad(lambda p, f=f: jnp.sum(jnp.sin(f(p)))))(params) for f in (found, whole)]
     assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-3), *slopes))
 
 
 def test_vmap_over_params_equals_loop(prompts, responses):
     keys, lengths = jax.random.split(jax.random.key(5), 3), jnp.full((P, N), LENGTH)
-    many = jax.vmap(lambda k: transformer.init(JUDGE, k))(keys)
-    run = lambda p: transformer.rewards(JUDGE, p, prompts, responses, lengths)
-    mapped = jax.vmap(run)(many)
+    many = jax.jit(jax.vmap(lambda k: init(JUDGE, k)))(keys)
+    run = lambda p: rewards(JUDGE, p, prompts, responses, lengths)
+    mapped = jax.jit(jax.vmap(run))(many)
     for i, key in enumerate(keys):
-        one = transformer.init(JUDGE, key)
+        one = init(JUDGE, key)
         assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a[i], b, atol=1e-6), many, one))
         assert np.allclose(mapped[i], run(one), atol=1e-5)
     assert not np.allclose(mapped[0], mapped[1], atol=1e-3)
