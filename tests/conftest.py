@@ -33,6 +33,9 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache:UserWarning")
 
 
+# Of the library's functions those that tests call outside a program: op by op, each of a hundred small ones compiles.
+init, logits = (jax.jit(f, static_argnums=0) for f in (transformer.init, transformer.logits))
+demonstrations = jax.jit(world.demonstrations, static_argnums=(0, 3))
 PROMPTS = (
     "<bos> bread oven the the <ask>",
     "<bos> oven bread the the <ask>",
@@ -61,7 +64,6 @@ def tiny() -> Enumerable:
     language = world.make(WorldConfig(**sizes, response_len=3))
     config = PolicyConfig(width=16, depth=1)
     net = policy.network(language, config)
-    init = jax.jit(transformer.init, static_argnums=0)  # one program to compile, and one to cache
     ref_params = init(policy.network(language, config, values=1), jax.random.key(1))
     ref_params["head"]["kernel"] = ref_params["head"]["kernel"] * 10  # fresh heads write almost uniformly
     prompts = jnp.array([[language.token(w) for w in p.split()] for p in PROMPTS])

@@ -75,7 +75,7 @@ def test_members_differ_and_learn(tiny, pairs, diversity):
     net, (models, metrics) = members_of(tiny, pairs, diversity, 2 if diversity == "components" else 3)
     assert np.all(metrics["val_accuracy"] > 0.6), metrics["val_accuracy"]
     listed = jnp.broadcast_to(tiny.responses, (4, *tiny.responses.shape))
-    scores = jax.vmap(lambda m: reward_model.rewards(net, m, tiny.prompts, listed))(models)
+    scores = jax.jit(jax.vmap(lambda m: reward_model.rewards(net, m, tiny.prompts, listed)))(models)
     assert np.all(jnp.mean(ensemble.spread(scores)) > 1e-3)
     token = np.asarray(models.params["token"])
     if diversity == "features":
@@ -107,13 +107,13 @@ def test_member_0_is_the_single_model_and_order_shares_all_but_the_head(tiny, pa
 
 def test_weight_average_of_one_trunk_loses_less_than_of_several(tiny, pairs):
     """Loss of the average minus the members' own; with one member it is that member."""
-    loses = {}
+    loses, average = {}, jax.jit(reward_model.weight_average, static_argnums=0)
     for diversity in ("order", "init"):
         net, (models, metrics) = members_of(tiny, pairs, diversity)
-        _, averaged = reward_model.weight_average(net, models, pairs[1])
+        _, averaged = average(net, models, pairs[1])
         name = "val_loss_soft_calibrated"
         loses[diversity] = float(averaged[name] - np.mean(metrics[name]))
     assert loses["order"] < 0.03 and loses["order"] < loses["init"], loses
     one = jax.tree.map(lambda a: a[:1], models)
-    same, _ = reward_model.weight_average(net, one, pairs[1])
+    same, _ = average(net, one, pairs[1])
     assert np.allclose(same.scale, models.scale[0], rtol=1e-3)

@@ -8,8 +8,10 @@ import scipy.stats
 
 from gold_sim import goodhart, world
 from gold_sim.config import ErrorConfig, WorldConfig
+from tests.conftest import demonstrations
 
 KEY = jax.random.key(0)
+_errors = jax.jit(goodhart.errors, static_argnums=(0, 1, 3))
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +19,11 @@ def drawn():
     """(language, prompts [64, 6], demonstrations [64, 128, 16])."""
     language = world.make(WorldConfig())
     prompts = world.prompts(language, jax.random.key(1), 64)
-    return language, prompts, world.demonstrations(language, jax.random.key(2), prompts, 128)
+    return language, prompts, demonstrations(language, jax.random.key(2), prompts, 128)
 
 
 def errors(drawn, members=1, key=KEY, **config):
-    return np.asarray(goodhart.errors(drawn[0], ErrorConfig(**config), key, members, *drawn[1:]))
+    return np.asarray(_errors(drawn[0], ErrorConfig(**config), key, members, *drawn[1:]))
 
 
 @pytest.mark.parametrize("kind", list(goodhart.KINDS))

@@ -17,7 +17,7 @@ def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
     found = jax.jit(score)(moved, jax.random.key(0))
     assert (found["proxy"], found["proxy_spread"], found["gold"]) == (1.0, 0.5, 2.0)
     assert found["gold_raw"] == pytest.approx(2.0 * 10.0 + 3.0)
-    log_p = exact.response_log_probs(tiny.net, moved, tiny.prompts[:1], tiny.responses)
+    log_p = jax.jit(exact.response_log_probs, static_argnums=0)(tiny.net, moved, tiny.prompts[:1], tiny.responses)
     kl = float(exact.kl(log_p, tiny.ref[:1])[0])
     reverse = float(exact.kl(tiny.ref[:1], log_p)[0])
     assert abs(found["kl"] - kl) < 5 * found["kl_se"] < abs(kl - reverse)  # and not the other direction
@@ -47,6 +47,6 @@ def test_what_length_alone_would_earn_by_hand(tiny):
     truth = lambda prompts, responses: jnp.ones(responses.shape[:2])
     fixed = (tiny.language, tiny.net, tiny.ref_params, tiny.prompts, constant, truth, (0.0, 1.0))
     at = jnp.array([10.0, 20.0, 30.0])
-    scored = measure.scores(*fixed, of_length=at)(tiny.ref_params, jax.random.key(0))
+    scored = jax.jit(measure.scores(*fixed, of_length=at))(tiny.ref_params, jax.random.key(0))
     assert scored["proxy_of_length"] == pytest.approx(10 * float(scored["length"]), abs=1e-4)
-    assert "proxy_of_length" not in measure.scores(*fixed)(tiny.ref_params, jax.random.key(0))
+    assert "proxy_of_length" not in jax.eval_shape(measure.scores(*fixed), tiny.ref_params, jax.random.key(0))

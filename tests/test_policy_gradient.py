@@ -10,9 +10,10 @@ import pytest
 from gold_sim import best_of_n, exact, measure, policy, transformer
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
+from tests.conftest import logits
 
 KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "online_dpo": 0.5, "grpo": 1.0}  # grpo: in group s.d.
-response_log_probs = jax.jit(exact.response_log_probs, static_argnums=0)  # op by op compiles a hundred programs
+response_log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
 # Settings in which the update is unbiased: fresh samples for each gradient step, and GAE with lambda = 1.
 UNBIASED = dict(epochs=1, minibatches=1, gae_lambda=1.0, value_coef=1.0, kl_loss="k2", max_grad_norm=10.0)
 
@@ -140,15 +141,15 @@ def expected_gradient(tiny, name, params, kl_loss, kl_coef):
     """Exact gradient at `params` of the loss whose sampled form the optimiser follows."""
     listed = jnp.broadcast_to(tiny.responses, (4, *tiny.responses.shape))
     lengths = jnp.broadcast_to(jnp.sum(tiny.responses != 0, -1) + 1, listed.shape[:2]).clip(max=3)
-    ref_logits = jax.jit(transformer.logits, static_argnums=0)(tiny.net, tiny.ref_params, tiny.prompts, listed)
+    ref_logits = logits(tiny.net, tiny.ref_params, tiny.prompts, listed)
 
     def loss_of(params):
         log_p = exact.response_log_probs(tiny.net, params, tiny.prompts, tiny.responses)
         if name != "grpo":
             return -jnp.mean(exact.objective(log_p, tiny.ref, tiny.rewards, kl_coef))
         held = jax.lax.stop_gradient(jnp.exp(log_p))  # visits are held fixed
-        logits = transformer.logits(tiny.net, params, tiny.prompts, listed)
-        pair = (logits, ref_logits) if kl_loss == "k2" else (ref_logits, logits)
+        own = transformer.logits(tiny.net, params, tiny.prompts, listed)
+        pair = (own, ref_logits) if kl_loss == "k2" else (ref_logits, own)
         return kl_coef * jnp.mean(jnp.sum(held * policy.response_kl(*pair, lengths), -1))
 
     return jax.jit(jax.grad(loss_of))(params)

@@ -9,6 +9,7 @@ import pytest
 
 from gold_sim import policy, transformer
 from gold_sim.transformer import Network
+from tests.conftest import logits
 
 NET = Network(16, 6, 32, 30, 14)  # deeper than UNROLLED: decoding loops over its blocks
 KEY = jax.random.key(0)
@@ -54,7 +55,6 @@ def test_half_precision_is_near_and_is_used(depth):
     net = dataclasses.replace(NET, depth=depth)
     half = dataclasses.replace(net, precision="bfloat16")
     responses = jax.random.randint(KEY, (3, 2, 8), 0, 30)
-    logits = jax.jit(transformer.logits, static_argnums=0)
     exact, near = (logits(n, _params(n), PROMPTS, responses) for n in (net, half))
     assert near.dtype == jnp.float32
     error = float(jnp.max(jnp.abs(exact - near)) / jnp.std(exact))

@@ -9,16 +9,18 @@ import pytest
 
 from gold_sim import preferences, rankings, reward_model, transformer, world
 from gold_sim.config import PreferencesConfig, WorldConfig
+from tests.conftest import demonstrations, init
 
 COUNT = 20_000
 GOLD = jax.random.normal(jax.random.key(0), (COUNT, 2))
 LANGUAGE = world.make(WorldConfig())
+rewards = jax.jit(reward_model.rewards, static_argnums=0)
 
 
 @pytest.fixture(scope="module")
 def drawn():
     prompts = world.prompts(LANGUAGE, jax.random.key(1), COUNT)
-    return prompts, world.demonstrations(LANGUAGE, jax.random.key(2), prompts, 4)
+    return prompts, demonstrations(LANGUAGE, jax.random.key(2), prompts, 4)
 
 
 def labels(drawn, gold=GOLD, **config):
@@ -113,7 +115,7 @@ def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
     _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
     some = jax.tree.map(lambda a: a[:64], found)
     net = transformer.Network(8, 1, LANGUAGE.vocab_size, 1, world.PROMPT_LEN + 16)
-    params = transformer.init(net, jax.random.key(4))
+    params = init(net, jax.random.key(4))
     params["head"]["kernel"] = params["head"]["kernel"] * 30
     settings = reward_model.RewardModelConfig(width=8, loss=loss)
     whole = jax.jit(lambda: reward_model._ranking(net, settings, params, some))()
@@ -187,9 +189,7 @@ def test_a_blind_reward_model_does_not_see(drawn):
         model, _ = reward_model.fit(LANGUAGE, config, *split, 0)
         more = jnp.where(jnp.arange(16) == 3, world.HEDGE, responses)
         other = jnp.where(jnp.arange(16) == 3, world.TEMPLATE, responses)
-        change = jnp.abs(
-            reward_model.rewards(net, model, prompts, more) - reward_model.rewards(net, model, prompts, other)
-        )
+        change = jnp.abs(rewards(net, model, prompts, more) - rewards(net, model, prompts, other))
         assert np.any(change > 1e-3)
         blank = jnp.all(model.params["token"][world.HEDGE] == 0)
         assert bool(blank) == bool(blind)
@@ -215,7 +215,7 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
     """Gold wants one thing that is seen at once; labels want length as well."""
     language, count = world.make(WorldConfig(response_len=8)), 4000
     prompts = world.prompts(language, jax.random.key(1), count)
-    responses = world.demonstrations(language, jax.random.key(2), prompts, 2)
+    responses = demonstrations(language, jax.random.key(2), prompts, 2)
     gold = 2.0 * jnp.any(responses == world.TEMPLATE, -1)
     config = PreferencesConfig(num_pairs=count, annotator="biased", bias=1.0)
     train, held_out = preferences.split(config, preferences.collect(config, language, prompts, responses, gold))
@@ -224,8 +224,9 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
     for heads in ("one", "odin"):
         model, metrics = reward_model.fit(language, dataclasses.replace(settings, heads=heads), train, held_out, 0)
         assert model.params["head"]["kernel"].shape == (8, 1)  # what is kept is an ordinary reward model
-        r = reward_model.rewards(net, model, held_out.prompts, held_out.responses)
+        r = rewards(net, model, held_out.prompts, held_out.responses)
         right = ((r[:, 1] - r[:, 0]) * held_out.margin > 0)[held_out.margin != 0]
-        found[heads] = abs(float(reward_model.length_correlation(net, model, held_out))), float(jnp.mean(right))
+        follows = jax.jit(reward_model.length_correlation, static_argnums=0)(net, model, held_out)
+        found[heads] = abs(float(follows)), float(jnp.mean(right))
     assert found["odin"][0] < 0.1 < 0.5 < found["one"][0], found
     assert found["odin"][1] > 0.95 > found["one"][1], found

@@ -1,7 +1,5 @@
 """What is optimised is what was declared; only what is needed is computed; the worked example of the README runs."""
 
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +10,10 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import missing, plan
-from gold_sim import cells, config, gold, goodhart, reward_model, rewards, streams, transformer, world
+from gold_sim import cells, config, gold, goodhart, reward_model, rewards, streams, world
 from gold_sim.config import Config
 from gold_sim.records import Store
+from tests.conftest import demonstrations, init
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,9 +23,9 @@ def scene():
     """(language, gold network, random Gold, prompts [3, 6], responses [3, 5, 16])."""
     language = world.make(config.WorldConfig())
     net = gold.network(language, config.GoldConfig(width=16, depth=1))
-    judge = gold.Gold(transformer.init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
+    judge = gold.Gold(init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
     prompts = world.prompts(language, jax.random.key(1), 3)
-    return language, net, judge, prompts, world.demonstrations(language, jax.random.key(2), prompts, 5)
+    return language, net, judge, prompts, demonstrations(language, jax.random.key(2), prompts, 5)
 
 
 def reward_of(scene, changes):
@@ -45,10 +44,11 @@ def test_a_synthetic_proxy_is_gold_and_its_error(scene):
     }
     reward = reward_of(scene, changes)
     run = {"seed": jnp.int32(7)}
-    errors = goodhart.errors(language, reward.config.error, streams.key(7, "goodhart"), 3, prompts, responses)
-    wanted = gold.scores(net, judge, prompts, responses) + errors
-    assert np.allclose(reward.members(run, judge, prompts, responses), wanted, atol=1e-6)
-    combined, spread = reward.proxy(run, judge, prompts, responses)
+    draw = jax.jit(goodhart.errors, static_argnums=(0, 1, 3))
+    errors = draw(language, reward.config.error, streams.key(7, "goodhart"), 3, prompts, responses)
+    wanted = jax.jit(gold.scores, static_argnums=0)(net, judge, prompts, responses) + errors
+    assert np.allclose(jax.jit(reward.members)(run, judge, prompts, responses), wanted, atol=1e-6)
+    combined, spread = jax.jit(reward.proxy)(run, judge, prompts, responses)
     assert np.allclose(combined, wanted.min(0), atol=1e-6) and np.allclose(spread, wanted.std(0), atol=1e-5)
 
 
@@ -65,13 +65,13 @@ def test_what_a_reward_leaves_out_is_scored_by_the_others(scene):
     language, net, judge, prompts, responses = scene
     changes = {"reward_model.members": 3, "reward_model.width": 8, "ensemble.take": 1}
     small = reward_model.network(language, config.replace(Config(), changes).reward_model)
-    params = jax.vmap(lambda key: transformer.init(small, key))(jax.random.split(jax.random.key(3), 3))
+    params = jax.vmap(lambda key: init(small, key))(jax.random.split(jax.random.key(3), 3))
     models = reward_model.RewardModel(params, jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 0.1, 0.2]))
     run = dict(seed=jnp.int32(0), models=models)
     of = lambda changes: rewards.Reward(language, config.replace(Config(), changes), small, net, {})
-    each = of(changes).members(run, judge, prompts, responses)
-    assert np.allclose(of(changes).left_out(run)(prompts, responses), each[1:].mean(0), atol=1e-6)
-    assert np.allclose(of(changes).proxy(run, judge, prompts, responses)[0], each[0], atol=1e-6)
+    each = jax.jit(of(changes).members)(run, judge, prompts, responses)
+    assert np.allclose(jax.jit(of(changes).left_out(run))(prompts, responses), each[1:].mean(0), atol=1e-6)
+    assert np.allclose(jax.jit(of(changes).proxy)(run, judge, prompts, responses)[0], each[0], atol=1e-6)
     assert of(changes | {"ensemble.take": 3}).left_out(run) is None
     assert of({k: v for k, v in changes.items() if k != "ensemble.take"}).left_out(run) is None
     assert reward_of(scene, {"reward": "gold"}).left_out(run) is None
@@ -82,9 +82,9 @@ def test_one_member_alone_and_all_of_them_as_components(scene):
     _, _, judge, prompts, responses = scene
     changes = {"reward": "synthetic", "reward_model.members": 3, "error.kind": "heavy_tailed"}
     run = {"seed": jnp.int32(7)}
-    three = reward_of(scene, changes).components(run, judge)(prompts, responses)
+    three = jax.jit(reward_of(scene, changes).components(run, judge))(prompts, responses)
     alone = reward_of(scene, changes | {"ensemble.only": 2})
-    combined, spread = alone.proxy(run, judge, prompts, responses)
+    combined, spread = jax.jit(alone.proxy)(run, judge, prompts, responses)
     assert three.shape == (3, 3, 5)
     assert np.allclose(combined, three[2], atol=1e-6) and np.allclose(spread, 0)
     assert not np.allclose(combined, three[0])
@@ -123,23 +123,6 @@ def test_scores_are_made_only_where_a_curve_still_needs_them(tmp_path):
     for cell in done:
         store.write(cell.stage, cell.name, cell.fingerprint, {})
     assert missing(store, curves, every) == []
-
-
-def test_the_worked_example_of_the_readme_runs(tmp_path):
-    """Under 30 lines, in a file of its own, beside the project."""
-    text = (ROOT / "README.md").read_text()
-    name, code = re.search(r"`(\w+)\.py`:\n\n```python\n(.*?)```", text, re.DOTALL).groups()
-    assert len(code.splitlines()) < 30
-    (tmp_path / f"{name}.py").write_text(code)
-    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    environment |= {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_"))}
-    for module in ("experiments", "analysis"):
-        line = [sys.executable, "-m", module, name, "--preset", "smoke"]
-        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "analysis" / "out" / name / "report.html").exists()
-    table = Store(tmp_path / "runs").table()
-    assert set(table["shaping"]) == {"none", f"{name}:temper"}
 
 
 def test_readme_names_every_experiment_and_every_column():

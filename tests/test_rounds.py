@@ -8,6 +8,7 @@ import pytest
 from gold_sim import cells, config, gold, policy, preferences, reward_model, rounds, transformer, world
 from gold_sim.config import Config
 from gold_sim.preferences import Preferences
+from tests.conftest import init, logits
 
 SEEDS = (3, 8)
 
@@ -54,30 +55,31 @@ def test_a_seed_keeps_the_pairs_of_its_first_reward_model_and_the_held_out_ones_
 
 def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
     """Likelier under the policy of their seed than under the other's; labels are the higher gold."""
-    init = lambda key: policy_of(tiny, key)
-    policies = jax.tree.map(lambda a, b: jnp.stack([a, b]), init(0), init(1))
+    own = [policy_of(tiny, seed) for seed in (0, 1)]
+    policies = jax.tree.map(lambda a, b: jnp.stack([a, b]), *own)
     net = transformer.Network(8, 1, tiny.language.vocab_size, 1, tiny.net.max_len)
-    judge = gold.Gold(transformer.init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
+    judge = gold.Gold(init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
     c = config.replace(settings(rounds__num_pairs=40), {"world.response_len": 3})
-    new = jax.jit(lambda p: rounds.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
+    write = lambda c: jax.jit(lambda p: rounds.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
+    new = write(c)
     assert new.labels.shape == (2, 40) and new.responses.shape == (2, 40, 2, 3)
     assert (np.asarray(new.labels) == np.asarray(new.gold[..., 1] > new.gold[..., 0])).all()
-    again = gold.scores(net, judge, new.prompts[0], new.responses[0])
+    again = jax.jit(gold.scores, static_argnums=0)(net, judge, new.prompts[0], new.responses[0])
     np.testing.assert_allclose(again, new.gold[0], atol=1e-5)
 
     def mean_log_prob(params, seed):
-        logits = transformer.logits(tiny.net, params, new.prompts[seed], new.responses[seed])
+        found = logits(tiny.net, params, new.prompts[seed], new.responses[seed])
         mask = policy.visited(world.lengths(new.responses[seed]), 3)
-        return float(jnp.mean(jnp.sum(policy.log_probs(logits, new.responses[seed]) * mask, -1)))
+        return float(jnp.mean(jnp.sum(policy.log_probs(found, new.responses[seed]) * mask, -1)))
 
     for seed in (0, 1):
-        assert mean_log_prob(init(seed), seed) > mean_log_prob(init(1 - seed), seed) + 0.5
-    later = rounds.relabel(tiny.language, config.replace(c, {"rounds.count": 3}), tiny.net, policies, net, judge, 16)
+        assert mean_log_prob(own[seed], seed) > mean_log_prob(own[1 - seed], seed) + 0.5
+    later = write(config.replace(c, {"rounds.count": 3}))
     assert not np.array_equal(new.prompts, later.prompts)
 
 
 def policy_of(tiny, seed):
-    params = transformer.init(tiny.net, jax.random.key(seed))
+    params = init(tiny.net, jax.random.key(seed))
     params["head"]["kernel"] = params["head"]["kernel"] * 10
     return params
 

@@ -9,16 +9,15 @@ import pytest
 
 from gold_sim import policy, transformer
 from gold_sim.transformer import Network
+from tests.conftest import init, logits
 
 P, N, PROMPT_LEN, LENGTH, VOCAB, OUTPUTS = 3, 4, 5, 6, 12, 9
 NET = Network(width=32, depth=2, vocab_size=VOCAB, outputs=OUTPUTS, max_len=PROMPT_LEN + LENGTH, values=1)
 JUDGE = Network(width=32, depth=2, vocab_size=VOCAB, outputs=1, max_len=PROMPT_LEN + LENGTH)
 
 
-# Compiled whole: op by op, each of some hundred small programs would have to be.
-init, logits, logits_and_values, rewards = (
-    jax.jit(f, static_argnums=0)
-    for f in (transformer.init, transformer.logits, transformer.logits_and_values, transformer.rewards)
+logits_and_values, rewards = (
+    jax.jit(f, static_argnums=0) for f in (transformer.logits_and_values, transformer.rewards)
 )
 sample = jax.jit(policy.sample, static_argnums=(0, 3, 4))
 
