@@ -75,9 +75,10 @@ def work(cell) -> Work:
     if cell.stage == "relabelled":
         return seeds * c.rounds.num_pairs * 2 * (write + judge)
     if cell.stage == "reward_model":
-        pairs = rm.num_pairs or int(c.preferences.num_pairs * (1 - c.preferences.held_out))
+        pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
         held_out = int(c.preferences.num_pairs * c.preferences.held_out)
-        return seeds * rm.members * 2 * (3 * rm.epochs * pairs + held_out) * forward(rm, length)
+        ranked = c.preferences.ranked if c.preferences.keep == "ranking" else 2
+        return seeds * rm.members * (3 * rm.epochs * pairs * ranked + held_out * 2) * forward(rm, length)
     pool = c.best_of_n.num_prompts * c.best_of_n.num_samples
     if cell.stage == "pool":
         return pool * (write + judge)
@@ -164,7 +165,7 @@ def program(cell) -> tuple:
         gold=(size(c.reference), c.gold),
         preferences=(size(c.reference), size(c.gold), dataclasses.replace(p, seed=0)),
         relabelled=(policy, size(c.gold), c.rounds, seeds),
-        reward_model=(rm, p.num_pairs, p.held_out, p.annotator, p.keep, seeds),
+        reward_model=(rm, c.training_pairs, p.num_pairs * p.held_out, p.keep, p.ranked, seeds),
         pool=(policy, size(c.gold), c.best_of_n),
         scores=(rewarded, pool, seeds),
         best_of_n=(rewarded[-2:], c.selection, rm.members, pool, seeds),
@@ -321,19 +322,18 @@ def measured(root: Path) -> list[Measured]:
             r = json.loads(path.read_text())
             spent = r["cpu_seconds"] if r["device"] == "cpu" else r["wall_seconds"]
             pace = spent / r["wall_seconds"]  # compiling is told in wall seconds
-            ended = datetime.datetime.fromisoformat(r["created"]).timestamp()
-            compiling, spared = pace * r["compile_seconds"], pace * r["compile_saved_seconds"]
+            began = datetime.datetime.fromisoformat(r["created"]).timestamp() - r["wall_seconds"]
             cell = Stored(r["stage"], from_dict(Config, r["config"]))
-            read.append((ended, r["wall_seconds"], cell, spent, compiling, spared, r.get("peak_bytes")))
+            compiling, spared = pace * r["compile_seconds"], pace * r["compile_saved_seconds"]
+            told = Measured(cell, spent, compiling, spared, False, r.get("peak_bytes"))
+            read.append((began, began + r["compile_seconds"], program(cell), told))
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # older versions, other people's files
             continue
-    first: dict[tuple, float] = {}  # program -> when the first cell that has it ended
-    for ended, _, cell, *_ in read:
-        first[program(cell)] = min(ended, first.get(program(cell), ended))
-    return [
-        Measured(cell, spent, compiling, spared, first[program(cell)] <= ended - wall, peak)
-        for ended, wall, cell, spent, compiling, spared, peak in sorted(read, key=lambda row: row[0])
-    ]
+    known: dict[tuple, float] = {}  # program -> since when
+    for _, compiled, code, _ in read:
+        known[code] = min(compiled, known.get(code, compiled))
+    read.sort(key=lambda row: row[0])
+    return [dataclasses.replace(told, compiled=known[code] <= began) for began, _, code, told in read]
 
 
 def left_out(found: list[Measured]) -> dict[str, np.ndarray]:

@@ -1,13 +1,15 @@
 """The cost model: operations by hand, rates and peaks recovered from made ones, unaffected by resumed cells."""
 
 import dataclasses
+import datetime
+import json
 
 import numpy as np
 import pytest
 
 from experiments import costs
 from gold_sim import cells, transformer
-from gold_sim.config import Config, replace
+from gold_sim.config import Config, replace, to_dict
 
 
 def test_forward_by_hand():
@@ -75,6 +77,35 @@ def test_a_program_is_compiled_once():
     assert costs.blocks(cell()) == 2 + 1
     told = costs.seconds(made, [cell(), cell(**same[1]), cell(**other[0]), cell(**other[1])], [two])
     assert told == [1 + 5 + 3, 1 + 2 + 3, 1 + 5 + 3, 1 + 2 + 3]
+
+
+def test_what_records_tell(tmp_path):
+    """A program is known once its first cell has compiled it, before that cell ends; records tell wall seconds."""
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    for began, name in ((0, "first"), (10, "beside"), (40, "later")):
+        created = (start + datetime.timedelta(seconds=began + 100)).isoformat()
+        record = dict(stage="gold", config=to_dict(Config()), device="cpu", created=created, cpu_seconds=80.0)
+        record |= dict(wall_seconds=100.0, compile_seconds=30.0, compile_saved_seconds=5.0, peak_bytes=7)
+        (tmp_path / "gold" / name).mkdir(parents=True)
+        (tmp_path / "gold" / name / "record.json").write_text(json.dumps(record))
+    (tmp_path / "gold" / "older").mkdir()
+    (tmp_path / "gold" / "older" / "record.json").write_text(json.dumps(record | {"compile_seconds": None}))
+    found = costs.measured(tmp_path)
+    assert [m.compiled for m in found] == [False, False, True]
+    assert found[0] == costs.Measured(costs.Stored("gold", Config()), 80.0, 24.0, 4.0, False, 7)
+
+
+def test_rounds_and_rankings_are_counted():
+    """Round 3 learns from 2,000 + 2 x 1,000 pairs, or the newest 1,000; a ranking of four is two pairs."""
+    work = lambda **changes: costs.work(costs.Stored("reward_model", replace(Config(), changes))).flops
+    held_out = {"preferences.num_pairs": 20_000, "reward_model.num_pairs": 2000, "rounds.num_pairs": 1000}
+    plain = {n: work(**held_out | {"reward_model.num_pairs": n}) for n in (1000, 2000, 4000)}
+    third = held_out | {"rounds.count": 3}
+    assert work(**third) == plain[4000] and work(**third | {"rounds.data": "replace"}) == plain[1000]
+    ranked = {"preferences.annotator": "mallows", "preferences.keep": "ranking", "reward_model.loss": "plackett_luce"}
+    assert work(**held_out | ranked) == plain[4000]
+    disjoint = {"reward_model.members": 2, "reward_model.diversity": "disjoint"}
+    assert work(**held_out | disjoint) == 2 * plain[1000]
 
 
 def test_blocks_written_out_are_the_transformers():
