@@ -3,12 +3,15 @@
 import dataclasses
 import datetime
 import json
+import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import costs
-from gold_sim import cells, transformer
+from gold_sim import cells, pipeline, transformer
 from gold_sim.config import Config, replace, to_dict
 
 
@@ -93,6 +96,24 @@ def test_what_records_tell(tmp_path):
     found = costs.measured(tmp_path)
     assert [m.compiled for m in found] == [False, False, True]
     assert found[0] == costs.Measured(costs.Stored("gold", Config()), 80.0, 24.0, 4.0, False, 7)
+
+
+def test_compiling_is_counted_once_and_of_this_cell_alone():
+    """Three functions that call one another are traced within the outermost; the clock starts anew with each cell."""
+    inner = jax.jit(lambda x: jnp.sin(x) * 1.25)
+    middle = jax.jit(lambda x: inner(x) + inner(x * 2))
+    pipeline._COMPILING.clear()
+    began = time.perf_counter()
+    jax.jit(lambda x: middle(x) - 3.5)(jnp.ones(7)).block_until_ready()
+    assert 0 < pipeline._COMPILING.seconds() <= time.perf_counter() - began
+    heard = pipeline._COMPILING._listen
+    pipeline._COMPILING.clear()
+    assert pipeline._COMPILING.seconds() == 0
+    time.sleep(0.02)
+    heard("/jax/core/compile/inner", 0.004)
+    heard("/jax/core/compile/outer", 0.016)  # began before the inner one: its time holds the other's
+    heard("/jax/compilation_cache/compile_time_saved_sec", 2.0)
+    assert pipeline._COMPILING.seconds() == pytest.approx(0.016) and pipeline._COMPILING.saved == 2.0
 
 
 def test_rounds_and_rankings_are_counted():
