@@ -34,7 +34,7 @@ class Inputs:
         path = self._store.find(found.stage, found.fingerprint)
         if path is None:
             raise records.StoreError(f"{found.stage} {found.name}-{found.fingerprint} is not stored: run it first")
-        return jax.tree.map(jnp.asarray, self._store.arrays(path, "arrays"))
+        return jax.device_put(self._store.arrays(path, "arrays"))
 
     def gold(self, *roles: str):
         """(network, Gold, cell)."""

@@ -1,7 +1,8 @@
 """What is measured of a policy at every evaluation point, on held-out prompts.
 
-`measure` closes over gold, and optimisers see it only as an opaque callback. The proxy's and gold's
-scores of a sample are computed together and never sorted apart.
+`of_policy` closes over gold, `of_proxy` over the proxy: two callbacks, because the first is the same program for every
+reward model and optimiser and is compiled once for all of them. Optimisers see them only as one opaque measurement.
+The proxy's and gold's scores of a sample are of the same responses in the same order.
 """
 
 import jax.numpy as jnp
@@ -12,16 +13,11 @@ from gold_sim import policy, transformer, world
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
-def scores(
-    language, net, ref_params, prompts, proxy, gold, gold_affine, left_out=None, of_length=None, components=None
-):
-    """A callback (policy params, key) -> dict of scalars, one response a prompt, and `sample_`s of the first prompts.
+def of_policy(language, net, ref_params, prompts, gold, gold_affine):
+    """A callback (policy params, key) -> (responses [P, 1, L], dict of scalars and `sample_`s of the first prompts).
 
-    proxy: (prompts, responses) -> calibrated rewards and their spread over members.  gold: scores in gold s.d.
+    One response a prompt.  gold: (prompts, responses) -> scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
-    left_out: calibrated rewards of reward models that are no part of the proxy, or None.
-    of_length: [L] as `by_length` gives it, or None.
-    components: (prompts, responses) -> [C, P, N], of a composite proxy, or None.
     """
 
     def measure(params, key):
@@ -29,7 +25,6 @@ def scores(
         s = policy.sample(net, params, prompts, 1, length, key)
         ref_logits = transformer.logits(net, ref_params, prompts, s.responses)
         kl = policy.response_kl(s.logits, ref_logits, s.lengths)[:, 0]
-        r, spread = (a[:, 0] for a in proxy(prompts, s.responses))
         g = gold(prompts, s.responses)[:, 0]
         mask = policy.visited(s.lengths, length)
         found = world.attributes(language, prompts, s.responses)
@@ -39,18 +34,9 @@ def scores(
             for name, (failed, asked) in world.failings(language, prompts, found).items()
         }
         mean, std = gold_affine
-        others = {} if left_out is None else dict(proxy_left_out=jnp.mean(left_out(prompts, s.responses)))
-        if of_length is not None:
-            others |= dict(proxy_of_length=jnp.mean(of_length[s.lengths - 1]))
-        if components is not None:
-            parts = jnp.mean(components(prompts, s.responses), (1, 2))
-            others |= {f"component_{i}": part for i, part in enumerate(parts)}
-        return dict(
+        return s.responses, dict(
             kl=jnp.mean(kl),
             kl_se=_standard_error(kl),
-            proxy=jnp.mean(r),
-            proxy_se=_standard_error(r),
-            proxy_spread=jnp.mean(spread),
             gold=jnp.mean(g),
             gold_se=_standard_error(g),
             gold_raw=jnp.mean(g) * std + mean,
@@ -59,12 +45,41 @@ def scores(
             distinct_1=distinct(s.responses, mask, net.outputs, 1),
             distinct_2=distinct(s.responses, mask, net.outputs, 2),
             sample_responses=s.responses[:SAMPLES, 0],
-            sample_proxy=r[:SAMPLES],
             sample_gold=g[:SAMPLES],
             **failings,
             **attributes,
-            **others,
         )
+
+    return measure
+
+
+def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, components=None) -> dict:
+    """What the proxy says of the responses [P, 1, L] that `of_policy` drew.
+
+    proxy: (prompts, responses) -> calibrated rewards and their spread over members.
+    left_out: calibrated rewards of reward models that are no part of the proxy, or None.
+    of_length: [L] as `by_length` gives it, or None.
+    components: (prompts, responses) -> [C, P, N], of a composite proxy, or None.
+    """
+    r, spread = (a[:, 0] for a in proxy(prompts, responses))
+    told = dict(proxy=jnp.mean(r), proxy_se=_standard_error(r), proxy_spread=jnp.mean(spread), sample_proxy=r[:SAMPLES])
+    if left_out is not None:
+        told |= dict(proxy_left_out=jnp.mean(left_out(prompts, responses)))
+    if of_length is not None:
+        told |= dict(proxy_of_length=jnp.mean(of_length[world.lengths(responses) - 1]))
+    if components is not None:
+        parts = jnp.mean(components(prompts, responses), (1, 2))
+        told |= {f"component_{i}": part for i, part in enumerate(parts)}
+    return told
+
+
+def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, **more):
+    """Both in one callback (policy params, key) -> dict, for `policy_gradient.train`; more: arguments of `of_proxy`."""
+    write = of_policy(language, net, ref_params, prompts, gold, gold_affine)
+
+    def measure(params, key):
+        responses, told = write(params, key)
+        return told | of_proxy(prompts, responses, proxy, **more)
 
     return measure
 

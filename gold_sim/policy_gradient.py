@@ -89,8 +89,12 @@ def advance(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState
 
 def record(state: TrainState, measure: Callable, key):
     """One point of the curve: every measurement of a run uses the same uniforms (common random numbers)."""
-    point = measure(state.params, jax.random.fold_in(key, 2**31 - 1))
-    return dict(point, control=state.step, clip_fraction=state.clip_fraction)
+    return dict(measure(state.params, measuring(key)), control=state.step, clip_fraction=state.clip_fraction)
+
+
+def measuring(key):
+    """The key of every measurement of the run that has `key`."""
+    return jax.random.fold_in(key, 2**31 - 1)
 
 
 def step(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:

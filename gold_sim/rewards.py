@@ -112,7 +112,7 @@ def load(cell, inputs, gold_net, average: bool | None = None) -> Reward:
     """
     config = cell.config
     shaping.find(config.shaping.name)
-    runs = dict(seed=jnp.asarray(config.seeds, jnp.int32))
+    runs = dict(seed=jax.device_put(np.asarray(config.seeds, np.int32)))
     if config.reward != "proxy":
         return Reward(inputs.language, config, None, gold_net, runs)
     stored = inputs.arrays("proxy")
@@ -121,6 +121,6 @@ def load(cell, inputs, gold_net, average: bool | None = None) -> Reward:
         stored = mean
     models = reward_model.RewardModel(**stored)
     if models.scale.ndim == 1:  # one model a seed
-        models = jax.tree.map(lambda a: a[:, None], models)
+        models = jax.device_put(jax.tree.map(lambda a: np.asarray(a)[:, None], models))
     net = reward_model.network(inputs.language, config.reward_model)
     return Reward(inputs.language, config, net, gold_net, dict(runs, models=models))

@@ -46,20 +46,21 @@ def optimisation(cell, inputs, store, progress):
     several = config.reward_model.diversity == "components"  # then each component's score is recorded
 
     num_coefs = len(config.kl_coefs)
-    of_seed = jnp.repeat(jnp.arange(len(config.seeds)), num_coefs)
-    runs = jax.tree.map(lambda a: a[of_seed], reward.runs)
-    runs |= dict(kl_coef=jnp.tile(jnp.asarray(config.kl_coefs), len(config.seeds)))
+    of_seed = np.repeat(np.arange(len(config.seeds)), num_coefs)
+    runs = jax.tree.map(lambda a: np.asarray(a)[of_seed], reward.runs)  # by jax, each shape is a program to compile
+    runs |= dict(kl_coef=np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
+    runs = jax.device_put(runs)
 
-    def trained_on(run):
+    def trained_on(seed):
         """The fixed training prompts, or None where every step draws fresh ones."""
         if o.train_prompts is None:
             return None
-        return world.prompts(language, streams.key(run["seed"], "train_prompts"), o.train_prompts)
+        return world.prompts(language, streams.key(seed, "train_prompts"), o.train_prompts)
 
     def task_of(run, ref_params, judge):
         draw = lambda key, num: world.prompts(language, key, num)
         if o.train_prompts is not None:
-            draw = lambda key, num: trained_on(run)[jax.random.randint(key, (num,), 0, o.train_prompts)]
+            draw = lambda key, num: trained_on(run["seed"])[jax.random.randint(key, (num,), 0, o.train_prompts)]
         optimised = reward.optimised(run, judge, net, ref_params)
         if o.thresholds:
             optimised = reward.components(run, judge)
@@ -81,9 +82,10 @@ def optimisation(cell, inputs, store, progress):
     if o.length_share:
         proxies, lengths = of_references(reward.runs, ref_params, judge)
         by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
-        measured = dict(runs, of_length=jnp.asarray(np.stack(by_length), jnp.float32)[of_seed])
+        measured = dict(runs, of_length=jax.device_put(np.stack(by_length).astype(np.float32)[of_seed]))
 
-    # Three programs, each compiled once: measuring inside the other two would compile it twice.
+    # Four programs, each compiled once: measuring inside the first two would compile it twice, and what is measured of
+    # the policy alone is one program for all reward models and optimisers.
     @jax.jit
     def begin(runs, starts, ref_params, judge):
         def one(both):
@@ -100,23 +102,27 @@ def optimisation(cell, inputs, store, progress):
 
         return mapped(one, at_once)((runs, states))
 
+    write = _writing(language, net, gold_net, held_out, trained_on)
+
     @jax.jit
-    def record(runs, states, ref_params, judge):
+    def judged(runs, responses, judge):
         def one(both):
-            run, state = both
+            run, (unseen, seen) = both
             proxy = lambda p, r: reward.proxy(run, judge, p, r)
-            truth = lambda p, r: gold.scores(gold_net, judge, p, r)
             parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
             more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
-            on = lambda prompts: measure.scores(language, net, ref_params, prompts, proxy, truth, judge[1:], **more)
-            point = policy_gradient.record(state, on(held_out), key_of(run))
-            if o.train_prompts is not None:  # the same number of responses, cycling through the prompts
-                again = trained_on(run)[jnp.arange(o.eval_prompts) % o.train_prompts]
-                seen = policy_gradient.record(state, on(again), jax.random.fold_in(key_of(run), 1))
-                point |= dict(proxy_training=seen["proxy"], gold_training=seen["gold"])
-            return point
+            told = measure.of_proxy(held_out, unseen, proxy, **more)
+            if seen is not None:
+                again = _cycled(trained_on(run["seed"]), len(held_out))
+                told |= dict(proxy_training=measure.of_proxy(again, seen, proxy)["proxy"])
+            return told
 
-        return mapped(one)((runs, states))
+        return mapped(one)((runs, responses))
+
+    def record(states):
+        responses, point = write(runs["seed"], states.params, ref_params, judge)
+        own = dict(control=states.step, clip_fraction=states.clip_fraction)
+        return point | judged(measured, responses, judge) | own
 
     fixed = (ref_params, judge)
     goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
@@ -124,11 +130,11 @@ def optimisation(cell, inputs, store, progress):
     states, curve = _drive(
         *(store, cell, progress, o.evaluations, begin(runs, starts, *fixed)),
         advance=lambda states: advance(runs, states, *fixed),
-        record=lambda states: record(measured, states, *fixed),
+        record=record,
     )
     scale, shift = reward.affine()
     settings = []
-    for i, s in enumerate(np.asarray(of_seed)):
+    for i, s in enumerate(of_seed):
         raw = curve["proxy"][i] / scale[s] + shift[s]
         own = dict(train_prompts=float(o.train_prompts or np.nan))
         own |= dict(seed=config.seeds[s], kl_coef=config.kl_coefs[i % num_coefs], divergence=o.divergence)
@@ -153,7 +159,8 @@ def alignment(cell, inputs, store, progress):
 
     num_betas = len(config.dpo_betas)
     seeds = np.repeat(np.asarray(config.seeds, np.int32), num_betas)
-    runs = dict(seed=jnp.asarray(seeds), beta=jnp.tile(jnp.asarray(config.dpo_betas), len(config.seeds)))
+    betas = np.tile(np.asarray(config.dpo_betas, np.float32), len(config.seeds))
+    runs = jax.device_put(dict(seed=seeds, beta=betas))
 
     def task_of(run, ref_params, train):
         key = streams.key(run["seed"], "direct_alignment")
@@ -174,28 +181,32 @@ def alignment(cell, inputs, store, progress):
 
         return mapped(one, at_once)((runs, states))
 
+    write = _writing(language, net, gold_net, held_out)
+
     @jax.jit
-    def record(runs, states, ref_params, judge, judged):
-        nothing = lambda p, r: (jnp.zeros(r.shape[:2]),) * 2
-        truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-        score = measure.scores(language, net, ref_params, held_out, nothing, truth, judge[1:])
+    def told_apart(states, ref_params, judged):
+        """Share of held-out pairs [runs] on whose order the implicit reward agrees with gold."""
 
-        def one(both):
-            run, state = both
-            point = score(state.params, jax.random.fold_in(streams.key(run["seed"], "policy"), 2**31 - 1))
-            # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
-            implied = dict(proxy=run["beta"] * point["kl"], proxy_se=run["beta"] * point["kl_se"])
+        def one(state):
             right = direct_alignment.log_ratios(net, state.params, ref_params, judged)
-            accuracy = jnp.mean((right[:, 1] > right[:, 0]) == (judged.margin > 0))
-            unknown = dict(sample_proxy=jnp.full_like(point["sample_proxy"], jnp.nan), clip_fraction=jnp.nan)
-            return dict(point, **implied, **unknown, control=state.step, implicit_accuracy=accuracy)
+            return jnp.mean((right[:, 1] > right[:, 0]) == (judged.margin > 0))
 
-        return mapped(one)((runs, states))
+        return mapped(one)(states)
+
+    def record(states):
+        _, point = write(runs["seed"], states.params, ref_params, judge)
+        # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
+        implied = dict(proxy=runs["beta"] * point["kl"], proxy_se=runs["beta"] * point["kl_se"])
+        implied |= dict(proxy_spread=jnp.zeros_like(point["kl"]))
+        unknown = jnp.full_like(states.step, jnp.nan, jnp.float32)
+        unknown = dict(sample_proxy=jnp.full_like(point["sample_gold"], jnp.nan), clip_fraction=unknown)
+        accuracy = told_apart(states, ref_params, judged)
+        return dict(point, **implied, **unknown, control=states.step, implicit_accuracy=accuracy)
 
     states, curve = _drive(
         *(store, cell, progress, d.evaluations, begin(runs, ref_params, train)),
         advance=lambda states: advance(runs, states, ref_params, train),
-        record=lambda states: record(runs, states, ref_params, judge, judged),
+        record=record,
     )
     settings = [
         dict(
@@ -209,6 +220,37 @@ def alignment(cell, inputs, store, progress):
     ]
     tables = _tables(cell, language, held_out, d.loss, curve, settings, num_pairs=d.num_pairs)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
+
+
+def _writing(language, net, gold_net, held_out, trained_on=lambda seed: None):
+    """The program of what is measured of policies alone: (seeds, params, ref_params, judge) -> (responses, point).
+
+    Responses to the held-out prompts and, where trained_on(seed) has any, to the training prompts (None where not).
+    """
+
+    @jax.jit
+    def write(seeds, params, ref_params, judge):
+        truth = lambda p, r: gold.scores(gold_net, judge, p, r)
+        on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
+
+        def one(both):
+            seed, params = both
+            key = streams.key(seed, "policy")
+            unseen, point = on(held_out)(params, policy_gradient.measuring(key))
+            if (seen := trained_on(seed)) is not None:
+                again = policy_gradient.measuring(jax.random.fold_in(key, 1))
+                seen, other = on(_cycled(seen, len(held_out)))(params, again)
+                point |= dict(gold_training=other["gold"])
+            return (unseen, seen), point
+
+        return mapped(one)((seeds, params))
+
+    return write
+
+
+def _cycled(prompts, num: int):
+    """As many training prompts as there are held-out ones, over and over."""
+    return prompts[jnp.arange(num) % len(prompts)]
 
 
 def held_out_prompts(language, seed: int, num: int):
@@ -276,7 +318,7 @@ def _thaw(saved: dict, like_states, like_point):
         found, expected = shapes(saved.get(group, {}), start), shapes(wanted[group], start)
         if odd := sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)):
             raise ValueError(f"{group} {odd[0]}: found {found.get(odd[0])}, expected {expected.get(odd[0])}")
-    leaves = [jnp.asarray(saved["state"][name]) for name in sorted(saved["state"])]
+    leaves = jax.device_put([saved["state"][name] for name in sorted(saved["state"])])
     states = jax.tree.unflatten(jax.tree.structure(like_states), leaves)
     count = len(next(iter(saved["points"].values())))
     return states, [{name: saved["points"][name][t] for name in like_point} for t in range(count)]

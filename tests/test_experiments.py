@@ -31,8 +31,15 @@ def command(*words, module="experiments"):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    return tmp_path_factory.mktemp("store") / "runs"
+def main_job(tmp_path_factory):
+    """The finished command and its store; tests that change a store copy this one."""
+    runs = tmp_path_factory.mktemp("store") / "runs"
+    return command("rm_size", "--preset", "smoke", "--runs", runs, "--workers", 2), runs
+
+
+@pytest.fixture(scope="module")
+def runs(main_job):
+    return main_job[1]
 
 
 RESUMED = """
@@ -49,16 +56,15 @@ print(pipeline.run(store, curves[-1]), flush=True)
 """
 
 
-def test_the_main_job_runs_in_two_workers(runs):
-    found = command("rm_size", "--preset", "smoke", "--runs", runs, "--workers", 2)
+def test_the_main_job_runs_in_two_workers(main_job):
+    found, runs = main_job
     assert found.returncode == 0, found.stderr
     assert set(Store(runs).table()["stage"]) == {"best_of_n", "policy_gradient"}
     assert "0 to do" in command("rm_size", "--preset", "smoke", "--runs", runs).stdout
 
 
 def test_several_experiments_share_one_queue_and_each_is_told_when_it_is_whole(runs, tmp_path):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
-    runs = shutil.copytree(runs, tmp_path / "runs")  # others compare the whole of theirs
+    runs = shutil.copytree(runs, tmp_path / "runs")
     names = ["bon_vs_rl", "kl_penalty"]
     planned = {name: plan(name, "smoke", {}) for name in names}
     todo = {c.fingerprint for _, curves, every in planned.values() for c in missing(Store(runs), curves, every)}
@@ -75,7 +81,6 @@ def test_several_experiments_share_one_queue_and_each_is_told_when_it_is_whole(r
 
 
 def test_a_killed_run_resumes_to_the_same_record_to_the_bit(runs, tmp_path):
-    command("rm_size", "--preset", "smoke", "--runs", runs)  # all that the run reads
     start = lambda root: subprocess.Popen(
         [sys.executable, "-c", RESUMED, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -106,7 +111,6 @@ def test_a_killed_run_resumes_to_the_same_record_to_the_bit(runs, tmp_path):
 
 
 def test_a_killed_driver_loses_nothing_finished(runs, tmp_path):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     killed = tmp_path / "runs"
     before = ("reference", "gold", "preferences")
     for stage in before:  # not their turn to be killed: it would take half a minute more
@@ -134,7 +138,6 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
     """Ray: a cluster of two worker processes on this machine."""
     if engine == "ray":
         pytest.importorskip("ray")
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("policy_gradient"))
     line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", copy, "--workers", "2"]
@@ -158,7 +161,6 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
 
 def test_two_drivers_on_one_store_end_in_one_record(runs, tmp_path):
     """Both compute the same cell at once; the first to finish is kept, the other takes it."""
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("rloo-4x1*"))
     line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", copy, "--workers", "1"]
@@ -173,7 +175,6 @@ def test_two_drivers_on_one_store_end_in_one_record(runs, tmp_path):
 
 def test_workers_and_analysis_share_an_object_store(runs, tmp_path, monkeypatch):
     """An address of fsspec; every machine has a cache of its own, and a cell that is stored there is not run again."""
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "one"))
     url = f"file://{tmp_path}/bucket"
     _, curves, cells = plan("rm_size", "smoke", {})
@@ -229,7 +230,6 @@ def test_runs_spread_over_devices_and_hosts_are_those_of_one_device(runs, tmp_pa
     a_run: devices that share each network's matrices; gold too is then raised again. Without collectives in the
     numbers they could only differ by how XLA rounds, with them by the order of sums: 1e-5 of a score of order 1.
     """
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     for path in (*copy.glob("reward_model/4x1*"), *copy.glob("*/rloo-4x1*")):
@@ -261,7 +261,6 @@ def same_curves(runs, copy):
 
 
 def test_runs_side_by_side_as_on_an_accelerator_are_those_one_after_another(runs, tmp_path, monkeypatch):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     for pattern in ("pool/*", "scores/4x1*", "best_of_n/4x1*", "reward_model/4x1*", "policy_gradient/rloo-4x1*"):
@@ -282,7 +281,6 @@ def test_half_precision_gives_the_same_curves_within_its_own_rounding(runs, tmp_
 
     Validation losses within 0.01 nats; KL, proxy and gold of RL within a tenth, of nats or s.d.
     """
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     half = {f"{name}.precision": "bfloat16" for name in ("reference", "gold", "reward_model")}
     _, curves, _ = plan("rm_size", "smoke", half)
     wanted = next(c for c in curves if c.stage == "policy_gradient" and "4x1" in c.name)
@@ -310,7 +308,6 @@ def test_a_worker_on_a_cpu_computes_on_one_thread(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not shutil.which("slurmctld") or os.geteuid() != 0, reason="needs Slurm on this machine, and root")
 def test_jobs_of_a_real_slurm_outlive_the_driver_are_requeued_and_cancelled(runs):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     line = [ROOT / "tests" / "slurm.sh", runs, sys.executable]
     found = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
     assert found.returncode == 0, found.stdout + found.stderr
@@ -374,7 +371,6 @@ def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeyp
 
 
 def test_an_identical_call_compiles_nothing(runs):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, seconds, **_: compiled.append(name) if "compile" in name else None
@@ -391,7 +387,6 @@ def test_an_identical_call_compiles_nothing(runs):
 
 
 def test_a_checkpoint_of_another_run_is_named_and_left_alone(runs, tmp_path):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     _, curves, _ = plan("rm_size", "smoke", {"optimiser.steps": 16})
@@ -447,7 +442,6 @@ def test_an_unwritable_store_is_one_line(tmp_path):
 
 
 def test_a_corrupt_cell_is_named_and_left_alone(runs, tmp_path):
-    command("rm_size", "--preset", "smoke", "--runs", runs)
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     _, _, cells = plan("rm_size", "smoke", {})
