@@ -194,12 +194,10 @@ def alignment(cell, inputs, store, progress):
         return mapped(one)(states)
 
     def record(states):
-        _, point = write(runs["seed"], states.params, ref_params, judge)
+        point = to_numpy(write(runs["seed"], states.params, ref_params, judge)[1])
         # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
-        implied = dict(proxy=runs["beta"] * point["kl"], proxy_se=runs["beta"] * point["kl_se"])
-        implied |= dict(proxy_spread=jnp.zeros_like(point["kl"]))
-        unknown = jnp.full_like(states.step, jnp.nan, jnp.float32)
-        unknown = dict(sample_proxy=jnp.full_like(point["sample_gold"], jnp.nan), clip_fraction=unknown)
+        implied = dict(proxy=betas * point["kl"], proxy_se=betas * point["kl_se"], proxy_spread=np.zeros_like(betas))
+        unknown = dict(sample_proxy=np.full_like(point["sample_gold"], np.nan), clip_fraction=np.full_like(betas, np.nan))
         accuracy = told_apart(states, ref_params, judged)
         return dict(point, **implied, **unknown, control=states.step, implicit_accuracy=accuracy)
 
