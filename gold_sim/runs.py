@@ -196,10 +196,11 @@ def alignment(cell, inputs, store, progress):
     def record(states):
         point = to_numpy(write(runs["seed"], states.params, ref_params, judge)[1])
         # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
-        implied = dict(proxy=betas * point["kl"], proxy_se=betas * point["kl_se"], proxy_spread=np.zeros_like(betas))
-        unknown = dict(sample_proxy=np.full_like(point["sample_gold"], np.nan), clip_fraction=np.full_like(betas, np.nan))
-        accuracy = told_apart(states, ref_params, judged)
-        return dict(point, **implied, **unknown, control=states.step, implicit_accuracy=accuracy)
+        nothing, unknown = np.zeros_like(betas), np.full_like(betas, np.nan)
+        own = dict(proxy=betas * point["kl"], proxy_se=betas * point["kl_se"], proxy_spread=nothing)
+        own |= dict(sample_proxy=np.full_like(point["sample_gold"], np.nan), clip_fraction=unknown)
+        own |= dict(control=states.step, implicit_accuracy=told_apart(states, ref_params, judged))
+        return point | own
 
     states, curve = _drive(
         *(store, cell, progress, d.evaluations, begin(runs, ref_params, train)),
