@@ -261,7 +261,8 @@ def _coefficients(rows: list) -> tuple[float, ...]:
 
 # Of two workers on two AVX2 cores, often beside other work. Fitted: policy_gradient, reward_model, scores, best_of_n,
 # relabelled. Set by hand to the few cells measured: reference, gold, preferences, pool, and what a known program of
-# theirs takes. Twice a faster core's, nothing measured here: direct_alignment. Peaks are of an earlier study.
+# theirs takes. Twice a faster core's: direct_alignment (seven cells took 0.8 to 0.97 of it on slow AVX-512
+# cores). Peaks are of an earlier study.
 HERE = Model(
     stages=dict(
         reference=(0.5, 0.0340, 0.75),
