@@ -138,9 +138,10 @@ def against_steps(ax, wide, tint, marker):
     ax.set_ylim(bottom=0)
 
 
-def styles_of_scores(with_law: bool = True, with_band: bool = True, over: str = "seeds"):
+def styles_of_scores(with_law: bool = True, with_band: bool = True, over: str = "seeds", back: bool = False):
     out = [
         Line2D([], [], color=INK, lw=2, label="gold"),
+        *([Line2D([], [], color=INK, lw=1.2, ls=":", marker="o", ms=3, label="gold, later steps")] if back else []),
         Line2D([], [], color=INK, lw=1.2, ls=(0, (4, 2)), label="proxy"),
     ]
     if with_law:
@@ -178,6 +179,17 @@ def scores(ax, groups, fits=None, title="", keys=None, band=True):
     kl_axis(ax, max(g.kl[-1] for g in groups))
     ax.set_ylabel("score (gold s.d.)")
     ax.set_title(title)
+
+
+def behind(ax, kl, gold, key, keys):
+    """Gold behind a run's largest KL (dotted), and where it ends (a dot)."""
+    tint = colours(len(keys))[keys.index(key)]
+    ax.plot(kl, gold, color=tint, lw=1.2, ls=":")
+    ax.plot(kl[-1:], gold[-1:], color=tint, marker="o", ms=4, clip_on=False)
+    low, high = ax.get_ylim()
+    margin = 0.08 * (high - low)
+    ax.set_ylim(min(low, gold.min() - margin), max(high, gold.max() + margin))
+    ax.set_xlim(right=max(ax.get_xlim()[1], 1.04 * kl.max()))
 
 
 def falls(ax, entries, keys, title=""):

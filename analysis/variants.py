@@ -13,6 +13,7 @@ from analysis.findings import Figure, Findings, slug
 
 COLUMNS = 4  # panels in a row of a figure
 FEW = 4  # curves in a panel up to which their intervals can be told apart
+BACK = 0.05  # of the largest mean sqrt(KL), or gold s.d., by which a run must move behind it to be drawn on
 
 
 def study(data, folder) -> Findings:
@@ -50,6 +51,17 @@ def along(g: curves.Group, name: str = "gold") -> np.ndarray:
     """[R, T] of one column at the points of the run that all runs have, in order of control."""
     length = min(len(run) for run in g.runs)
     return np.stack([run[name].to_numpy()[:length] for run in g.runs])
+
+
+def way_back(g: curves.Group):
+    """(KL, gold) [T] of the mean over runs, step by step, from the largest d on; None where little happens there.
+
+    Curves end at each run's largest d (curves.outward). Behind it, as when a learning rate decays, gold may still rise.
+    """
+    d, gold = along(g, "d").mean(0), along(g, "gold").mean(0)
+    top = int(np.argmax(d))
+    moved = d[-1] < (1 - BACK) * d[top] or abs(gold[-1] - gold[top]) > BACK
+    return (d[top:] ** 2, gold[top:]) if moved else None
 
 
 def course(g: curves.Group) -> dict:
@@ -149,15 +161,21 @@ def titles(panels):
 def draw(data, folder, panels, entries) -> list[Figure]:
     keys = list(dict.fromkeys(g.key for gs in panels.values() for g in gs))
     keys = keys if data.manifest.get("variants") and data.axis == "variant" else sorted(keys)
-    named, crowd = titles(panels), max(len(gs) for gs in panels.values())
+    named, crowd, returning = titles(panels), max(len(gs) for gs in panels.values()), False
     figure, axes = figures.tiles(len(panels), COLUMNS)
     for ax, ((panel, form), gs) in zip(axes, panels.items(), strict=False):
         figures.scores(ax, gs, None, named(panel, form), keys, band=crowd <= FEW)
         figures.limit_to_gold(ax, gs)
-    styles = figures.styles_of_scores(with_law=False, with_band=crowd <= FEW)
+        for g in gs:
+            if (back := way_back(g)) is not None:
+                figures.behind(ax, *back, g.key, keys)
+                returning = True
+    styles = figures.styles_of_scores(with_law=False, with_band=crowd <= FEW, back=returning)
     figures.key_outside(figure, keys, data.axis.replace("_", " "), styles)
     band = " (band: interval over seeds)" if crowd <= FEW else ""
     caption = f"Gold (solid){band} and proxy (dashed, cut off where it leaves the panel) against KL."
+    if returning:
+        caption += " Solid up to each run's largest KL; dotted, the mean of the steps behind it."
     drawn = [Figure(figures.save(figure, folder, "gold"), caption)]
     figure, axes = figures.tiles(len(panels), COLUMNS, width=3.6, height=0.55 + 0.32 * len(keys))
     for ax, (panel, form) in zip(axes, panels, strict=False):

@@ -1,5 +1,6 @@
 """Comparisons of variants: differences by hand; claims that hold, that fail, and that have no records."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -43,6 +44,17 @@ def test_variants_keep_the_order_they_were_declared_in(read):
     assert list(read.curves["variant"].cat.categories) == list(BETAS)
     (panel, form), gs = next(iter(variants.split(read).items()))
     assert panel == "label noise 0.25" and [g.key for g in gs] == list(BETAS)
+
+
+def test_steps_behind_the_largest_kl_are_drawn_on_where_something_happens(read):
+    """Runs that only go out have none; the same runs walked back have all their points again, to the second."""
+    g = variants.split(read)["label noise 0.25", "rl"][0]
+    assert variants.way_back(g) is None
+    turned = tuple(pd.concat([run, run.iloc[-2:0:-1]]) for run in g.runs)
+    kl, gold = variants.way_back(dataclasses.replace(g, runs=turned))
+    out = np.stack([run["d"].to_numpy() for run in g.runs]).mean(0)
+    np.testing.assert_allclose(kl, out[:0:-1] ** 2)
+    np.testing.assert_allclose(gold, np.stack([run["gold"].to_numpy() for run in g.runs]).mean(0)[:0:-1])
 
 
 def test_course_and_differences_by_hand(read):
