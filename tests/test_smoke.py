@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,8 +16,21 @@ from analysis.__main__ import main as analysis_main
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
 from experiments.__main__ import missing, plan
-from gold_sim import pipeline
+from gold_sim import (
+    direct_alignment,
+    gold,
+    measure,
+    pipeline,
+    policy,
+    policy_gradient,
+    preferences,
+    rewards,
+    streams,
+    world,
+)
+from gold_sim.inputs import Inputs
 from gold_sim.records import Store
+from gold_sim.runs import held_out_prompts
 from tests.test_experiments import ROOT, command
 
 
@@ -120,3 +135,44 @@ def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
     controls = table[(table["optimiser"] == "best_of_n") & (table["reward"] == "gold")]
     assert len(controls)
     np.testing.assert_allclose(controls["proxy"], controls["gold"], atol=1e-6)
+
+
+def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
+    """The last point of a run with fixed training prompts, on both; DPO's agreement with gold's order."""
+    store = Store(runs)
+
+    def last(name):
+        _, curves, cells = plan(name, "smoke", {})
+        for cell in missing(store, curves, cells):
+            pipeline.run(store, cell)
+        cell = next(c for c in curves if c.stage != "best_of_n")
+        table = store.table(fingerprints=[cell.fingerprint])
+        own = Inputs(store, cell)
+        policies = store.arrays(store.find(cell.stage, cell.fingerprint), "arrays")["policies"]
+        one = table[table["control"] == table["control"].max()].iloc[0]
+        return cell, own, jax.tree.map(lambda a: a[0], policies), one
+
+    cell, own, params, told = last("held_out_prompts")
+    config, o, language = cell.config, cell.config.optimiser, own.language
+    net, (gold_net, judge, _) = policy.network(language, own.cell("policy").config.reference), own.gold("gold")
+    reward = rewards.load(cell, own, gold_net)
+    run = jax.tree.map(lambda a: a[0], reward.runs)
+    trained_on = world.prompts(language, streams.key(run["seed"], "train_prompts"), o.train_prompts)
+    key = streams.key(run["seed"], "policy")
+    proxy, truth = lambda p, r: reward.proxy(run, judge, p, r), lambda p, r: gold.scores(gold_net, judge, p, r)
+    for prompts, of_run, suffix in (
+        (held_out_prompts(language, config.world.seed, o.eval_prompts), key, ""),
+        (trained_on[jnp.arange(o.eval_prompts) % o.train_prompts], jax.random.fold_in(key, 1), "_training"),
+    ):
+        measured = measure.scores(*(language, net, own.arrays("policy")["params"], prompts, proxy, truth, judge[1:]))
+        found = jax.jit(measured)(params, policy_gradient.measuring(of_run))
+        for name in ("proxy", "gold"):
+            assert found[name] == pytest.approx(told[name + suffix], abs=1e-4), name + suffix
+
+    cell, own, params, told = last("direct_alignment")
+    net = policy.network(own.language, own.cell("policy").config.reference)
+    _, pairs = preferences.split(cell.config.preferences, preferences.Preferences(**own.arrays("preferences")))
+    pairs = jax.tree.map(lambda a: a[: cell.config.direct.eval_prompts], pairs)
+    ratios = jax.jit(direct_alignment.log_ratios, static_argnums=0)(net, params, own.arrays("policy")["params"], pairs)
+    agrees = np.sign(ratios[:, 1] - ratios[:, 0]) == np.sign(pairs.margin)
+    assert told["implicit_accuracy"] == pytest.approx(np.mean(agrees)) and np.mean(agrees) != 0.5
