@@ -45,6 +45,17 @@ class TrainState(NamedTuple):
     velocity: jax.Array  # [C] of the multipliers' momentum
 
 
+class Batch(NamedTuple):
+    """One step's responses and what is fixed about them while parameters move."""
+
+    prompts: jax.Array  # [P, Lp]
+    responses: jax.Array  # [P, N, L]
+    mask: jax.Array  # [P, N, L] visited states
+    log_ratio: jax.Array  # [P, N] of whole responses, policy over reference, nats
+    kl: jax.Array  # mean over responses, nats
+    rewards: jax.Array | None = None  # [C, P, N], or [P, N] for adaptive_kl; None until they are scored
+
+
 def init(task: pg.Task, config: OptimiserConfig, params=None) -> TrainState:
     """params: where the run starts; None: at the reference policy."""
     first = jnp.log(FIRST_KL_COEF) if config.constraint == "adaptive_kl" else 0.0
@@ -54,26 +65,37 @@ def init(task: pg.Task, config: OptimiserConfig, params=None) -> TrainState:
 
 def advance(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
     """steps / evaluations policy steps; kl_coef is not used: constraints have their own."""
-    one = lambda s, _: (step(task, config, key, s), None)
+    one = lambda s, _: (step(task, config, kl_coef, key, s), None)
     return jax.lax.scan(one, state, length=config.steps // config.evaluations)[0]
 
 
-def step(task: pg.Task, config: OptimiserConfig, key, state: TrainState) -> TrainState:
+def step(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
     """Sample one batch, mix the streams of advantages, update policy and multipliers."""
+    batch = rollout(task, config, key, state)
+    batch = batch._replace(rewards=task.reward(batch.prompts, batch.responses))
+    return update(task, config, kl_coef, key, state, batch)
+
+
+def rollout(task: pg.Task, config: OptimiserConfig, key, state: TrainState) -> Batch:
+    """The responses of one step, not yet scored."""
     k_prompt, k_sample, _ = jax.random.split(jax.random.fold_in(key, state.step), 3)
     prompts = task.draw_prompts(k_prompt, config.prompts)
     s = policy.sample(task.net, state.params, prompts, config.group_size, task.length, k_sample)
     mask = policy.visited(s.lengths, task.length)
     ref_logits = transformer.logits(task.net, task.ref_params, prompts, s.responses)
     log_ratio = policy.log_probs(s.logits, s.responses) - policy.log_probs(ref_logits, s.responses)
-    log_ratio = jnp.sum(log_ratio * mask, -1)
-    rewards = task.reward(prompts, s.responses)
     kl = jnp.mean(policy.response_kl(s.logits, ref_logits, s.lengths))
-    advantages, multipliers, velocity = _MIX[config.constraint](config, state, rewards, log_ratio, kl)
+    return Batch(prompts, s.responses, mask, jnp.sum(log_ratio * mask, -1), kl)
+
+
+def update(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState, batch: Batch) -> TrainState:
+    """One step's change of policy and multipliers by a scored batch."""
+    mixed = _MIX[config.constraint](config, state, batch.rewards, batch.log_ratio, batch.kl)
+    advantages, multipliers, velocity = mixed
 
     def loss_of(params):
-        logits = transformer.logits(task.net, params, prompts, s.responses)
-        return -jnp.mean(advantages * jnp.sum(policy.log_probs(logits, s.responses) * mask, -1))
+        logits = transformer.logits(task.net, params, batch.prompts, batch.responses)
+        return -jnp.mean(advantages * jnp.sum(policy.log_probs(logits, batch.responses) * batch.mask, -1))
 
     state = pg._apply(config, state, jax.grad(loss_of)(state.params))
     return state._replace(step=state.step + 1, multipliers=multipliers, velocity=velocity)

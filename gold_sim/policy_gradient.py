@@ -34,7 +34,7 @@ class Task:
     ref_params: dict  # the reference policy, where the run starts
     length: int  # tokens a response
     draw_prompts: Callable  # (key, num) -> [num, Lp]
-    reward: Callable  # (prompts [P, Lp], responses [P, N, L]) -> [P, N]
+    reward: Callable | None  # (prompts [P, Lp], responses [P, N, L]) -> [P, N]; `rollout`, `update` do not read it
     penalised: bool = True  # False: every kl_coef is 0 and the reference need not be run in training
 
 
@@ -55,7 +55,7 @@ class Batch(NamedTuple):
     mask: jax.Array  # [P, N, L] visited states
     old_log_probs: jax.Array  # [P, N, L] under the policy that sampled
     ref_log_probs: jax.Array  # [P, N, L] under the reference (old_log_probs if not penalised)
-    rewards: jax.Array  # [P, N]
+    rewards: jax.Array | None = None  # [P, N]; None until they are scored
 
 
 def init(task: Task, config: OptimiserConfig, params=None) -> TrainState:
@@ -68,7 +68,7 @@ def train(task: Task, config: OptimiserConfig, kl_coef, measure: Callable, key):
     """One whole run.  measure: (policy params, key) -> pytree of scalars.
 
     Returns (TrainState, curve): the measured pytree with a leading axis of evaluations + 1, the first
-    at step 0. Long runs call `init`, `advance` and `record` themselves and checkpoint in between.
+    at step 0. Long runs call `init`, `rollout`, `update` and `record` themselves and checkpoint in between (runs.py).
     """
 
     def to_next_point(state, _):
@@ -99,7 +99,14 @@ def measuring(key):
 
 def step(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
     """Sample one batch, score it, update."""
-    k_prompt, k_sample, k_update = jax.random.split(jax.random.fold_in(key, state.step), 3)
+    batch = rollout(task, config, key, state)
+    batch = batch._replace(rewards=task.reward(batch.prompts, batch.responses))
+    return update(task, config, kl_coef, key, state, batch)
+
+
+def rollout(task: Task, config: OptimiserConfig, key, state: TrainState) -> Batch:
+    """The responses of one step, not yet scored: the same program whatever reward is optimised."""
+    k_prompt, k_sample, _ = _keys_of_step(key, state)
     prompts = task.draw_prompts(k_prompt, config.prompts)
     writer = task.ref_params if config.name in _FROM_REFERENCE else state.params
     s = policy.sample(task.net, writer, prompts, config.group_size, task.length, k_sample)
@@ -108,9 +115,17 @@ def step(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -
         ref = policy.log_probs(transformer.logits(task.net, task.ref_params, prompts, s.responses), s.responses)
     else:
         ref = old
-    rewards = task.reward(prompts, s.responses)
-    batch = Batch(prompts, s.responses, visited(s.lengths, task.length), old, ref, rewards)
-    return _UPDATES[config.name](task, config, kl_coef, k_update, state, batch)
+    return Batch(prompts, s.responses, visited(s.lengths, task.length), old, ref)
+
+
+def update(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState, batch: Batch) -> TrainState:
+    """One step's change of the policy by a scored batch."""
+    return _UPDATES[config.name](task, config, kl_coef, _keys_of_step(key, state)[2], state, batch)
+
+
+def _keys_of_step(key, state):
+    """Of the prompts, of the responses, of the update."""
+    return jax.random.split(jax.random.fold_in(key, state.step), 3)
 
 
 # --- updates ----------------------------------------------------------------------------------

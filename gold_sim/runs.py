@@ -48,8 +48,8 @@ def optimisation(cell, inputs, store, progress):
     num_coefs = len(config.kl_coefs)
     of_seed = np.repeat(np.arange(len(config.seeds)), num_coefs)
     runs = jax.tree.map(lambda a: np.asarray(a)[of_seed], reward.runs)  # by jax, each shape is a program to compile
-    runs |= dict(kl_coef=np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
     runs = jax.device_put(runs)
+    seeds, kl_coefs = runs["seed"], jax.device_put(np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
 
     def trained_on(seed):
         """The fixed training prompts, or None where every step draws fresh ones."""
@@ -57,17 +57,14 @@ def optimisation(cell, inputs, store, progress):
             return None
         return world.prompts(language, streams.key(seed, "train_prompts"), o.train_prompts)
 
-    def task_of(run, ref_params, judge):
+    def task_of(seed, ref_params):
         draw = lambda key, num: world.prompts(language, key, num)
         if o.train_prompts is not None:
-            draw = lambda key, num: trained_on(run["seed"])[jax.random.randint(key, (num,), 0, o.train_prompts)]
-        optimised = reward.optimised(run, judge, net, ref_params)
-        if o.thresholds:
-            optimised = reward.components(run, judge)
+            draw = lambda key, num: trained_on(seed)[jax.random.randint(key, (num,), 0, o.train_prompts)]
         penalised = any(c > 0 for c in config.kl_coefs)
-        return policy_gradient.Task(net, ref_params, language.config.response_len, draw, optimised, penalised)
+        return policy_gradient.Task(net, ref_params, language.config.response_len, draw, None, penalised)
 
-    key_of = lambda run: streams.key(run["seed"], "policy")
+    key_of = lambda seed: streams.key(seed, "policy")
     tokens = o.prompts * (o.group_size * language.config.response_len + world.PROMPT_LEN)
     at_once = memory.at_once(memory.of_training(net, tokens))
 
@@ -84,23 +81,44 @@ def optimisation(cell, inputs, store, progress):
         by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
         measured = dict(runs, of_length=jax.device_put(np.stack(by_length).astype(np.float32)[of_seed]))
 
-    # Four programs, each compiled once: measuring inside the first two would compile it twice, and what is measured of
-    # the policy alone is one program for all reward models and optimisers.
+    # Every program is compiled once for all that it does not read: only scores, `score` and `judged`, differ between
+    # reward models, so the others are read from the compilation cache after the first cell.
     @jax.jit
-    def begin(runs, starts, ref_params, judge):
-        def one(both):
-            run, start = both
-            return optimiser.init(task_of(run, ref_params, judge), o, start)
+    def begin(seeds, starts, ref_params):
+        one = lambda both: optimiser.init(task_of(both[0], ref_params), o, both[1])
+        return mapped(one)((seeds, starts))
 
-        return mapped(one)((runs, starts))
+    @jax.jit
+    def rollout(seeds, states, ref_params):
+        def one(both):
+            seed, state = both
+            return optimiser.rollout(task_of(seed, ref_params), o, key_of(seed), state)
+
+        return mapped(one, at_once)((seeds, states))
+
+    @jax.jit
+    def score(runs, prompts, responses, ref_params, judge):
+        def one(both):
+            run, asked, written = both
+            optimised = reward.components(run, judge) if o.thresholds else reward.optimised(run, judge, net, ref_params)
+            return optimised(asked, written)
+
+        return mapped(one, at_once)((runs, prompts, responses))
 
     @functools.partial(jax.jit, donate_argnames="states")
-    def advance(runs, states, ref_params, judge):
-        def one(both):
-            run, state = both
-            return optimiser.advance(task_of(run, ref_params, judge), o, run["kl_coef"], key_of(run), state)
+    def update(seeds, kl_coefs, states, batch, ref_params):
+        def one(run):
+            seed, kl_coef, state, batch = run
+            return optimiser.update(task_of(seed, ref_params), o, kl_coef, key_of(seed), state, batch)
 
-        return mapped(one, at_once)((runs, states))
+        return mapped(one, at_once)((seeds, kl_coefs, states, batch))
+
+    def advance(states):
+        for _ in range(o.steps // o.evaluations):
+            batch = rollout(seeds, states, ref_params)
+            batch = batch._replace(rewards=score(runs, batch.prompts, batch.responses, ref_params, judge))
+            states = update(seeds, kl_coefs, states, batch, ref_params)
+        return states
 
     write = _writing(language, net, gold_net, held_out, trained_on)
 
@@ -120,16 +138,15 @@ def optimisation(cell, inputs, store, progress):
         return mapped(one)((runs, responses))
 
     def record(states):
-        responses, point = write(runs["seed"], states.params, ref_params, judge)
+        responses, point = write(seeds, states.params, ref_params, judge)
         own = dict(control=states.step, clip_fraction=states.clip_fraction)
         return point | judged(measured, responses, judge) | own
 
-    fixed = (ref_params, judge)
     goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
     starts = inputs.arrays("last")["policies"] if goes_on else None
     states, curve = _drive(
-        *(store, cell, progress, o.evaluations, begin(runs, starts, *fixed)),
-        advance=lambda states: advance(runs, states, *fixed),
+        *(store, cell, progress, o.evaluations, begin(seeds, starts, ref_params)),
+        advance=advance,
         record=record,
     )
     scale, shift = reward.affine()
