@@ -192,7 +192,10 @@ def _main(args) -> int:
 
 
 def _run(args) -> int:
-    """One queue of the cells of all experiments named, first named first; each told when its last cell is done."""
+    """One queue of the cells of all experiments named, first named first; each told when its last cell is done.
+
+    Within an experiment what holds up its end goes first, so that workers end together.
+    """
     overrides = dict(map(parse, args.set))
     resources = dict(executors.resource(text) for text in args.resource)
     plans = [plan(name, args.preset, overrides) for name in dict.fromkeys(args.names)]
@@ -223,11 +226,22 @@ def _run(args) -> int:
                 waiting = _tell(args, store, overrides, waiting)
 
         try:
-            engine.run(args.runs, list(todo.values()), executor, report)
+            engine.run(args.runs, _queue(args.runs, plans, todo), executor, report)
         finally:
             screen.close()
             executor.close()
     return 0
+
+
+def _queue(root: Path, plans: list, todo: dict) -> list:
+    """The cells to do, in the order in which they should be begun."""
+    found = costs.measured(root)
+    queue = {}
+    for _, _, every in plans:
+        own = [c for c in every if c.fingerprint in todo and c.fingerprint not in queue]
+        own = engine.longest_first(own, costs.seconds(costs.model(found), own, found))
+        queue |= {c.fingerprint: c for c in own}
+    return list(queue.values())
 
 
 def _price(root: Path, every: dict, todo: dict):

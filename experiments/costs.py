@@ -2,8 +2,8 @@
 
 seconds = start + operations * a + tokens * b, three non-negative numbers a stage: reading and writing; arithmetic; what
 a token costs whatever the width (small networks are bound by it). To these come seconds of compiling, c + d * blocks of
-its networks, more where a cell is the first with its program than where the compilation cache has it. Peak bytes of its
-process = start + bytes it must hold * e. A handful of measured cells fix them.
+its networks, more where a cell is the first with its programs than where the compilation cache has some or all of them.
+Peak bytes of its process = start + bytes it must hold * e. A handful of measured cells fix them.
 
     python -m experiments.costs [RUNS]      # how well: each cell of a store or archive from the others of its stage
 """
@@ -175,6 +175,18 @@ def program(cell) -> tuple:
     return (cell.stage, c.world, *written[cell.stage])
 
 
+def shared(cell) -> tuple | None:
+    """What is written into those of its programs that do not depend on what is optimised (runs.py); None: has none."""
+    if cell.stage != "policy_gradient":
+        return None
+    c = cell.config
+    sizes = [(n.width, n.depth, n.precision) for n in (c.policy or c.reference, c.gold)]
+    return (cell.stage, c.world, *sizes, c.optimiser, len(c.seeds), len(c.kl_coefs), any(c.kl_coefs))
+
+
+NEW, PARTLY, COMPILED = range(3)  # of a cell's programs, the compilation cache has: none, those it shares, all
+
+
 def _params(network) -> float:
     """About: blocks, embeddings, head."""
     return network.width * (12 * network.width * network.depth + 160)
@@ -189,20 +201,22 @@ def _training(network, tokens: float) -> float:
 class Model:
     """stages: stage -> (start, seconds a gigaflop, seconds a million tokens).  peaks: stage -> (bytes, factor).
 
-    compiling: stage -> (seconds, seconds a block) of a program that is new.  compiled: of one that an earlier cell had.
+    compiling: stage -> (seconds, seconds a block) of a cell whose programs are new; partly, compiled: of one whose
+    programs an earlier cell had in part, or all.
     """
 
     stages: dict[str, tuple[float, float, float]]
     peaks: dict[str, tuple[float, float]]
     compiling: dict[str, tuple[float, float]]
+    partly: dict[str, tuple[float, float]]
     compiled: dict[str, tuple[float, float]]
 
-    def seconds(self, cell, compiled: bool = False) -> float:
-        """Predicted, of one worker.  compiled: an earlier cell had its `program`.
+    def seconds(self, cell, known: int = NEW) -> float:
+        """Predicted, of one worker.  known: NEW, PARTLY or COMPILED.
 
         KeyError: a stage of which too few cells were measured.
         """
-        rates = (self.compiled if compiled else self.compiling)[cell.stage]
+        rates = (self.compiling, self.partly, self.compiled)[known][cell.stage]
         return float(np.dot(self.stages[cell.stage], _features(work(cell))) + np.dot(rates, (1.0, blocks(cell))))
 
     def bytes(self, cell) -> float:
@@ -218,31 +232,33 @@ def _features(w: Work) -> np.ndarray:
 class Measured:
     """What a stored cell took, seconds of one worker.
 
-    spared: seconds of compiling that the cache spared it.  compiled: another cell had compiled its program before.
+    spared: seconds of compiling that the cache spared it.  known: NEW, PARTLY or COMPILED, by cells before it.
     """
 
     cell: object  # its stage and config
     seconds: float
     compiling: float
     spared: float
-    compiled: bool
+    known: int
     peak_bytes: float | None
 
 
 def fit(found: Iterable[Measured]) -> Model:
     """Stages of which fewer than FEWEST cells were measured are left out."""
-    running, peaks, compiling, compiled = ({} for _ in range(4))
+    running, peaks, compiling, partly, compiled = ({} for _ in range(5))
     add = lambda to, m, features, value: to.setdefault(m.cell.stage, []).append((np.array(features), max(value, 0.1)))
     for m in found:
         add(running, m, _features(work(m.cell)), m.seconds - m.compiling)
         add(compiling, m, (1.0, blocks(m.cell)), m.compiling + m.spared)
-        if m.compiled:
-            add(compiled, m, (1.0, blocks(m.cell)), m.compiling)
+        if m.known != NEW:
+            add(partly if m.known == PARTLY else compiled, m, (1.0, blocks(m.cell)), m.compiling)
         if m.peak_bytes is not None:
             add(peaks, m, (1.0, holds(m.cell)), m.peak_bytes)
     learnt = lambda rows: {stage: _coefficients(rows[stage]) for stage in rows if len(rows[stage]) >= FEWEST}
-    fitted = Model(*map(learnt, (running, peaks, compiling, compiled)))
-    return dataclasses.replace(fitted, compiled=fitted.compiling | fitted.compiled)
+    fitted = Model(*map(learnt, (running, peaks, compiling, partly, compiled)))
+    return dataclasses.replace(
+        fitted, partly=fitted.compiling | fitted.partly, compiled=fitted.compiling | fitted.compiled
+    )
 
 
 def _coefficients(rows: list) -> tuple[float, ...]:
@@ -300,6 +316,7 @@ HERE = Model(
         direct_alignment=(30.0, 0.0),
         relabelled=(4.3, 0.9),
     ),
+    partly=dict(policy_gradient=(9.0, 0.0)),
     compiled=dict(
         reference=(5.0, 0.0),
         gold=(7.0, 0.0),
@@ -324,11 +341,12 @@ def model(found: Iterable[Measured]) -> Model:
 
 def seconds(predicted: Model, cells: Iterable, found: Iterable[Measured]) -> list[float]:
     """Of cells computed in this order, in a store with these: who compiles a program spares it the later ones."""
-    compiled, told = {program(m.cell) for m in found}, []
+    compiled, told = {part(m.cell) for m in found for part in (program, shared)}, []
     for cell in cells:
-        own = program(cell)
-        told.append(predicted.seconds(cell, own in compiled))
-        compiled.add(own)
+        own, of_others = program(cell), shared(cell)
+        known = COMPILED if own in compiled else PARTLY if of_others and of_others in compiled else NEW
+        told.append(predicted.seconds(cell, known))
+        compiled |= {own, of_others}
     return told
 
 
@@ -351,15 +369,19 @@ def measured(root: Path) -> list[Measured]:
             began = datetime.datetime.fromisoformat(r["created"]).timestamp() - r["wall_seconds"]
             cell = Stored(r["stage"], from_dict(Config, r["config"]))
             compiling, spared = pace * r["compile_seconds"], pace * r["compile_saved_seconds"]
-            told = Measured(cell, spent, compiling, spared, False, r.get("peak_bytes"))
-            read.append((began, began + r["compile_seconds"], program(cell), told))
+            told = Measured(cell, spent, compiling, spared, NEW, r.get("peak_bytes"))
+            read.append((began, began + r["compile_seconds"], (program(cell), shared(cell)), told))
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # older versions, other people's files
             continue
-    known: dict[tuple, float] = {}  # program -> since when
-    for _, compiled, code, _ in read:
-        known[code] = min(compiled, known.get(code, compiled))
+    since: dict[tuple | None, float] = {None: np.inf}  # what is written into programs -> when they were compiled
+    for _, compiled, codes, _ in read:
+        for code in filter(None, codes):
+            since[code] = min(compiled, since.get(code, compiled))
     read.sort(key=lambda row: row[0])
-    return [dataclasses.replace(told, compiled=known[code] <= began) for began, _, code, told in read]
+    known = lambda began, own, of_others: (
+        COMPILED if since[own] <= began else PARTLY if since[of_others] <= began else NEW
+    )
+    return [dataclasses.replace(told, known=known(began, *codes)) for began, _, codes, told in read]
 
 
 def left_out(found: list[Measured]) -> dict[str, np.ndarray]:
@@ -369,7 +391,7 @@ def left_out(found: list[Measured]) -> dict[str, np.ndarray]:
         own = [m for m in found if m.cell.stage == stage]
         if len(own) > FEWEST:
             of_others = [fit([*own[:i], *own[i + 1 :]]) for i in range(len(own))]
-            told = [model.seconds(m.cell, m.compiled) for model, m in zip(of_others, own, strict=True)]
+            told = [model.seconds(m.cell, m.known) for model, m in zip(of_others, own, strict=True)]
             ratios[stage] = np.array(told) / [max(m.seconds, 0.1) for m in own]
     return ratios
 

@@ -12,8 +12,24 @@ ATTEMPTS = 3  # of a cell whose worker is lost
 TURN_SECONDS = 0.2
 
 
+def longest_first(cells: list, seconds: list[float]) -> list:
+    """Cells by the seconds of the longest chain of cells that each begins: what holds up the end goes first.
+
+    seconds: predicted for each cell, > 0. (The upward rank of Topcuoglu, Hariri & Wu 2002, HEFT.)
+    """
+    takes = {c.fingerprint: s for c, s in zip(cells, seconds, strict=True)}
+    way = {}
+    for cell in reversed(cells):  # dependents before what they need
+        way[cell.fingerprint] = takes[cell.fingerprint] + way.get(cell.fingerprint, 0.0)
+        for _, up in cell.upstream:
+            way[up.fingerprint] = max(way.get(up.fingerprint, 0.0), way[cell.fingerprint])
+    return sorted(cells, key=lambda c: -way[c.fingerprint])
+
+
 def run(root: Path, cells: list, executor: Executor, report: Callable):
-    """Compute `cells` (upstream included, in an order that can be run), as many at a time as the executor has slots.
+    """Compute `cells` (what they need included, unless stored), as many at a time as the executor has slots.
+
+    Of those that may run, the first in the list goes first.
 
     report: called with (event, cell, done, total), event one of 'start', 'progress', 'lost', 'done', 'wait'.
     Raises the first cell's exception, after the cells in flight have ended; WorkerLost when a cell's worker was lost

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from gold_sim import gold, records, transformer, world
 from gold_sim.cells import Cell
+from gold_sim.memory import accelerated
 from gold_sim.records import Store
 
 
@@ -41,11 +42,6 @@ class Inputs:
         found = self.cell(*roles)
         a = self.arrays(*roles)
         return gold.network(self.language, found.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), found
-
-
-def accelerated() -> bool:
-    """Whether runs are mapped side by side: on a CPU that gains nothing, there they follow one another."""
-    return jax.default_backend() != "cpu"
 
 
 def streamed(f: Callable, xs, at_once: int):

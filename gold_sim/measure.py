@@ -5,11 +5,14 @@ reward model and optimiser and is compiled once for all of them. Optimisers see 
 The proxy's and gold's scores of a sample are of the same responses in the same order.
 """
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import policy, transformer, world
+from gold_sim import memory, policy, transformer, world
 
+MEASURED_A_PIECE = 64  # responses; as their distributions are kept, half of what is best elsewhere
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
@@ -19,32 +22,39 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
     One response a prompt.  gold: (prompts, responses) -> scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     """
+    length = language.config.response_len
 
-    def measure(params, key):
-        length = language.config.response_len
-        s = policy.sample(net, params, prompts, 1, length, key)
+    def written(params, prompts, uniforms):
+        """Of every response: itself, its length, its KL, gold, entropy.  uniforms: [P, L]."""
+        s = policy.written(net, params, prompts, uniforms.T[..., None])
         ref_logits = transformer.logits(net, ref_params, prompts, s.responses)
         kl = policy.response_kl(s.logits, ref_logits, s.lengths)[:, 0]
-        g = gold(prompts, s.responses)[:, 0]
-        mask = policy.visited(s.lengths, length)
-        found = world.attributes(language, prompts, s.responses)
+        entropy = jnp.sum(policy.entropy(s.logits) * policy.visited(s.lengths, length), -1)
+        return s.responses, s.lengths, kl, gold(prompts, s.responses)[:, 0], entropy
+
+    def measure(params, key):
+        uniforms = policy.uniforms(key, len(prompts), 1, length)[..., 0].T
+        told = memory.in_pieces(functools.partial(written, params), prompts, uniforms, most=MEASURED_A_PIECE)
+        responses, lengths, kl, g, entropy = told
+        mask = policy.visited(lengths, length)
+        found = world.attributes(language, prompts, responses)
         attributes = {f"attr_{name}": jnp.mean(value) for name, value in found.items()}
         failings = {
             name: jnp.sum(failed) / jnp.maximum(jnp.sum(asked), 1)
             for name, (failed, asked) in world.failings(language, prompts, found).items()
         }
         mean, std = gold_affine
-        return s.responses, dict(
+        return responses, dict(
             kl=jnp.mean(kl),
             kl_se=_standard_error(kl),
             gold=jnp.mean(g),
             gold_se=_standard_error(g),
             gold_raw=jnp.mean(g) * std + mean,
-            length=jnp.mean(s.lengths.astype(jnp.float32)),
-            entropy=jnp.mean(jnp.sum(policy.entropy(s.logits) * mask, -1)),
-            distinct_1=distinct(s.responses, mask, net.outputs, 1),
-            distinct_2=distinct(s.responses, mask, net.outputs, 2),
-            sample_responses=s.responses[:SAMPLES, 0],
+            length=jnp.mean(lengths.astype(jnp.float32)),
+            entropy=jnp.mean(entropy),
+            distinct_1=distinct(responses, mask, net.outputs, 1),
+            distinct_2=distinct(responses, mask, net.outputs, 2),
+            sample_responses=responses[:SAMPLES, 0],
             sample_gold=g[:SAMPLES],
             **failings,
             **attributes,

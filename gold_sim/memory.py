@@ -1,4 +1,6 @@
-"""Device memory of a training run, and how many runs fit side by side on an accelerator."""
+"""Device memory of a training run, how many runs fit side by side on an accelerator, and what fits a core's cache."""
+
+from collections.abc import Callable
 
 import jax
 
@@ -40,3 +42,28 @@ def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
         stats = jax.local_devices()[0].memory_stats() or {}
         limit = stats.get("bytes_limit")
     return None if limit is None else max(1, int(SHARE * limit / bytes_a_run))
+
+
+def accelerated() -> bool:
+    """Whether runs are mapped side by side: on a CPU that gains nothing, there they follow one another."""
+    return jax.default_backend() != "cpu"
+
+
+def in_pieces(f: Callable, *xs, most: int = 128):
+    """f(*xs), arrays with one leading axis as are f's results; a CPU takes them in equal pieces, one after another.
+
+    most: of a piece, so that what networks make of it fits a core's cache: 1,024 responses at once take 1.4 times as
+    long as in pieces of 128 (width 48, 2 MB). An accelerator takes all at once.
+    """
+    num = len(xs[0])
+    count = 1 if accelerated() else equal_pieces(num, most)
+    if count == 1:
+        return f(*xs)
+    cut = tuple(x.reshape(count, -1, *x.shape[1:]) for x in xs)
+    found = jax.lax.map(lambda piece: f(*piece), cut)
+    return jax.tree.map(lambda a: a.reshape(num, *a.shape[2:]), found)
+
+
+def equal_pieces(num: int, most: int) -> int:
+    """The fewest equal pieces of at most so many; 1 where they would be less than a quarter of that."""
+    return next((p for p in range(-(-num // most), 4 * num // most + 1) if num % p == 0), 1)

@@ -29,7 +29,17 @@ class Samples(NamedTuple):
 
 def sample(net: Network, params, prompts, num_samples: int, length: int, key) -> Samples:
     """Draw responses at temperature 1 by inverse distribution functions: one uniform a token."""
-    uniforms = jax.random.uniform(key, (length, prompts.shape[0], num_samples))
+    return written(net, params, prompts, uniforms(key, prompts.shape[0], num_samples, length))
+
+
+def uniforms(key, num_prompts: int, num_samples: int, length: int):
+    """[length, P, N]: what chance decides of the responses."""
+    return jax.random.uniform(key, (length, num_prompts, num_samples))
+
+
+def written(net: Network, params, prompts, uniforms) -> Samples:
+    """The responses that these uniforms [length, P, N] draw."""
+    length, _, num_samples = uniforms.shape
 
     def choose(logits, u):
         return world.draw(jnp.exp(logits - jnp.max(logits, -1, keepdims=True)), u), logits

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows, streams, world
+from gold_sim import best_of_n, gold, inference, measure, memory, policy, rewards, rows, streams, world
 from gold_sim.inputs import mapped, streamed, to_numpy
 
-SAMPLES_A_CHUNK = 1024  # of one prompt, sampled and scored by gold at once
+SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
 SAMPLES_AT_ONCE = 16_384  # on an accelerator
 
@@ -30,15 +30,19 @@ def pool(cell, inputs, store, progress):
 
     @jax.jit
     def one_prompt(prompt, key, params, judge):
-        def some(key):
+        def some(uniforms):  # [samples, L]
             prompts = prompt[None]
-            s = policy.sample(policy_net, params, prompts, chunk, language.config.response_len, key)
+            s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
             found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
             for name, value in world.attributes(language, prompts, s.responses).items():
                 found[f"attr_{name}"] = value
             return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
 
-        drawn = streamed(some, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
+        def of_key(key):
+            uniforms = policy.uniforms(key, 1, chunk, language.config.response_len)
+            return memory.in_pieces(some, uniforms[:, 0].T)
+
+        drawn = streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.num_samples], drawn)
 
     parts = []

@@ -40,31 +40,33 @@ def test_work_follows_what_is_run():
 
 
 def test_rates_are_recovered_and_resumed_cells_do_not_matter():
-    """New programs take 4 s and 3 s a block to compile, others 1 s and 1 s a block; what is spared is told."""
+    """New programs take 4 s and 3 s a block to compile, known ones 1 s and 1 s a block, and those known in part are in
+    the middle; what is spared is told."""
     rng, rows = np.random.default_rng(0), []
     for width in (4, 8, 16, 32, 64):
         for steps in (30, 150, 600):
-            for compiled in (False, True):
+            for known in (costs.NEW, costs.PARTLY, costs.COMPILED):
                 changes = {"policy.width": width, "policy.depth": 1 + steps % 4, "optimiser.steps": steps}
                 cell = costs.Stored("policy_gradient", replace(Config(), changes))
                 w, n = costs.work(cell), costs.blocks(cell)
-                new, known = 4 + 3 * n, 1 + n
-                compiling = (known if compiled else new) * rng.uniform(0.95, 1.05)
+                new, own = 4 + 3 * n, (4 + 3 * n, 2.5 + 2 * n, 1 + n)[known]
+                compiling = own * rng.uniform(0.95, 1.05)
                 running = (2 + 0.03 * w.flops / 1e9 + 0.5 * w.tokens / 1e6) * rng.uniform(0.95, 1.05)
-                held, spared = 1e9 + 2 * costs.holds(cell), (new - known) * compiled
-                rows.append(costs.Measured(cell, running + compiling, compiling, spared, compiled, held))
+                held, spared = 1e9 + 2 * costs.holds(cell), new - own
+                rows.append(costs.Measured(cell, running + compiling, compiling, spared, known, held))
     truth = np.array([m.seconds for m in rows])
     rows[6] = dataclasses.replace(rows[6], seconds=1.0, compiling=0.5, peak_bytes=None)  # tells of its last seconds
     found = costs.fit(rows)
-    ratio = np.array([found.seconds(m.cell, m.compiled) for m in rows]) / truth
+    ratio = np.array([found.seconds(m.cell, m.known) for m in rows]) / truth
     assert np.all(np.abs(np.log(ratio)) < np.log(1.3)), ratio
-    assert found.seconds(rows[0].cell) - found.seconds(rows[0].cell, True) == pytest.approx(3 + 2 * 4, rel=0.3)
+    new, partly, compiled = (found.seconds(rows[0].cell, known) for known in range(3))
+    assert new - compiled == pytest.approx(3 + 2 * 4, rel=0.3) and new - partly == pytest.approx(1.5 + 4, rel=0.3)
     peaks = [m.peak_bytes for m in rows if m.peak_bytes]
     assert np.allclose([found.bytes(m.cell) for m in rows if m.peak_bytes], peaks, rtol=0.05)
     held_out = costs.left_out(rows)["policy_gradient"]
     off = np.abs(held_out - 1) > 0.3
-    assert len(held_out) == 30 and off[6] and off.sum() == 1
-    assert costs.fit(rows[:2]) == costs.Model({}, {}, {}, {})  # too few to tell
+    assert len(held_out) == 45 and off[6] and off.sum() == 1
+    assert costs.fit(rows[:2]) == costs.Model({}, {}, {}, {}, {})  # too few to tell
 
 
 def test_a_program_is_compiled_once():
@@ -75,11 +77,12 @@ def test_a_program_is_compiled_once():
     assert len({costs.program(cell(**changes)) for changes in same}) == 1
     assert len({costs.program(cell(**changes)) for changes in other}) == 4
     assert len({costs.program(cell(stage)) for stage in cells.VERSIONS}) == len(cells.VERSIONS)
-    one, two = (costs.Measured(cell(**changes), 9.0, 1.0, 0.0, False, None) for changes in (same[0], other[1]))
-    made = costs.Model(*({"policy_gradient": pair} for pair in ((1, 0, 0), (1, 1), (5, 1), (2, 1))))
+    one, two = (costs.Measured(cell(**changes), 9.0, 1.0, 0.0, costs.NEW, None) for changes in (same[0], other[1]))
+    made = costs.Model(*({"policy_gradient": pair} for pair in ((1, 0, 0), (1, 1), (5, 1), (3, 1), (2, 1))))
     assert costs.blocks(cell()) == 2 + 1
     told = costs.seconds(made, [cell(), cell(**same[1]), cell(**other[0]), cell(**other[1])], [two])
-    assert told == [1 + 5 + 3, 1 + 2 + 3, 1 + 5 + 3, 1 + 2 + 3]
+    # The first shares all but its scores with the stored cell; the third has two seeds where all others have four.
+    assert told == [1 + 3 + 3, 1 + 2 + 3, 1 + 5 + 3, 1 + 2 + 3]
 
 
 def test_what_records_tell(tmp_path):
@@ -94,8 +97,8 @@ def test_what_records_tell(tmp_path):
     (tmp_path / "gold" / "older").mkdir()
     (tmp_path / "gold" / "older" / "record.json").write_text(json.dumps(record | {"compile_seconds": None}))
     found = costs.measured(tmp_path)
-    assert [m.compiled for m in found] == [False, False, True]
-    assert found[0] == costs.Measured(costs.Stored("gold", Config()), 80.0, 24.0, 4.0, False, 7)
+    assert [m.known for m in found] == [costs.NEW, costs.NEW, costs.COMPILED]
+    assert found[0] == costs.Measured(costs.Stored("gold", Config()), 80.0, 24.0, 4.0, costs.NEW, 7)
 
 
 def test_compiling_is_counted_once_and_of_this_cell_alone():

@@ -337,6 +337,19 @@ def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
     assert events.count("start") == 3 and events.count("lost") == 2 and "done" not in events
 
 
+def test_what_holds_up_the_end_goes_first():
+    """By hand: b - d and c - e hang on a, f on nothing; the ways are a 9, c 8, e 6, b 5, f 4, d 1."""
+    from experiments import engine
+    from gold_sim.cells import Cell
+
+    made = {}
+    for name, *ups in ("a", "f", "ba", "ca", "db", "ec"):
+        made[name] = Cell("gold", name, name, None, tuple((up, made[up]) for up in ups))
+    cells = list(made.values())  # a f b c d e
+    assert [c.name for c in engine.longest_first(cells, [1.0, 4.0, 4.0, 2.0, 1.0, 6.0])] == list("acebfd")
+    assert [c.name for c in engine.longest_first(cells, [1.0] * 6)] == list("abcfde")  # ties: as they came
+
+
 def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeypatch):
     """The schedule alone, of cells that each need up to three earlier ones; every fiftieth loses its worker once."""
     from experiments import engine, executors

@@ -46,3 +46,22 @@ def test_side_by_side_is_one_after_another(monkeypatch, at_once):
     monkeypatch.setattr(inputs, "accelerated", lambda: True)
     np.testing.assert_allclose(jax.jit(inputs.mapped(f, at_once))(xs), looped, atol=1e-6)
     np.testing.assert_allclose(jax.jit(lambda xs: inputs.streamed(f, xs, 2))(xs), looped, atol=1e-6)
+
+
+@pytest.mark.parametrize(("num", "most", "count"), [(512, 64, 8), (129, 128, 3), (131, 128, 1), (7, 8, 1)])
+def test_pieces_for_a_cores_cache_give_what_all_at_once_gives(monkeypatch, num, most, count):
+    """Several arrays in, a tree out; a prime number of rows is one piece, as is everything on an accelerator."""
+    x, y = jax.random.normal(jax.random.key(0), (num, 3, 4)), jnp.arange(num)
+    seen = []
+
+    def f(x, y):
+        seen.append(len(x))
+        return dict(sums=x.sum(1), twice=(2 * y,))
+
+    found = jax.jit(lambda x, y: memory.in_pieces(f, x, y, most=most))(x, y)
+    assert set(seen) == {num // count} and memory.equal_pieces(num, most) == count
+    jax.tree.map(np.testing.assert_array_equal, found, f(x, y))
+    monkeypatch.setattr(memory, "accelerated", lambda: True)
+    seen.clear()
+    memory.in_pieces(f, x, y, most=most)
+    assert seen == [num]
