@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from gold_sim.config import Config, fingerprint, to_hashed
 
 VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
-    **dict(reference=1, gold=2, preferences=1, reward_model=2, pool=1, scores=1),
-    **dict(best_of_n=1, policy_gradient=1, direct_alignment=1),  # these make curves
+    **dict(reference=2, gold=3, preferences=1, reward_model=3, pool=1, scores=1),
+    **dict(best_of_n=1, policy_gradient=2, direct_alignment=2),  # these make curves
     relabelled=1,  # last: it needs the policies of the round before
 )
 _GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes

@@ -92,12 +92,7 @@ def update(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainSta
     """One step's change of policy and multipliers by a scored batch."""
     mixed = _MIX[config.constraint](config, state, batch.rewards, batch.log_ratio, batch.kl)
     advantages, multipliers, velocity = mixed
-
-    def loss_of(params):
-        logits = transformer.logits(task.net, params, batch.prompts, batch.responses)
-        return -jnp.mean(advantages * jnp.sum(policy.log_probs(logits, batch.responses) * batch.mask, -1))
-
-    state = pg._apply(config, state, jax.grad(loss_of)(state.params))
+    state = pg.climb(task, config, state, batch, advantages)
     return state._replace(step=state.step + 1, multipliers=multipliers, velocity=velocity)
 
 

@@ -4,13 +4,14 @@ u = log(pi / ref_policy) of a whole response is, times beta, the implicit reward
 the signature (u [D, 2] chosen first, log_probs [D] of the chosen, lengths [D, 2], beta, coef) -> [D].
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import policy, transformer, world
+from gold_sim import memory, policy, transformer, world
 from gold_sim.config import DirectConfig
 from gold_sim.transformer import Network
 
@@ -110,7 +111,9 @@ def loss(net: Network, config: DirectConfig, beta, params, ref_params, pairs):
 
 def step(task: Task, config: DirectConfig, beta, state: TrainState) -> TrainState:
     pairs = jax.tree.map(lambda a: a[task.batches[state.step]], task.pairs)
-    grads = jax.grad(lambda p: loss(task.net, config, beta, p, task.ref_params, pairs))(state.params)
+    loss_of = lambda p, pairs: loss(task.net, config, beta, p, task.ref_params, pairs)
+    gradient = functools.partial(jax.grad(loss_of), state.params)
+    grads = memory.mean_in_pieces(gradient, pairs, most=memory.A_GRADIENT // 2)
     updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 

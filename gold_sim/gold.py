@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import policy, streams, transformer, world
+from gold_sim import memory, policy, streams, transformer, world
 from gold_sim.config import GoldConfig, PolicyConfig
 from gold_sim.transformer import Network
 
@@ -38,7 +38,8 @@ def network(language: world.World, config: GoldConfig) -> Network:
 
 def raw_scores(net: Network, gold: Gold, prompts, responses):
     """[P, N] in the network's own units."""
-    return transformer.rewards(net, gold.params, prompts, responses, world.lengths(responses))
+    score = lambda p, r: transformer.rewards(net, gold.params, p, r, world.lengths(r))
+    return memory.in_pieces(score, prompts, responses, most=memory.A_PIECE // responses.shape[1])
 
 
 def scores(net: Network, gold: Gold, prompts, responses):
@@ -121,7 +122,8 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
         how = jax.random.randint(k_how, r.shape[:2], 0, len(OFF_REFERENCE))
         off = jax.random.uniform(jax.random.fold_in(k_off, 1), r.shape[:2]) < config.off_reference
         r = jnp.where(off[..., None], disturb(language, k_off, p, r, how), r)
-        loss, grads = jax.value_and_grad(loss_of)(params, p, r)
+        gradient = functools.partial(jax.value_and_grad(loss_of), params)
+        loss, grads = memory.mean_in_pieces(gradient, p, r, most=memory.A_GRADIENT // GROUP)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 

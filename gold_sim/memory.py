@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from gold_sim import transformer
 from gold_sim.transformer import Network
@@ -49,19 +50,43 @@ def accelerated() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def in_pieces(f: Callable, *xs, most: int = 128):
-    """f(*xs), arrays with one leading axis as are f's results; a CPU takes them in equal pieces, one after another.
+A_PIECE, A_GRADIENT = 128, 64  # responses, at most
+
+
+def in_pieces(f: Callable, *xs, most: int = A_PIECE):
+    """f(*xs), trees of arrays with one leading axis as are f's results; a CPU takes equal pieces, one after another.
 
     most: of a piece, so that what networks make of it fits a core's cache: 1,024 responses at once take 1.4 times as
     long as in pieces of 128 (width 48, 2 MB). An accelerator takes all at once.
     """
-    num = len(xs[0])
-    count = 1 if accelerated() else equal_pieces(num, most)
+    count = _pieces(xs, most)
     if count == 1:
         return f(*xs)
-    cut = tuple(x.reshape(count, -1, *x.shape[1:]) for x in xs)
-    found = jax.lax.map(lambda piece: f(*piece), cut)
-    return jax.tree.map(lambda a: a.reshape(num, *a.shape[2:]), found)
+    found = jax.lax.map(lambda piece: f(*piece), _cut(xs, count))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+
+
+def mean_in_pieces(f: Callable, *xs, most: int = A_GRADIENT):
+    """f(*xs), a tree of means over the leading axis of trees of arrays, such as a gradient; pieces as in `in_pieces`.
+
+    What the backward pass reads of a piece is still in the core's cache: a step of gold (width 64, 256 responses) takes
+    half as long as at once, one of a reward model of width 48 (128 responses) 0.85 of it (2 MB).
+    """
+    count = _pieces(xs, most)
+    if count == 1:
+        return f(*xs)
+    cut = _cut(xs, count)
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(f, *jax.tree.map(lambda a: a[0], cut)))
+    add = lambda total, piece: (jax.tree.map(jnp.add, total, f(*piece)), None)
+    return jax.tree.map(lambda total: total / count, jax.lax.scan(add, zero, cut)[0])
+
+
+def _pieces(xs, most: int) -> int:
+    return 1 if accelerated() else equal_pieces(len(jax.tree.leaves(xs)[0]), max(1, most))
+
+
+def _cut(xs, count: int):
+    return jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), xs)
 
 
 def equal_pieces(num: int, most: int) -> int:

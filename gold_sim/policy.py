@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import streams, transformer, world
+from gold_sim import memory, streams, transformer, world
 from gold_sim.config import PolicyConfig
 from gold_sim.transformer import Network
 
@@ -91,9 +91,14 @@ def schedule(learning_rate, steps: int, warmup: int):
 
 def cross_entropy(net: Network, params, prompts, responses):
     """Mean negative log-likelihood of the responses, nats a token (EOS counts)."""
+    return _nats(net, params, prompts, responses) / jnp.mean(world.lengths(responses))
+
+
+def _nats(net, params, prompts, responses):
+    """Mean negative log-likelihood of a response."""
     logits = transformer.logits(net, params, prompts, responses)
     mask = visited(world.lengths(responses), responses.shape[-1])
-    return -jnp.sum(log_probs(logits, responses) * mask) / jnp.sum(mask)
+    return -jnp.mean(jnp.sum(log_probs(logits, responses) * mask, -1))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -113,7 +118,9 @@ def sft(language: world.World, config: PolicyConfig):
         k_prompt, k_demo = jax.random.split(jax.random.fold_in(key, t))
         prompts = world.prompts(language, k_prompt, config.batch)
         responses = world.demonstrations(language, k_demo, prompts)
-        loss, grads = jax.value_and_grad(lambda p: cross_entropy(net, p, prompts, responses))(params)
+        length = jnp.mean(world.lengths(responses))
+        loss_of = lambda params, prompts, responses: _nats(net, params, prompts, responses) / length
+        loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)
         updates, opt_state = clipped.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 

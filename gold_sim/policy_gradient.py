@@ -12,6 +12,7 @@ and for distillation, whose end is best-of-n itself. With config.divergence = "c
 chi2(policy || ref_policy) = E[policy / ref_policy] - 1 instead.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import policy, transformer
+from gold_sim import memory, policy, transformer
 from gold_sim.config import OptimiserConfig
 from gold_sim.policy import visited
 from gold_sim.transformer import Network
@@ -181,18 +182,25 @@ def best_of_group(rewards):
     return n * jax.nn.one_hot(jnp.argmax(rewards, 1), n)
 
 
+def climb(task, config, state, batch, advantages):
+    """One gradient step up the mean of advantages [P, N] times log pi(response)."""
+
+    def loss_of(params, prompts, responses, mask, advantages):
+        logits = transformer.logits(task.net, params, prompts, responses)
+        return -jnp.mean(advantages * jnp.sum(policy.log_probs(logits, responses) * mask, -1))
+
+    gradient = functools.partial(jax.grad(loss_of), state.params)
+    parts = (batch.prompts, batch.responses, batch.mask, advantages)
+    return _apply(config, state, memory.mean_in_pieces(gradient, *parts, most=memory.A_GRADIENT // config.group_size))
+
+
 def _score_function(advantage_of):
     """Update by E[A grad log pi(response)], one gradient step a batch."""
 
     def update(task, config, kl_coef, key, state, batch):
         advantages = advantage_of(penalised_rewards(batch, kl_coef, config.divergence))
 
-        def loss_of(params):
-            logits = transformer.logits(task.net, params, batch.prompts, batch.responses)
-            log_probs = jnp.sum(policy.log_probs(logits, batch.responses) * batch.mask, -1)
-            return -jnp.mean(advantages * log_probs)
-
-        return _apply(config, state, jax.grad(loss_of)(state.params))._replace(step=state.step + 1)
+        return climb(task, config, state, batch, advantages)._replace(step=state.step + 1)
 
     return update
 

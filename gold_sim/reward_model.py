@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import policy, rankings, streams, transformer, world
+from gold_sim import memory, policy, rankings, streams, transformer, world
 from gold_sim.config import RewardModelConfig
 from gold_sim.preferences import Preferences
 from gold_sim.transformer import Network
@@ -34,7 +34,8 @@ def network(language: world.World, config: RewardModelConfig) -> Network:
 
 def raw_rewards(net: Network, model: RewardModel, prompts, responses):
     """[P, N] in the network's own units (a logit difference is a log-odds)."""
-    return transformer.rewards(net, model.params, prompts, responses, world.lengths(responses))
+    score = lambda p, r: transformer.rewards(net, model.params, p, r, world.lengths(r))
+    return memory.in_pieces(score, prompts, responses, most=memory.A_PIECE // responses.shape[1])
 
 
 def rewards(net: Network, model: RewardModel, prompts, responses):
@@ -198,12 +199,14 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
 
     objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
+    # ODIN's correlations are of a whole batch, all else is a mean over pairs or rankings.
+    most = batch if config.heads == "odin" else memory.A_GRADIENT // _responses_a_row(train)
 
     def step(state, index):
         params, opt_state = state
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p: objective(trained, config, blinded(p), pairs)
-        loss, grads = jax.value_and_grad(loss_of)(params)
+        loss_of = lambda p, pairs: objective(trained, config, blinded(p), pairs)
+        loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), pairs, most=most)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
@@ -213,6 +216,10 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
         params = dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"]))
     model, metrics = calibrate(net, blinded(params), held_out)
     return model, dict(metrics, train_loss=jnp.mean(losses[-max(1, steps // 10) :]))
+
+
+def _responses_a_row(train: Preferences) -> int:
+    return (train.responses if train.ranked is None else train.ranked).shape[1]
 
 
 def pairs_of_seed(config: RewardModelConfig, collected: int, seed):

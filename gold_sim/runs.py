@@ -126,7 +126,7 @@ def optimisation(cell, inputs, store, progress):
     def judged(runs, responses, judge):
         def one(both):
             run, (unseen, seen) = both
-            proxy = functools.partial(memory.in_pieces, lambda p, r: reward.proxy(run, judge, p, r))
+            proxy = lambda p, r: reward.proxy(run, judge, p, r)
             parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
             more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
             told = measure.of_proxy(held_out, unseen, proxy, **more)
