@@ -61,7 +61,7 @@ def environment(root: Path | str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(_local(root) / ".compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     if not accelerator():  # else jax runs a program's independent parts on as many threads as there are cores

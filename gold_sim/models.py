@@ -138,14 +138,9 @@ def reward_models(cell, inputs, store, progress):
     def average(runs, data):
         return mapped(lambda run: reward_model.weight_average(net, run[1], of(data, run[0])[1])[0])(runs)
 
-    @jax.jit
-    def follows_length(runs, data):  # a program of its own: within `fit` it might round the others differently
-        return mapped(lambda run: reward_model.length_correlation(net, run[1], of(data, run[0])[1]))(runs)
-
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
     models, metrics = fit(tuple(jnp.asarray(a, jnp.int32) for a in (at, seeds, member)), data)
-    metrics = dict(metrics, length_correlation=follows_length((jnp.asarray(at), models), data))
     arrays = to_numpy(models._asdict())
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)

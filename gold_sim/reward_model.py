@@ -299,15 +299,10 @@ def _difference(values):
     return values[:, 1] - values[:, 0]
 
 
-def length_correlation(net: Network, model: RewardModel, held_out: Preferences):
-    """Pearson's, of rewards and lengths of the held-out reference samples."""
-    r = raw_rewards(net, model, held_out.prompts, held_out.responses)
-    return correlation(r, world.lengths(held_out.responses).astype(r.dtype))
-
-
 def calibrate(net: Network, params, held_out: Preferences):
     """(RewardModel, metrics on held-out pairs) of trained parameters: see the top of this file."""
-    raw = transformer.rewards(net, params, held_out.prompts, held_out.responses, world.lengths(held_out.responses))
+    lengths = world.lengths(held_out.responses)
+    raw = transformer.rewards(net, params, held_out.prompts, held_out.responses, lengths)
     margin = raw[:, 1] - raw[:, 0]
     soft = jax.nn.sigmoid(held_out.margin)
     scale = _soft_scale(margin, soft)
@@ -321,6 +316,7 @@ def calibrate(net: Network, params, held_out: Preferences):
         scale=scale,
         shift=model.shift,
         rank_correlation=rank_correlation(raw.ravel(), held_out.gold.ravel()),
+        length_correlation=correlation(raw, lengths.astype(raw.dtype)),
     )
     return model, metrics
 

@@ -226,7 +226,6 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
         assert model.params["head"]["kernel"].shape == (8, 1)  # what is kept is an ordinary reward model
         r = rewards(net, model, held_out.prompts, held_out.responses)
         right = ((r[:, 1] - r[:, 0]) * held_out.margin > 0)[held_out.margin != 0]
-        follows = jax.jit(reward_model.length_correlation, static_argnums=0)(net, model, held_out)
-        found[heads] = abs(float(follows)), float(jnp.mean(right))
+        found[heads] = abs(float(metrics["length_correlation"])), float(jnp.mean(right))
     assert found["odin"][0] < 0.1 < 0.5 < found["one"][0], found
     assert found["odin"][1] > 0.95 > found["one"][1], found
