@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import data
+from analysis import data, policy_size, worlds
 from analysis import evidence_of_data as of_data
 from analysis import evidence_of_methods as of_methods
 from analysis.findings import Table, check
@@ -25,8 +25,18 @@ class Claim:
     test: Callable  # Data -> (holds, found)
 
 
+def _checked(study, name: str) -> Callable:
+    """The test of a claim that is among the study's own checks."""
+
+    def test(read):
+        found = study.checked(read)[name]
+        return found["holds"], found["found"]
+
+    return test
+
+
 COSTE, EISENSTEIN, MOSKOVITZ = "Coste et al. 2023", "Eisenstein et al. 2023", "Moskovitz et al. 2024"
-WOLF = "Wolf et al. 2025"
+WOLF, GAO = "Wolf et al. 2025", "Gao et al. 2023"
 CLAIMS = (
     Claim(
         "ensembles_fall_less",
@@ -148,7 +158,7 @@ CLAIMS = (
     Claim(
         "bon_is_thrifty",
         "optimisers",
-        "Gao et al. 2023",
+        GAO,
         "best-of-n pays least KL for equal gold",
         of_methods.best_of_n_is_thrifty,
     ),
@@ -310,7 +320,7 @@ CLAIMS = (
     Claim(
         "k_rounds",
         "iterated",
-        "Gao et al. 2023",
+        GAO,
         "k rounds peak k times as high as one (within 20 %)",
         of_data.peaks_grow_with_rounds,
     ),
@@ -377,6 +387,48 @@ CLAIMS = (
         MOSKOVITZ,
         "constraints end higher than a tuned and an adaptive KL penalty",
         of_methods.constrained_against_penalties,
+    ),
+    Claim(
+        "policies_gain_less",
+        "policy_size",
+        GAO,
+        "best-of-n: larger policies gain less",
+        _checked(policy_size, "larger_gains_less_bon"),
+    ),
+    Claim(
+        "policies_gain_less_in_rl",
+        "policy_size",
+        GAO,
+        "RL: larger policies gain less",
+        _checked(policy_size, "larger_gains_less_rl"),
+    ),
+    Claim(
+        "policies_gap",
+        "policy_size",
+        GAO,
+        "RL: larger policies do not over-optimise more (the gap at equal KL is the same within 25 %)",
+        _checked(policy_size, "same_gap_rl"),
+    ),
+    Claim(
+        "policies_under_the_largest",
+        "policy_size_large_rm",
+        GAO,
+        "under the largest reward model, too, larger policies gain less in RL",
+        _checked(policy_size, "larger_gains_less_rl"),
+    ),
+    Claim(
+        "alpha_in_other_worlds",
+        "worlds",
+        GAO,
+        "alpha_bon rises with size, between worlds",
+        _checked(worlds, "bon_alpha_slope"),
+    ),
+    Claim(
+        "beta_in_other_worlds",
+        "worlds",
+        GAO,
+        "beta_rl falls with size, between worlds",
+        _checked(worlds, "rl_beta_slope"),
     ),
 )
 

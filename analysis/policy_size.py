@@ -10,8 +10,7 @@ LEGEND = "policy parameters"
 
 
 def study(data, folder) -> Findings:
-    recorded = curves.groups(data.curves, data.axis, rezero=False)
-    gained = curves.groups(data.curves, data.axis)
+    recorded, gained, gaps = read(data)
     rows, entries = [], {}
     for form, gs in gained.items():
         for g, raw in zip(gs, recorded[form], strict=True):
@@ -24,7 +23,6 @@ def study(data, folder) -> Findings:
             }
             rows.append({data.axis: g.key} | row)
             entries.setdefault(g.key, {})[form] = row
-    gaps = {form: gap(gs) for form, gs in gained.items() if len(gs) > 1}
     which, verdict_tables = scaling.verdicts(data.axis, gained)
     summary = {
         "verdict": which,
@@ -34,6 +32,18 @@ def study(data, folder) -> Findings:
     }
     title = "Fitted laws and observed peaks, of gains over each policy's own start"
     return Findings(summary, draw(folder, recorded), [tables.laws_table(data.axis, rows, title), *verdict_tables])
+
+
+def read(data):
+    """Groups as recorded and from their own starts, by form; `gap` of each form with several policies."""
+    gained = curves.groups(data.curves, data.axis)
+    gaps = {form: gap(gs) for form, gs in gained.items() if len(gs) > 1}
+    return curves.groups(data.curves, data.axis, rezero=False), gained, gaps
+
+
+def checked(data) -> dict:
+    """`checks` of an experiment's records."""
+    return checks(*read(data))
 
 
 def gap(gs) -> dict | None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, scaling, tables
+from analysis.evidence import surely
 from analysis.findings import Figure, Findings, check, with_interval
 
 LEGEND = "RM parameters"
@@ -14,7 +15,7 @@ NAMES = {"bon_alpha": "alpha_bon", "bon_beta": "beta_bon", "rl_beta": "beta_rl"}
 def study(data, folder) -> Findings:
     groups, fits, rows = scaling.laws_of(data)
     between = scaling.coefficients(groups)
-    each = {int(world): one_world(part, data.axis) for world, part in data.curves.groupby("world_seed", sort=True)}
+    each = world_by_world(data)
     which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
         "verdict": which,
@@ -37,6 +38,15 @@ def study(data, folder) -> Findings:
     return Findings(summary, drawn, made)
 
 
+def world_by_world(data) -> dict:
+    return {int(world): one_world(part, data.axis) for world, part in data.curves.groupby("world_seed", sort=True)}
+
+
+def checked(data) -> dict:
+    """`checks` of an experiment's records."""
+    return checks(scaling.coefficients(curves.groups(data.curves, data.axis)), world_by_world(data))
+
+
 def one_world(part, axis) -> dict:
     """Trends and fit of one world, over its seeds."""
     groups = curves.groups(part, axis)
@@ -54,9 +64,8 @@ def checks(between, each) -> dict:
             trend = between[name].trend
             slope = with_interval(trend.slope, trend.slope_ci)
             says = f"slope of {NAMES[name]}, interval between worlds: {slope} per tenfold size"
-            low, high = (sign * x for x in trend.slope_ci)
-            holds = None if not np.isfinite([low, high]).all() else min(low, high) > 0
-            out[f"{name}_slope"] = check(holds, says)
+            interval = sorted(sign * x for x in trend.slope_ci)
+            out[f"{name}_slope"] = check(surely(interval) if np.isfinite(interval).all() else None, says)
             slopes = [world["trends"][name]["slope"] for world in each.values()]
             says = f"slopes of {NAMES[name]} world by world: {', '.join(f'{s:.3f}' for s in slopes)}"
             out[f"{name}_same_sign"] = check(all(sign * s > 0 for s in slopes), says)
