@@ -235,8 +235,7 @@ def stages(scale: Scale, report: Callable) -> dict:
             loss = lambda p, i: jnp.mean(jax.nn.softplus(score(p, i)[:, 0] - score(p, i)[:, 1]))
             add("reward model training", rm_net, update(rm_net, num), *_training(loss, rm))
         add("policy update", net, update(net, num), *_training(lambda p, i, f=log_probs: -jnp.mean(f(p, i)), params))
-        chunk = lambda p, i, net=net: policy.sample(net, p, prompts[:1], num, COMPLETION, jax.random.fold_in(key, i))
-        judged = lambda p, i, f=chunk, net=rm_net, rm=rm: _judged(net, rm, prompts[:1], f(p, i).responses)
+        judged = lambda p, i, net=net, rm_net=rm_net, rm=rm: _pool(net, p, rm_net, rm, prompts[:1], num, i)
         add("best-of-n pool", net, sampling(net, num) + forward(rm_net, num), judged, params)
     net, rm_net = networks(scale, *scale.policies[min(1, len(scale.policies) - 1)])
     for name in scale.optimisers:
@@ -245,10 +244,17 @@ def stages(scale: Scale, report: Callable) -> dict:
     return dict(limits, rows=rows)
 
 
-def _judged(net, rm, prompts, responses):
-    from gold_sim import transformer, world
+def _pool(net, params, rm_net, rm, prompts, num: int, i):
+    """Scores [num] of as many responses to one prompt, as gold_sim/pools.py draws and scores them."""
+    import jax
 
-    return transformer.rewards(net, rm, prompts, responses, world.lengths(responses))
+    from gold_sim import memory, policy, transformer, world
+
+    def some(uniforms):
+        r = policy.written(net, params, prompts, uniforms.T[:, None]).responses
+        return transformer.rewards(rm_net, rm, prompts, r, world.lengths(r))[0]
+
+    return memory.in_pieces(some, policy.uniforms(jax.random.fold_in(jax.random.key(0), i), 1, num, COMPLETION)[:, 0].T)
 
 
 def _training(loss, params):
