@@ -232,9 +232,14 @@ def stages(scale: Scale, report: Callable) -> dict:
         add("reference log-probs", net, forward(net, num), log_probs, params)
         if size == scale.policies[0]:  # these do not depend on the policy
             add("reward model scores", rm_net, forward(rm_net, num), score, rm)
-            loss = lambda p, i: jnp.mean(jax.nn.softplus(score(p, i)[:, 0] - score(p, i)[:, 1]))
-            add("reward model training", rm_net, update(rm_net, num), *_training(loss, rm))
-        add("policy update", net, update(net, num), *_training(lambda p, i, f=log_probs: -jnp.mean(f(p, i)), params))
+
+            def loss(p, prompts, r, net=rm_net):
+                scores = transformer.rewards(net, p, prompts, r, world.lengths(r))
+                return jnp.mean(jax.nn.softplus(scores[:, 0] - scores[:, 1]))
+
+            add("reward model training", rm_net, update(rm_net, num), *_training(loss, rm, prompts, responses))
+        loss = lambda p, prompts, r, net=net: -jnp.mean(policy.log_probs(transformer.logits(net, p, prompts, r), r))
+        add("policy update", net, update(net, num), *_training(loss, params, prompts, responses))
         judged = lambda p, i, net=net, rm_net=rm_net, rm=rm: _pool(net, p, rm_net, rm, prompts[:1], num, i)
         add("best-of-n pool", net, sampling(net, num) + forward(rm_net, num), judged, params)
     net, rm_net = networks(scale, *scale.policies[min(1, len(scale.policies) - 1)])
@@ -257,15 +262,18 @@ def _pool(net, params, rm_net, rm, prompts, num: int, i):
     return memory.in_pieces(some, policy.uniforms(jax.random.fold_in(jax.random.key(0), i), 1, num, COMPLETION)[:, 0].T)
 
 
-def _training(loss, params):
-    """(one step of Adam on loss(params, i), its first state)."""
+def _training(loss, params, prompts, responses):
+    """(one step of Adam on loss(params, prompts, responses), a mean over prompts; its first state)."""
     import jax
     import optax
+
+    from gold_sim import memory
 
     adam = optax.adam(1e-4, b2=0.99)
 
     def f(state, i):
-        grads = jax.grad(loss)(state[0], i)
+        gradient = lambda p, r: jax.grad(loss)(state[0], p, r)
+        grads = memory.mean_in_pieces(gradient, prompts, responses, most=memory.A_GRADIENT // GROUP)
         updates, opt_state = adam.update(grads, state[1])
         return optax.apply_updates(state[0], updates), opt_state
 
