@@ -6,7 +6,27 @@ import numpy as np
 import optax
 import pytest
 
-from gold_sim import inputs, memory, policy, transformer
+from gold_sim import (
+    direct_alignment,
+    gold,
+    inputs,
+    memory,
+    policy,
+    policy_gradient,
+    preferences,
+    reward_model,
+    transformer,
+    world,
+)
+from gold_sim.config import (
+    DirectConfig,
+    GoldConfig,
+    OptimiserConfig,
+    PolicyConfig,
+    PreferencesConfig,
+    RewardModelConfig,
+    WorldConfig,
+)
 from gold_sim.transformer import Network
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
@@ -65,3 +85,65 @@ def test_pieces_for_a_cores_cache_give_what_all_at_once_gives(monkeypatch, num, 
     seen.clear()
     memory.in_pieces(f, x, y, most=most)
     assert seen == [num]
+
+
+# --- training steps -------------------------------------------------------------------------------
+
+LANGUAGE = world.make(WorldConfig(response_len=6))
+REFERENCE = PolicyConfig(width=8, depth=1, steps=2, batch=192)
+POLICY = policy.network(LANGUAGE, REFERENCE)
+
+
+def start():
+    return jax.jit(lambda: transformer.init(POLICY, jax.random.key(0)))()
+
+
+def pairs(count: int):
+    prompts = world.prompts(LANGUAGE, jax.random.key(1), count)
+    responses = policy.sample(POLICY, start(), prompts, 2, 6, jax.random.key(2)).responses
+    config = PreferencesConfig(num_pairs=count)
+    truth = jax.random.normal(jax.random.key(3), (count, 2))
+    return preferences.split(config, preferences.collect(config, LANGUAGE, prompts, responses, truth))
+
+
+def rloo():
+    reward = lambda prompts, responses: world.rubric(LANGUAGE, prompts, responses)
+    draw = lambda key, num: world.prompts(LANGUAGE, key, num)
+    config = OptimiserConfig(prompts=48, group_size=4)
+    task = policy_gradient.Task(POLICY, start(), 6, draw, reward)
+    return policy_gradient.step(task, config, 0.1, jax.random.key(4), policy_gradient.init(task, config)).opt_state
+
+
+def dpo():
+    config = DirectConfig(num_pairs=192, batch=96, evaluations=1)
+    task = direct_alignment.task(POLICY, start(), pairs(240)[0], config, jax.random.key(5))
+    return direct_alignment.step(task, config, 0.1, direct_alignment.init(start(), config)).opt_state
+
+
+def fitted():
+    config = RewardModelConfig(width=8, depth=1, batch=96, num_pairs=192, epochs=1)
+    model, metrics = reward_model.fit.__wrapped__(LANGUAGE, config, *pairs(240), 0)
+    return model.params, metrics["train_loss"]
+
+
+STEPS = dict(
+    sft=lambda: policy.sft.__wrapped__(LANGUAGE, REFERENCE),
+    gold=lambda: gold.train.__wrapped__(LANGUAGE, REFERENCE, GoldConfig(width=8, depth=1, steps=2, batch=192), start()),
+    rloo=rloo,
+    dpo=dpo,
+    reward_model=fitted,
+)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_training_step_in_pieces_is_the_step_at_once(monkeypatch, name):
+    """Losses, and Adam's moments or the parameters after two steps, of batches of 192 responses."""
+    counts, cut = [], memory._cut
+    monkeypatch.setattr(memory, "_cut", lambda xs, count: counts.append(count) or cut(xs, count))
+    in_pieces = jax.jit(lambda: STEPS[name]())()
+    assert 3 in counts
+    monkeypatch.setattr(memory, "accelerated", lambda: True)
+    counts.clear()
+    at_once = jax.jit(lambda: STEPS[name]())()
+    assert not counts
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5), in_pieces, at_once)
