@@ -1,5 +1,6 @@
 """Every experiment runs at smoke size and is analysed; the paper's figures are drawn from these records."""
 
+import dataclasses
 import json
 import os
 import re
@@ -176,3 +177,30 @@ def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
     ratios = jax.jit(direct_alignment.log_ratios, static_argnums=0)(net, params, own.arrays("policy")["params"], pairs)
     agrees = np.sign(ratios[:, 1] - ratios[:, 0]) == np.sign(pairs.margin)
     assert told["implicit_accuracy"] == pytest.approx(np.mean(agrees)) and np.mean(agrees) != 0.5
+
+
+def test_a_stored_policy_is_what_its_settings_train(runs):
+    """A penalised run, trained anew in one loop by `policy_gradient.advance`: its own seed, reward model and price."""
+    store = Store(runs)
+    _, curves, cells = plan("kl_penalty", "smoke", {})
+    for cell in missing(store, curves, cells):
+        pipeline.run(store, cell)
+    cell = next(c for c in curves if c.stage == "policy_gradient" and max(c.config.kl_coefs) > 0)
+    own, config, seed, coef = Inputs(store, cell), cell.config, 1, int(np.argmax(cell.config.kl_coefs))
+    stored = store.arrays(store.find(cell.stage, cell.fingerprint), "arrays")["policies"]
+    stored = jax.tree.map(lambda a: a[seed * len(config.kl_coefs) + coef], stored)
+    net, (gold_net, judge, _) = policy.network(own.language, own.cell("policy").config.reference), own.gold("gold")
+    reward, start = rewards.load(cell, own, gold_net), own.arrays("policy")["params"]
+    run = jax.tree.map(lambda a: a[seed], reward.runs)
+    draw = lambda key, num: world.prompts(own.language, key, num)
+    optimised = reward.optimised(run, judge, net, start)
+    task = policy_gradient.Task(net, start, own.language.config.response_len, draw, optimised)
+    o = dataclasses.replace(config.optimiser, evaluations=1)
+    of_price = lambda price: policy_gradient.advance(
+        task, o, price, streams.key(config.seeds[seed], "policy"), policy_gradient.init(task, o)
+    )
+    apart = lambda price: max(
+        float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (trained(price).params, stored)), strict=True)
+    )
+    trained = jax.jit(of_price)
+    assert apart(config.kl_coefs[coef]) < 1e-5 < 1e-3 < apart(config.kl_coefs[coef] + 1.0)
