@@ -78,7 +78,7 @@ def step(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState
 
 def rollout(task: pg.Task, config: OptimiserConfig, key, state: TrainState) -> Batch:
     """The responses of one step, not yet scored."""
-    k_prompt, k_sample, _ = jax.random.split(jax.random.fold_in(key, state.step), 3)
+    k_prompt, k_sample, _ = pg.keys_of_step(key, state)
     prompts = task.draw_prompts(k_prompt, config.prompts)
     s = policy.sample(task.net, state.params, prompts, config.group_size, task.length, k_sample)
     mask = policy.visited(s.lengths, task.length)

@@ -107,7 +107,7 @@ def step(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -
 
 def rollout(task: Task, config: OptimiserConfig, key, state: TrainState) -> Batch:
     """The responses of one step, not yet scored: the same program whatever reward is optimised."""
-    k_prompt, k_sample, _ = _keys_of_step(key, state)
+    k_prompt, k_sample, _ = keys_of_step(key, state)
     prompts = task.draw_prompts(k_prompt, config.prompts)
     writer = task.ref_params if config.name in _FROM_REFERENCE else state.params
     s = policy.sample(task.net, writer, prompts, config.group_size, task.length, k_sample)
@@ -121,10 +121,10 @@ def rollout(task: Task, config: OptimiserConfig, key, state: TrainState) -> Batc
 
 def update(task: Task, config: OptimiserConfig, kl_coef, key, state: TrainState, batch: Batch) -> TrainState:
     """One step's change of the policy by a scored batch."""
-    return _UPDATES[config.name](task, config, kl_coef, _keys_of_step(key, state)[2], state, batch)
+    return _UPDATES[config.name](task, config, kl_coef, keys_of_step(key, state)[2], state, batch)
 
 
-def _keys_of_step(key, state):
+def keys_of_step(key, state):
     """Of the prompts, of the responses, of the update."""
     return jax.random.split(jax.random.fold_in(key, state.step), 3)
 
