@@ -204,3 +204,20 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
     )
     trained = jax.jit(of_price)
     assert apart(config.kl_coefs[coef]) < 1e-5 < 1e-3 < apart(config.kl_coefs[coef] + 1.0)
+
+
+def test_a_stored_pool_tells_of_its_own_responses(runs):
+    """Gold, lengths and attributes of every sample, scored anew all at once; the pool was drawn in pieces."""
+    store = Store(runs)
+    _, curves, cells = plan("rm_size", "smoke", {})
+    for cell in missing(store, curves, cells):
+        pipeline.run(store, cell)
+    cell = next(c for c in cells if c.stage == "pool")
+    found, own = store.arrays(store.find("pool", cell.fingerprint), "arrays"), Inputs(store, cell)
+    gold_net, judge, _ = own.gold("gold")
+    prompts, responses = jnp.asarray(found["prompts"]), jnp.asarray(found["responses"], jnp.int32)
+    truth = jax.jit(lambda p, r: gold.scores(gold_net, judge, p, r))(prompts, responses)
+    np.testing.assert_allclose(found["gold"], truth, atol=1e-4)
+    np.testing.assert_array_equal(found["length"], world.lengths(responses))
+    for name, value in jax.jit(lambda p, r: world.attributes(own.language, p, r))(prompts, responses).items():
+        np.testing.assert_allclose(found[f"attr_{name}"], value, atol=1e-6)
