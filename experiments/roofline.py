@@ -13,11 +13,13 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 GROUP, PROMPT, COMPLETION, VOCABULARY = 4, 8, 16, 64
 LENGTH = PROMPT + COMPLETION
 KEPT = 14  # activations that the backward pass reads, in widths a token and block: norms, q, k, v, mixed, 2 x MLP
 FLOAT = 4  # bytes
+COMPILING = 8  # programs at a time, beside an accelerator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +61,16 @@ def _params(net) -> int:
     return transformer.num_params(net)
 
 
+def _of_product(net) -> int:
+    """Bytes of a number that a product within blocks reads."""
+    return 2 if net.precision == "bfloat16" else FLOAT
+
+
 def sampling(net, completions: int) -> Work:
     """A token a time, with a cache: every token reads the parameters and all that was cached before it."""
     flops = completions * forward_flops(net.width, net.depth, net.outputs, COMPLETION - 1, COMPLETION)
     cached = sum(PROMPT / GROUP + t + 1 for t in range(COMPLETION - 1)) * 2 * net.width * net.depth
-    return Work(flops, FLOAT * (COMPLETION * _params(net) + completions * cached), completions)
+    return Work(flops, _of_product(net) * (COMPLETION * _params(net) + completions * cached), completions)
 
 
 def forward(net, completions: int) -> Work:
@@ -72,7 +79,7 @@ def forward(net, completions: int) -> Work:
         flops = judged_flops(net.width, net.depth)
     else:
         flops = forward_flops(net.width, net.depth, net.outputs, COMPLETION - 1, heads=COMPLETION)
-    return Work(completions * flops, FLOAT * _params(net), completions)
+    return Work(completions * flops, _of_product(net) * _params(net), completions)
 
 
 def update(net, completions: int) -> Work:
@@ -80,7 +87,7 @@ def update(net, completions: int) -> Work:
     once = forward(net, completions)
     tokens = completions * (COMPLETION + PROMPT / GROUP)
     activations = 2 * KEPT * net.width * net.depth * tokens
-    return Work(3 * once.flops, FLOAT * (10 * _params(net) + activations), completions)
+    return Work(3 * once.flops, FLOAT * 10 * _params(net) + _of_product(net) * activations, completions)
 
 
 def device_limits() -> dict:
@@ -113,8 +120,20 @@ def seconds_of(f: Callable) -> float:
     return clock() - began
 
 
-def timed(f: Callable, params, repeats: int, rounds: int) -> tuple[float, float]:
-    """(median seconds, compile seconds) of f(params, i) -> anything, called `repeats` times in one compiled loop.
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What is timed: f(params, i) -> anything, from the parameters that first() makes."""
+
+    stage: str
+    net: object  # Network
+    work: Work  # of all the runs of one call
+    f: Callable
+    first: Callable
+    runs: int = 1
+
+
+def compiled(m: Measurement, repeats: int) -> tuple[Callable, float]:
+    """(the program that calls f so many times in one loop, seconds of compiling it).
 
     A loop and not single calls: memory is then touched for the first time once, as in training. Each turn's parameters
     depend on what the last one returned, so that nothing can be moved out of the loop.
@@ -123,26 +142,64 @@ def timed(f: Callable, params, repeats: int, rounds: int) -> tuple[float, float]
     import jax.numpy as jnp
 
     def turn(params, i):
-        total = sum(jnp.sum(jnp.nan_to_num(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(f(params, i)))
+        total = sum(jnp.sum(jnp.nan_to_num(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(m.f(params, i)))
         return jax.tree.map(lambda p: p + 1e-30 * total if jnp.issubdtype(p.dtype, jnp.floating) else p, params), None
 
     began = time.perf_counter()
-    loop = jax.jit(lambda p: jax.lax.scan(turn, p, jnp.arange(repeats))[0]).lower(params).compile()
-    compiling = time.perf_counter() - began
-    jax.block_until_ready(loop(params))
-    found = [seconds_of(lambda: jax.block_until_ready(loop(params))) for _ in range(rounds)]
-    return statistics.median(found) / repeats, compiling
+    loop = jax.jit(lambda p: jax.lax.scan(turn, p, jnp.arange(repeats))[0])
+    return loop.lower(jax.eval_shape(m.first)).compile(), time.perf_counter() - began
 
 
-def row(stage: str, net, runs: int, work: Work, spent: tuple[float, float], limits: dict) -> dict:
-    """One line of the table.  work: of all the runs of one call."""
-    seconds, compiling = spent
-    rate, bandwidth = 1e9 * _rate(net, limits), 1e9 * limits["bandwidth_gbytes"]
+def timed(m: Measurement, program: Callable, repeats: int, rounds: int) -> float:
+    """Median seconds of one call of f."""
+    import jax
+
+    params = jax.jit(m.first)()
+    jax.block_until_ready(program(params))
+    spent = [seconds_of(lambda: jax.block_until_ready(program(params))) for _ in range(rounds)]
+    return statistics.median(spent) / repeats
+
+
+def table(measurements: list[Measurement], scale: "Scale", repeats: int, report: Callable) -> dict:
+    """The device's limits and a line for every measurement, in order.
+
+    On an accelerator programs are compiled beside one another, all before any is timed. Of a stage and network that
+    come with more and more runs, those that would take longer than scale.most_seconds or do not fit are left out.
+    """
+    import jax
+
+    from gold_sim import memory
+
+    limits, rows, ended, ahead = device_limits(), [], set(), []
+    if memory.accelerated():
+        with ThreadPoolExecutor(COMPILING) as pool:
+            ahead = [pool.submit(compiled, m, repeats) for m in measurements]
+    for i, m in enumerate(measurements):
+        if (m.stage, m.net) in ended:
+            continue
+        try:
+            program, compiling = ahead[i].result() if ahead else compiled(m, repeats)
+            seconds = timed(m, program, repeats, scale.rounds)
+        except jax.errors.JaxRuntimeError as error:  # out of memory: the ceiling
+            ended.add((m.stage, m.net))
+            report(f"{m.stage}, {m.runs} runs of {_params(m.net):,} parameters: {str(error).splitlines()[0][:100]}")
+            continue
+        rows.append(row(m, seconds, compiling, limits))
+        report(rows[-1])
+        if seconds * 2 > scale.most_seconds:
+            ended.add((m.stage, m.net))
+    return dict(limits, rows=rows)
+
+
+def row(m: Measurement, seconds: float, compiling: float, limits: dict) -> dict:
+    """One line of the table."""
+    work = m.work
+    rate, bandwidth = 1e9 * _rate(m.net, limits), 1e9 * limits["bandwidth_gbytes"]
     computing, moving = work.flops / rate, work.bytes / bandwidth
     return dict(
-        stage=stage,
-        params=_params(net),
-        mapped_runs=runs,
+        stage=m.stage,
+        params=_params(m.net),
+        mapped_runs=m.runs,
         completions=work.completions,
         flops=work.flops,
         bytes=work.bytes,
@@ -158,7 +215,7 @@ def row(stage: str, net, runs: int, work: Work, spent: tuple[float, float], limi
 
 
 def _rate(net, limits: dict) -> float:
-    half = getattr(net, "precision", "float32") == "bfloat16"
+    half = net.precision == "bfloat16"
     return limits.get("matmul_bf16_gflops", limits["matmul_gflops"]) if half else limits["matmul_gflops"]
 
 
@@ -184,16 +241,18 @@ class Scale:
     prompts: int = 64
     repeats: int = 10
     rounds: int = 3
-    most_runs: int = 512
-    most_seconds: float = 4.0  # of one step: mapped runs are doubled until it takes longer
+    runs: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # mapped into one program
+    most_seconds: float = 4.0  # of one step: no more runs are mapped than take so long
     precision: str = "float32"
     optimisers: tuple[str, ...] = tuple(OPTIMISERS)
 
 
 SCALES = {
-    "smoke": Scale(((8, 1),), reward_model=(8, 1), prompts=4, repeats=2, rounds=1, most_runs=2, optimisers=("rloo",)),
+    "smoke": Scale(((8, 1),), reward_model=(8, 1), prompts=4, repeats=2, rounds=1, runs=(1, 2), optimisers=("rloo",)),
     "cpu": Scale(((32, 1), (64, 2), (128, 4))),
-    "gpu": Scale(((64, 2), (192, 2), (512, 3), (1024, 8)), prompts=256, precision="bfloat16"),
+    "gpu": Scale(
+        ((64, 2), (192, 2), (512, 3), (1024, 8)), prompts=256, runs=(1, 2, 8, 32, 128, 512), precision="bfloat16"
+    ),
 }
 
 
@@ -212,24 +271,21 @@ def stages(scale: Scale, report: Callable) -> dict:
 
     from gold_sim import policy, transformer, world
 
-    limits, rows = device_limits(), []
-    key, num = jax.random.key(0), scale.prompts * GROUP
+    found, key, num = [], jax.random.key(0), scale.prompts * GROUP
     prompts = jax.random.randint(key, (scale.prompts, PROMPT), 1, VOCABULARY)
+    responses = jax.random.randint(key, (scale.prompts, GROUP, COMPLETION), 1, VOCABULARY)
 
-    def add(stage, net, work, f, params):
-        rows.append(row(stage, net, 1, work, timed(f, params, scale.repeats, scale.rounds), limits))
-        report(rows[-1])
+    def add(stage, net, work, f, first):
+        found.append(Measurement(stage, net, work, f, first))
 
     for size in scale.policies:
         net, rm_net = networks(scale, *size)
-        params = jax.jit(lambda k, net=net: transformer.init(net, k))(key)
-        rm = jax.jit(lambda k, net=rm_net: transformer.init(net, k))(key)
+        start, rm = (lambda net=net: transformer.init(net, key)), (lambda net=rm_net: transformer.init(net, key))
         draw = lambda p, i, net=net: policy.sample(net, p, prompts, GROUP, COMPLETION, jax.random.fold_in(key, i))
-        responses = jax.jit(draw)(params, 0).responses
-        log_probs = lambda p, i, net=net, r=responses: policy.log_probs(transformer.logits(net, p, prompts, r), r)
-        score = lambda p, i, net=rm_net, r=responses: transformer.rewards(net, p, prompts, r, world.lengths(r))
-        add("sampling", net, sampling(net, num), draw, params)
-        add("reference log-probs", net, forward(net, num), log_probs, params)
+        log_probs = lambda p, i, net=net: policy.log_probs(transformer.logits(net, p, prompts, responses), responses)
+        score = lambda p, i, net=rm_net: transformer.rewards(net, p, prompts, responses, world.lengths(responses))
+        add("sampling", net, sampling(net, num), draw, start)
+        add("reference log-probs", net, forward(net, num), log_probs, start)
         if size == scale.policies[0]:  # these do not depend on the policy
             add("reward model scores", rm_net, forward(rm_net, num), score, rm)
 
@@ -239,14 +295,14 @@ def stages(scale: Scale, report: Callable) -> dict:
 
             add("reward model training", rm_net, update(rm_net, num), *_training(loss, rm, prompts, responses))
         loss = lambda p, prompts, r, net=net: -jnp.mean(policy.log_probs(transformer.logits(net, p, prompts, r), r))
-        add("policy update", net, update(net, num), *_training(loss, params, prompts, responses))
-        judged = lambda p, i, net=net, rm_net=rm_net, rm=rm: _pool(net, p, rm_net, rm, prompts[:1], num, i)
-        add("best-of-n pool", net, sampling(net, num) + forward(rm_net, num), judged, params)
+        add("policy update", net, update(net, num), *_training(loss, start, prompts, responses))
+        judged = lambda both, i, net=net, rm_net=rm_net: _pool(net, both[0], rm_net, both[1], prompts[:1], num, i)
+        both = lambda start=start, rm=rm: (start(), rm())
+        add("best-of-n pool", net, sampling(net, num) + forward(rm_net, num), judged, both)
     net, rm_net = networks(scale, *scale.policies[min(1, len(scale.policies) - 1)])
     for name in scale.optimisers:
-        f, state = whole_step(scale, net, rm_net, name)
-        add(f"step: {name}", net, step_work(net, rm_net, num, name), f, state)
-    return dict(limits, rows=rows)
+        add(f"step: {name}", net, step_work(net, rm_net, num, name), *whole_step(scale, net, rm_net, name))
+    return table(found, scale, scale.repeats, report)
 
 
 def _pool(net, params, rm_net, rm, prompts, num: int, i):
@@ -262,8 +318,8 @@ def _pool(net, params, rm_net, rm, prompts, num: int, i):
     return memory.in_pieces(some, policy.uniforms(jax.random.fold_in(jax.random.key(0), i), 1, num, COMPLETION)[:, 0].T)
 
 
-def _training(loss, params, prompts, responses):
-    """(one step of Adam on loss(params, prompts, responses), a mean over prompts; its first state)."""
+def _training(loss, start, prompts, responses):
+    """(one step of Adam on loss(params, prompts, responses), a mean over prompts; what makes its first state)."""
     import jax
     import optax
 
@@ -277,7 +333,11 @@ def _training(loss, params, prompts, responses):
         updates, opt_state = adam.update(grads, state[1])
         return optax.apply_updates(state[0], updates), opt_state
 
-    return f, (params, adam.init(params))
+    def first():
+        params = start()
+        return params, adam.init(params)
+
+    return f, first
 
 
 def step_work(net, rm_net, completions: int, name: str) -> Work:
@@ -292,7 +352,7 @@ def step_work(net, rm_net, completions: int, name: str) -> Work:
 
 
 def whole_step(scale: Scale, net, rm_net, name: str):
-    """(step(state, i) -> state, first state) of `gold_sim.policy_gradient` with a KL penalty."""
+    """(step(state, i) -> state, what makes the first) of `gold_sim.policy_gradient` with a KL penalty."""
     import jax
 
     from gold_sim import policy_gradient, transformer, world
@@ -300,8 +360,6 @@ def whole_step(scale: Scale, net, rm_net, name: str):
 
     net = dataclasses.replace(net, values=int(name == "ppo"))
     config, key = OptimiserConfig(name=name, prompts=scale.prompts, group_size=GROUP), jax.random.key(0)
-    start = jax.jit(lambda k: transformer.init(net, k))(key)
-    rm = jax.jit(lambda k: transformer.init(rm_net, k))(key)
 
     def task(ref_params, rm):
         reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, world.lengths(r))
@@ -312,7 +370,11 @@ def whole_step(scale: Scale, net, rm_net, name: str):
         train, ref_params, rm = state
         return policy_gradient.step(task(ref_params, rm), config, 0.05, key, train)
 
-    return step, (policy_gradient.init(task(start, rm), config), start, rm)
+    def first():
+        start, rm = transformer.init(net, key), transformer.init(rm_net, key)
+        return policy_gradient.init(task(start, rm), config), start, rm
+
+    return step, first
 
 
 def mapped(scale: Scale, report: Callable) -> dict:
@@ -320,25 +382,18 @@ def mapped(scale: Scale, report: Callable) -> dict:
     import jax
     import jax.numpy as jnp
 
-    limits, rows = device_limits(), []
-    num = scale.prompts * GROUP
+    from gold_sim import memory
+
+    found, num = [], scale.prompts * GROUP
     for size in scale.policies:
         net, rm_net = networks(scale, *size)
-        step, state = whole_step(scale, net, rm_net, "rloo")
-        work, runs = step_work(net, rm_net, num, "rloo"), 1
-        while runs <= scale.most_runs:
-            many = jax.tree.map(lambda a, runs=runs: jnp.broadcast_to(a, (runs, *a.shape)), state)
-            try:
-                spent = timed(jax.vmap(step, in_axes=(0, None)), many, 1, scale.rounds)
-            except jax.errors.JaxRuntimeError as error:  # out of memory: the ceiling
-                report(f"{runs} runs of {_params(net):,} parameters: {str(error).splitlines()[0][:100]}")
-                break
-            rows.append(row("step: rloo", net, runs, work * runs, spent, limits))
-            report(rows[-1])
-            if spent[0] * 2 > scale.most_seconds:
-                break
-            runs *= 2
-    return dict(limits, rows=rows)
+        step, first = whole_step(scale, net, rm_net, "rloo")
+        work = step_work(net, rm_net, num, "rloo")
+        fit = memory.at_once(memory.of_training(net, num * COMPLETION + scale.prompts * PROMPT))
+        for runs in (r for r in scale.runs if fit is None or r <= fit):
+            copies = lambda r=runs, f=first: jax.tree.map(lambda a: jnp.broadcast_to(a, (r, *a.shape)), f())
+            found.append(Measurement("step: rloo", net, work * runs, jax.vmap(step, in_axes=(0, None)), copies, runs))
+    return table(found, scale, 1, report)
 
 
 PARTS = dict(stages=stages, mapped=mapped)

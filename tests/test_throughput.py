@@ -36,7 +36,8 @@ def test_work_by_hand():
     assert roofline.sampling(net, 8).bytes == 4 * (16 * size + 8 * cached)
     assert roofline.update(net, 8).flops == 3 * once.flops
     limits = dict(matmul_gflops=1e-9 * once.flops, bandwidth_gbytes=1e-9 * once.bytes / 4)
-    row = roofline.row("reference log-probs", net, 1, once, (8.0, 1.0), limits)  # 1 s of products, 4 s of bytes, took 8
+    measured = roofline.Measurement("reference log-probs", net, once, None, None)
+    row = roofline.row(measured, 8.0, 1.0, limits)  # 1 s of products, 4 s of bytes, took 8
     found = [row[name] for name in ("matmul_fraction", "bandwidth_fraction", "roofline_fraction", "least_seconds")]
     assert found == pytest.approx([0.125, 0.5, 0.5, 4.0])
     assert row["bound"] == "bandwidth" and row["completions_per_second"] == 1
