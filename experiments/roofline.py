@@ -168,10 +168,10 @@ def table(measurements: list[Measurement], scale: "Scale", repeats: int, report:
     """
     import jax
 
-    from gold_sim import memory
+    from gold_sim import device
 
     limits, rows, ended, ahead = device_limits(), [], set(), []
-    if memory.accelerated():
+    if device.accelerated():
         with ThreadPoolExecutor(COMPILING) as pool:
             ahead = [pool.submit(compiled, m, repeats) for m in measurements]
     for i, m in enumerate(measurements):

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from gold_sim import gold, records, transformer, world
 from gold_sim.cells import Cell
-from gold_sim.memory import accelerated
+from gold_sim.device import accelerated
 from gold_sim.records import Store
 
 

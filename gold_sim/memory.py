@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gold_sim import transformer
+from gold_sim import device, transformer
 from gold_sim.transformer import Network
 
 FLOAT = 4  # bytes
@@ -45,11 +45,6 @@ def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
     return None if limit is None else max(1, int(SHARE * limit / bytes_a_run))
 
 
-def accelerated() -> bool:
-    """Whether runs are mapped side by side: on a CPU that gains nothing, there they follow one another."""
-    return jax.default_backend() != "cpu"
-
-
 A_PIECE, A_GRADIENT = 128, 64  # responses, at most
 
 
@@ -82,7 +77,7 @@ def mean_in_pieces(f: Callable, *xs, most: int = A_GRADIENT):
 
 
 def _pieces(xs, most: int) -> int:
-    return 1 if accelerated() else equal_pieces(len(jax.tree.leaves(xs)[0]), max(1, most))
+    return 1 if device.accelerated() else equal_pieces(len(jax.tree.leaves(xs)[0]), max(1, most))
 
 
 def _cut(xs, count: int):

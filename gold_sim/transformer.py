@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from gold_sim import attention, device
+
 HEAD_WIDTH = 16  # attention head width; a narrower network has one head
 WIDE, WIDE_HEAD = 512, 64  # from this width on heads are as wide as matrix units want them
-UNROLLED = 4  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
+UNROLLED = 8  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
 MODEL_AXIS = "model"  # of a mesh of devices: those along it share the matrices of every block
-REMAT_FROM = 2_000_000  # parameters from which a block is computed again in the backward pass, not kept
+REMAT_FROM = 200_000_000  # parameters from which a block is computed again in the backward pass, not kept
 _INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")
 _SMALL = nnx.initializers.normal(0.02)
 
@@ -216,6 +218,32 @@ def _last_token(net, block, x, k_prompt, v_prompt, lengths):
     return _mlp(net, block, _out(net, block, x, mixed)).reshape(num_prompts, n, d)
 
 
+def _fused(net, blocks, x_prompt, x, layered):
+    """`_blocks` of a GPU: prompt and responses in one matrix, attention in one kernel.
+
+    Where a prompt has many responses it is read again for every few of them.
+    """
+    (p, n, length, d), prompt = x.shape, x_prompt.shape[1]
+    few = attention.at_once(n)
+    group = attention.Group(prompt, few, length)
+
+    def layer(x, block):
+        qkv = _rounded(net, _projected(net, block, x, slice(None)))
+        return _mlp(net, block, _out(net, block, x, attention.attention(group, qkv))), None
+
+    x_prompt = jnp.broadcast_to(x_prompt[:, None], (p, n // few, prompt, d))
+    x = jnp.concatenate([x_prompt, x.reshape(p, n // few, few * length, d)], axis=2)
+    x = layered(layer, x.reshape(-1, group.tokens, d), blocks).reshape(p, n // few, group.tokens, d)
+    return x[:, 0, :prompt], x[:, :, prompt:].reshape(p, n, length, d)
+
+
+def _fuses(net, x_prompt, x) -> bool:
+    """Whether attention is one kernel: on a GPU, in half precision, where it fits and a network has a device alone."""
+    alone = MODEL_AXIS not in jax.sharding.get_abstract_mesh().axis_names
+    fits = attention.fits(x_prompt.shape[1], x.shape[2], net.width // net.heads)
+    return device.has_triton() and net.precision == "bfloat16" and fits and alone
+
+
 def _embedded(net, params, prompts, responses):
     return _embed(net, params, prompts, 0), _embed(net, params, responses, prompts.shape[-1])
 
@@ -223,15 +251,20 @@ def _embedded(net, params, prompts, responses):
 def _blocks(net, blocks, x_prompt, x):
     """Blocks, stacked on their leading axis, over a prompt [P, Lp, d] and its responses [P, N, Lr, d]."""
 
+    def layered(layer, x, blocks):
+        unroll = min(net.depth, UNROLLED)
+        if num_params(net) >= REMAT_FROM:  # one block at a time: written out side by side they would all be kept
+            layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
+        return jax.lax.scan(layer, x, blocks, unroll=unroll)[0]
+
     def layer(carry, block):
         x_prompt, x = carry
         x_prompt, k, v = _prompt_block(net, block, x_prompt)
         return (x_prompt, _response_block(net, block, x, k, v)), None
 
-    unroll = min(net.depth, UNROLLED)
-    if num_params(net) >= REMAT_FROM:  # one block at a time: written out side by side they would all be kept
-        layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
-    return jax.lax.scan(layer, (x_prompt, x), blocks, unroll=unroll)[0]
+    if _fuses(net, x_prompt, x):
+        return _fused(net, blocks, x_prompt, x, layered)
+    return layered(layer, (x_prompt, x), blocks)
 
 
 def hidden(net: Network, params, prompts, responses):
@@ -283,6 +316,45 @@ def rewards(net: Network, params, prompts, responses, lengths):
     return heads(net, params, prompts, responses, lengths)[..., 0]
 
 
+def _cache_axes() -> tuple[str, str]:
+    """Order of a block's cached keys and values: prompt, response of it, head, depth of the head, time k.
+
+    On a CPU heads before time, and keys transposed, as the products read them: else each step would copy the cache. On
+    an accelerator time first: else each step would write one number here and there, and so pass over all of it.
+    """
+    return ("kpnhd", "kpnhd") if device.accelerated() else ("pnhdk", "pnhkd")
+
+
+def _attend(net, q, of_prompt, of_response, visible):
+    """Attention of one token a response to its prompt and to what the response holds so far.  q, result: [P, N, H, dh].
+
+    of_prompt: keys, values [P, Lp, H, dh].  of_response: its cache, in the order of `_cache_axes`.  visible: [k].
+    """
+    (k_prompt, v_prompt), (keys, values) = of_prompt, of_response
+    if device.accelerated():
+        return _attend_in_sums(net, q, k_prompt, v_prompt, keys, values, visible)
+    of_keys, of_values = _cache_axes()
+    to_prompt = _einsum(net, "pnhd,pkhd->pnhk", q, k_prompt)
+    to_self = jnp.where(visible, _einsum(net, f"pnhd,{of_keys}->pnhk", q, keys), -1e9)
+    weights = jax.nn.softmax(jnp.concatenate([to_prompt, to_self], axis=-1))
+    w_prompt, w_self = jnp.split(weights, [k_prompt.shape[1]], axis=-1)
+    mixed = _einsum(net, "pnhk,pkhd->pnhd", w_prompt, v_prompt)
+    return mixed + _einsum(net, f"pnhk,{of_values}->pnhd", w_self, values)
+
+
+def _attend_in_sums(net, q, k_prompt, v_prompt, keys, values, visible):
+    """`_attend` without a product of matrices: one query a response leaves nothing to reuse, and XLA would lay out the
+    cache as such a product wants it and not as it is read. Scores [k, P, N, H], prompt and response never joined."""
+    exact = lambda x: _rounded(net, x).astype(jnp.float32)
+    shared = lambda x: jnp.moveaxis(exact(x), 1, 0)[:, :, None]  # [Lp, P, 1, H, dh]
+    to_prompt = jnp.sum(exact(q) * shared(k_prompt), -1)
+    to_self = jnp.where(visible[:, None, None, None], jnp.sum(exact(q) * exact(keys), -1), -1e9)
+    top = jnp.maximum(jnp.max(to_prompt, 0), jnp.max(to_self, 0))
+    w_prompt, w_self = jnp.exp(to_prompt - top), jnp.exp(to_self - top)
+    mixed = jnp.sum(w_prompt[..., None] * shared(v_prompt), 0) + jnp.sum(w_self[..., None] * exact(values), 0)
+    return mixed / (jnp.sum(w_prompt, 0) + jnp.sum(w_self, 0))[..., None]
+
+
 def decode(net: Network, params, prompts, num_samples: int, length: int, choose, inputs):
     """Write `length` tokens for `num_samples` responses a prompt, with a key-value cache, under scan.
 
@@ -291,21 +363,26 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
     Returns tokens [P, N, length] and the kept values stacked on a leading axis of `length`.
     """
     num_prompts, prompt_len = prompts.shape
-    blocks = _spread(params["blocks"])
+    # Rounded once, not at every token.
+    rounded = lambda part: {"kernel": _rounded(net, part["kernel"])} if "kernel" in part else part
+    blocks = {name: rounded(part) for name, part in _spread(params["blocks"]).items()}
 
     def prefill(x, block):
         x, k, v = _prompt_block(net, block, x)
-        return x, (k, v)
+        return x, (_rounded(net, k), _rounded(net, v))
 
     x = _embed(net, params, prompts, 0)
     x, prompt_cache = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
-    # Heads before time, and keys transposed, as the products below read them: else each step would copy the cache.
-    of_head = (net.depth, num_prompts, num_samples, net.heads)
-    head_width, most = net.width // net.heads, length - 1
-    zeros = functools.partial(jnp.zeros, dtype=net.precision)
-    empty = zeros((*of_head, head_width, most)), zeros((*of_head, most, head_width))
+    most = length - 1
+    sizes = dict(p=num_prompts, n=num_samples, h=net.heads, d=net.width // net.heads, k=most)
+    of_keys, of_values = _cache_axes()
+    empty = tuple(jnp.zeros((net.depth, *(sizes[a] for a in axes)), net.precision) for axes in (of_keys, of_values))
+
+    def store(cache, new, axes, i, t):
+        new = jnp.expand_dims(_rounded(net, new), (0, 1 + axes.index("k")))
+        return jax.lax.dynamic_update_slice(cache, new, (i, *(t if a == "k" else 0 for a in axes)))
 
     def write(carry, at_t):
         logits_t, cache = carry
@@ -317,17 +394,9 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
         def layer(i, carry):
             x, keys, values = carry
             block = jax.tree.map(lambda p: p[i], blocks)
-            k_prompt, v_prompt = jax.tree.map(lambda c: c[i], prompt_cache)
             q, k, v = _qkv(net, block, x)
-            k, v = _rounded(net, k), _rounded(net, v)
-            keys = jax.lax.dynamic_update_slice(keys, k[None, ..., None], (i, 0, 0, 0, 0, t))
-            values = jax.lax.dynamic_update_slice(values, v[None, ..., None, :], (i, 0, 0, 0, t, 0))
-            to_prompt = _einsum(net, "pnhd,pkhd->pnhk", q, k_prompt)
-            to_self = jnp.where(visible, _einsum(net, "pnhd,pnhdk->pnhk", q, keys[i]), -1e9)
-            weights = jax.nn.softmax(jnp.concatenate([to_prompt, to_self], axis=-1))
-            w_prompt, w_self = jnp.split(weights, [prompt_len], axis=-1)
-            mixed = _einsum(net, "pnhk,pkhd->pnhd", w_prompt, v_prompt)
-            mixed = mixed + _einsum(net, "pnhk,pnhkd->pnhd", w_self, values[i])
+            keys, values = store(keys, k, of_keys, i, t), store(values, v, of_values, i, t)
+            mixed = _attend(net, q, jax.tree.map(lambda c: c[i], prompt_cache), (keys[i], values[i]), visible)
             return _mlp(net, block, _out(net, block, x, mixed)), keys, values
 
         carry = (x, *cache)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("config", "columns", "streams"),
-    ("cells", "forms"),
+    ("config", "columns", "streams", "device"),
+    ("cells", "forms", "attention"),
     ("intervals",),
     ("world", "transformer", "laws", "records"),
     ("memory",),

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from gold_sim import (
+    device,
     direct_alignment,
     gold,
     inputs,
@@ -81,7 +82,7 @@ def test_pieces_for_a_cores_cache_give_what_all_at_once_gives(monkeypatch, num, 
     found = jax.jit(lambda x, y: memory.in_pieces(f, x, y, most=most))(x, y)
     assert set(seen) == {num // count} and memory.equal_pieces(num, most) == count
     jax.tree.map(np.testing.assert_array_equal, found, f(x, y))
-    monkeypatch.setattr(memory, "accelerated", lambda: True)
+    monkeypatch.setattr(device, "accelerated", lambda: True)
     seen.clear()
     memory.in_pieces(f, x, y, most=most)
     assert seen == [num]
@@ -142,7 +143,7 @@ def test_a_training_step_in_pieces_is_the_step_at_once(monkeypatch, name):
     monkeypatch.setattr(memory, "_cut", lambda xs, count: counts.append(count) or cut(xs, count))
     in_pieces = jax.jit(lambda: STEPS[name]())()
     assert 3 in counts
-    monkeypatch.setattr(memory, "accelerated", lambda: True)
+    monkeypatch.setattr(device, "accelerated", lambda: True)
     counts.clear()
     at_once = jax.jit(lambda: STEPS[name]())()
     assert not counts

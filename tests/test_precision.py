@@ -11,7 +11,7 @@ from gold_sim import policy, transformer
 from gold_sim.transformer import Network
 from tests.conftest import logits
 
-NET = Network(16, 6, 32, 30, 14)  # deeper than UNROLLED: decoding loops over its blocks
+NET = Network(16, transformer.UNROLLED + 2, 32, 30, 14)  # deeper than UNROLLED: decoding loops over its blocks
 KEY = jax.random.key(0)
 PROMPTS = jax.random.randint(KEY, (3, 6), 1, 30)
 
