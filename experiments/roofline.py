@@ -10,6 +10,7 @@ measured on the device in the same process; `bound` names the greater.
 """
 
 import dataclasses
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ GROUP, PROMPT, COMPLETION, VOCABULARY = 4, 8, 16, 64
 LENGTH = PROMPT + COMPLETION
 KEPT = 14  # activations that the backward pass reads, in widths a token and block: norms, q, k, v, mixed, 2 x MLP
 FLOAT = 4  # bytes
-COMPILING = 8  # programs at a time, beside an accelerator
+COMPILING = max(1, os.cpu_count() or 1)  # programs at a time, beside an accelerator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +252,11 @@ SCALES = {
     "smoke": Scale(((8, 1),), reward_model=(8, 1), prompts=4, repeats=2, rounds=1, runs=(1, 2), optimisers=("rloo",)),
     "cpu": Scale(((32, 1), (64, 2), (128, 4))),
     "gpu": Scale(
-        ((64, 2), (192, 2), (512, 3), (1024, 8)), prompts=256, runs=(1, 2, 8, 32, 128, 512), precision="bfloat16"
+        ((64, 2), (192, 2), (512, 3), (1024, 8)),  # 0.1M, 1M, 10M, 100M parameters
+        prompts=256,
+        runs=(1, 4, 16, 64, 256, 512),
+        precision="bfloat16",
+        optimisers=("rloo", "grpo", "ppo"),
     ),
 }
 
