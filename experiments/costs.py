@@ -126,7 +126,7 @@ def holds(cell) -> float:
     return _training(policy, step) + runs * 4 * 3 * _params(policy)
 
 
-WRITTEN_OUT = 4  # blocks of a network in its program (transformer.UNROLLED): deeper ones loop
+WRITTEN_OUT = 8  # blocks of a network in its program (transformer.UNROLLED): deeper ones loop
 
 
 def blocks(cell) -> int:

@@ -162,7 +162,7 @@ def timed(m: Measurement, program: Callable, repeats: int, rounds: int) -> float
 
 
 def table(measurements: list[Measurement], scale: "Scale", repeats: int, report: Callable) -> dict:
-    """The device's limits and a line for every measurement, in order.
+    """The device's limits and a line for every measurement, in order; report(line, all so far) as it goes.
 
     On an accelerator programs are compiled beside one another, all before any is timed. Of a stage and network that
     come with more and more runs, those that would take longer than scale.most_seconds or do not fit are left out.
@@ -171,7 +171,9 @@ def table(measurements: list[Measurement], scale: "Scale", repeats: int, report:
 
     from gold_sim import device
 
-    limits, rows, ended, ahead = device_limits(), [], set(), []
+    rows, ended, ahead = [], set(), []
+    limits = device_limits()
+    found = dict(limits, rows=rows)
     if device.accelerated():
         with ThreadPoolExecutor(COMPILING) as pool:
             ahead = [pool.submit(compiled, m, repeats) for m in measurements]
@@ -183,13 +185,14 @@ def table(measurements: list[Measurement], scale: "Scale", repeats: int, report:
             seconds = timed(m, program, repeats, scale.rounds)
         except jax.errors.JaxRuntimeError as error:  # out of memory: the ceiling
             ended.add((m.stage, m.net))
-            report(f"{m.stage}, {m.runs} runs of {_params(m.net):,} parameters: {str(error).splitlines()[0][:100]}")
+            what = f"{m.stage}, {m.runs} runs of {_params(m.net):,} parameters: {str(error).splitlines()[0][:100]}"
+            report(what, found)
             continue
         rows.append(row(m, seconds, compiling, limits))
-        report(rows[-1])
+        report(rows[-1], found)
         if seconds * 2 > scale.most_seconds:
             ended.add((m.stage, m.net))
-    return dict(limits, rows=rows)
+    return found
 
 
 def row(m: Measurement, seconds: float, compiling: float, limits: dict) -> dict:

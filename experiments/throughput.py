@@ -182,19 +182,22 @@ def main(args) -> int:
         print("  ".join(f"{value:>{len(name)},.4g}" for name, value in row.items()), flush=True)
     summary = dict(experiment="throughput", preset=args.preset, rounds=rounds, cpu=_cpu(), matmul_gflops=max(rates))
     summary |= dict(python=platform.python_version(), jax=importlib.metadata.version("jax"), rows=rows)
-    _store(summary, args.runs / "throughput", out)
+    for path in (_record(args.runs / "throughput"), out):
+        _write(path, summary)
+    print(f"summary  {out}")
     return 0
 
 
-def _store(summary: dict, folder: Path, out: Path):
-    """The record of this measurement beside earlier ones, and the newest as a summary."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for path in (folder / f"{stamp}-{os.getpid()}.json", out):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(summary, indent=1) + "\n")
-        temporary.replace(path)
-    print(f"summary  {out}")
+def _record(folder: Path) -> Path:
+    """Of a new measurement, beside earlier ones."""
+    return folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.json"
+
+
+def _write(path: Path, summary: dict):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(summary, indent=1) + "\n")
+    temporary.replace(path)
 
 
 SHOWN = ("completions_per_second", "matmul_fraction", "bandwidth_fraction", "roofline_fraction", "compile_seconds")
@@ -209,12 +212,28 @@ def _part(args, part: str) -> int:
         print("\n".join(f"throughput, {part}, of a policy {w}x{d}" for w, d in scale.policies))
         return 0
     print(f"{'stage':22s} {'params':>11s} {'runs':>4s}  " + "  ".join(SHOWN) + "  bound", flush=True)
-    summary = dict(experiment="throughput", preset=args.preset, part=part, cpu=_cpu())
-    summary |= dict(python=platform.python_version(), jax=importlib.metadata.version("jax"))
-    summary |= _on_one_core([sys.executable, "-m", "experiments.throughput", part, args.preset], show=True)
-    name = f"{part}.json" if args.preset == "cpu" else f"{part}-{args.preset}.json"
-    _store(summary, args.runs / "throughput" / part, OUT / "throughput" / name)
+    record = _record(args.runs.absolute() / "throughput" / part)
+    _on_one_core([sys.executable, "-m", "experiments.throughput", part, args.preset, str(record)], show=True)
+    out = OUT / "throughput" / (f"{part}.json" if args.preset == "cpu" else f"{part}-{args.preset}.json")
+    _write(out, json.loads(record.read_text()))
+    print(f"summary  {out}")
     return 0
+
+
+def _measure_part(part: str, preset: str, record: Path):
+    """In a process of its own. The record grows line by line: what was measured before a kill is kept."""
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    summary = dict(experiment="throughput", preset=preset, part=part, cpu=_cpu(), python=platform.python_version())
+    summary |= dict(jax=jax.__version__, device=jax.devices()[0].device_kind)
+
+    def report(line, found):
+        _show(line)
+        _write(record, summary | found)
+
+    roofline.PARTS[part](roofline.SCALES[preset], report)
+    print(json.dumps(str(record)))
 
 
 def _show(row):
@@ -227,10 +246,6 @@ def _show(row):
 
 if __name__ == "__main__":
     if sys.argv[1] in roofline.PARTS:
-        import jax
-
-        jax.config.update("jax_enable_compilation_cache", False)
-        found = roofline.PARTS[sys.argv[1]](roofline.SCALES[sys.argv[2]], _show)
-        print(json.dumps(dict(found, device=jax.devices()[0].device_kind)))
+        _measure_part(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
     else:
         print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), ROUNDS, int(sys.argv[3]))))

@@ -1,16 +1,18 @@
 """The benchmark runs and counts what it says; no test is timed."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 
 from analysis import throughput as throughput_figures
 from experiments import roofline
-from gold_sim import transformer
+from gold_sim import device, transformer
 from gold_sim.transformer import Network
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +43,21 @@ def test_work_by_hand():
     found = [row[name] for name in ("matmul_fraction", "bandwidth_fraction", "roofline_fraction", "least_seconds")]
     assert found == pytest.approx([0.125, 0.5, 0.5, 4.0])
     assert row["bound"] == "bandwidth" and row["completions_per_second"] == 1
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_table_grows_line_by_line_and_ends_where_steps_take_long(monkeypatch, accelerated):
+    monkeypatch.setattr(device, "accelerated", lambda: accelerated)
+    monkeypatch.setattr(roofline, "device_limits", lambda: dict(matmul_gflops=1.0, bandwidth_gbytes=1.0))
+    zeros = lambda: jnp.zeros(2)
+    net, seconds = Network(4, 1, 64, 64, 24), {1: 0.1, 2: 0.6, 4: 5.0}
+    monkeypatch.setattr(roofline, "timed", lambda m, program, repeats, rounds: seconds[m.runs])
+    of = lambda stage, runs: roofline.Measurement(stage, net, roofline.forward(net, 8), lambda p, i: p, zeros, runs)
+    both = [of("a", 1), of("a", 2), of("a", 4), of("b", 1)]
+    told, scale = [], dataclasses.replace(roofline.SCALES["smoke"], most_seconds=1.0)
+    found = roofline.table(both, scale, 1, lambda line, found: told.append((line["stage"], len(found["rows"]))))
+    assert told == [("a", 1), ("a", 2), ("b", 3)]  # twice 0.6 s is too long for more runs of a
+    assert [row["mapped_runs"] for row in found["rows"]] == [1, 2, 1] and found["matmul_gflops"] == 1.0
 
 
 def test_parts_are_measured_stored_and_drawn(tmp_path):
