@@ -118,8 +118,8 @@ class Local:
 
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         _check("local", resources, ("devices",))
-        self.root, self.slots = root, workers or os.cpu_count() or 1
         devices = resources["devices"].split(",") if "devices" in resources else [None]
+        self.root, self.slots = root, workers or _usual(len(devices))
         self._devices = [devices[i % len(devices)] for i in range(self.slots)]
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._busy: dict[int, Future] = {}
@@ -140,6 +140,15 @@ class Local:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
+
+
+A_DEVICE = 4  # workers: while one computes there the others compile, read and sort
+
+
+def _usual(devices: int) -> int:
+    """Workers of this machine where nobody says how many: one a core, or a few a device that they share."""
+    cores = os.cpu_count() or 1
+    return min(cores, A_DEVICE * devices) if accelerator() else cores
 
 
 def _start(driver: int, device: str | None):

@@ -134,3 +134,12 @@ def test_rounds_and_rankings_are_counted():
 
 def test_blocks_written_out_are_the_transformers():
     assert costs.WRITTEN_OUT == transformer.UNROLLED
+
+
+def test_workers_beside_an_accelerator_are_few(monkeypatch):
+    from experiments import executors
+
+    monkeypatch.setattr(executors.os, "cpu_count", lambda: 32)
+    assert executors._usual(1) == 32
+    monkeypatch.setattr(executors, "accelerator", lambda: True)
+    assert [executors._usual(devices) for devices in (1, 2, 16)] == [4, 8, 32]
