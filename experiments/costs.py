@@ -176,10 +176,18 @@ def program(cell) -> tuple:
 
 
 def shared(cell) -> tuple | None:
-    """What is written into those of its programs that do not depend on what is optimised (runs.py); None: has none."""
+    """What is written into those of its programs that other cells have too; None: it has none of these.
+
+    Policies: what does not depend on the reward (runs.py). Reward models: all but the plan of their steps (models.py).
+    """
+    c = cell.config
+    if cell.stage == "reward_model":
+        p, rm = c.preferences, c.reward_model_of_round
+        network = (rm.width, rm.depth, rm.precision, rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
+        data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1)
+        return (cell.stage, c.world, network, data, min(rm.batch, c.training_pairs), rm.members * len(c.seeds))
     if cell.stage != "policy_gradient":
         return None
-    c = cell.config
     sizes = [(n.width, n.depth, n.precision) for n in (c.policy or c.reference, c.gold)]
     return (cell.stage, c.world, *sizes, c.optimiser, len(c.seeds), len(c.kl_coefs), any(c.kl_coefs))
 
@@ -317,7 +325,7 @@ HERE = Model(
         direct_alignment=(30.0, 0.0),
         relabelled=(4.3, 0.9),
     ),
-    partly=dict(policy_gradient=(9.0, 0.0)),
+    partly=dict(policy_gradient=(9.0, 0.0), reward_model=(4.0, 0.0)),
     compiled=dict(
         reference=(5.0, 0.0),
         gold=(7.0, 0.0),

@@ -3,6 +3,8 @@
 Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +93,21 @@ def _present(found) -> dict:
     return to_numpy({name: a for name, a in found._asdict().items() if a is not None})
 
 
+STEPS_A_CHUNK = 16  # few: the last chunk computes as many, whatever it needs
+
+
+def _chunks(plan: reward_model.Plan, progress):
+    """A plan of several runs, [runs, steps, ...], by so many steps; the last is filled up with steps at rate 0."""
+    told = to_numpy(plan._replace(seen=None))
+    steps = told.rates.shape[1]
+    for start in range(0, steps, STEPS_A_CHUNK):
+        progress(start, steps)
+        some = lambda a, start=start: a[:, start : start + STEPS_A_CHUNK]
+        missing = max(0, start + STEPS_A_CHUNK - steps)
+        filled = lambda a, missing=missing: np.pad(a, [(0, 0), (0, missing)] + [(0, 0)] * (a.ndim - 2))
+        yield jax.tree.map(lambda a: filled(some(a)), told)._replace(seen=plan.seen)
+
+
 def relabelled(cell, inputs, store, progress):
     """What a later round of iterated RLHF learns from, of every seed (rounds.py)."""
     language, config = inputs.language, cell.config
@@ -123,28 +140,51 @@ def reward_models(cell, inputs, store, progress):
         data, of = jax.vmap(of_config)(found), lambda data, i: jax.tree.map(lambda a: a[i], data)
 
     of_pair = 2 * (language.config.response_len + world.PROMPT_LEN)  # tokens
-    validating = memory.of_forward(net, data[1].labels.shape[-1] * of_pair)  # all held-out pairs together
-    at_once = memory.at_once(max(memory.of_training(net, rm.batch * of_pair), validating))
+    training = memory.at_once(memory.of_training(net, rm.batch * of_pair))
+    validating = memory.at_once(memory.of_forward(net, data[1].labels.shape[-1] * of_pair))  # all pairs together
 
+    # Data are arguments: closed over, XLA would fold them as constants for minutes. `advance` is one program for all
+    # numbers of pairs: what they decide is in the plan, of which it takes a chunk at a time.
     @jax.jit
-    def fit(runs, data):  # data are arguments: closed over, XLA would fold them as constants for minutes
+    def begin(runs, collected):
+        one = lambda run: reward_model.begin(language, rm, collected.shape[-1], *run)
+        return mapped(one)(runs)
+
+    @functools.partial(jax.jit, donate_argnames="states")
+    def advance(at, chunk, states, train):
         def one(run):
-            at, seed, member = run
-            return reward_model.fit(language, rm, *of(data, at), seed, member)
+            at, plan, state = run
+            return reward_model.advance(language, rm, of(train, at), plan, state)
 
-        return mapped(one, at_once)(runs)
+        return mapped(one, training)((at, chunk, states))
 
     @jax.jit
-    def average(runs, data):
-        return mapped(lambda run: reward_model.weight_average(net, run[1], of(data, run[0])[1])[0])(runs)
+    def finish(at, seen, states, held_out):
+        def one(run):
+            at, seen, state = run
+            return reward_model.finish(language, rm, of(held_out, at), seen, state)
+
+        return mapped(one, validating)((at, seen, states))
+
+    @jax.jit
+    def average(runs, held_out):
+        return mapped(lambda run: reward_model.weight_average(net, run[1], of(held_out, run[0]))[0])(runs)
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
-    models, metrics = fit(tuple(jnp.asarray(a, jnp.int32) for a in (at, seeds, member)), data)
+    at, *run = (jnp.asarray(a, jnp.int32) for a in (at, seeds, member))
+    plan, states = begin(run, data[0].labels)
+    losses = []
+    for chunk in _chunks(plan, progress):
+        states, loss = advance(at, chunk, states, data[0])
+        losses.append(loss)
+    models, metrics = finish(at, plan.seen, states, data[1])
+    losses, steps = np.concatenate(list(map(to_numpy, losses)), 1), plan.rates.shape[1]
+    metrics["train_loss"] = losses[:, steps - reward_model.last_steps(steps) : steps].mean(1)
     arrays = to_numpy(models._asdict())
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)
-        averaged = average((jnp.arange(num_seeds), by_seed), data)
+        averaged = average((jnp.arange(num_seeds), by_seed), data[1])
         arrays = dict(to_numpy(by_seed._asdict()), average=to_numpy(averaged._asdict()))
     table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **to_numpy(metrics))
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}

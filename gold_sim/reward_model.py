@@ -153,6 +153,19 @@ def _soft_scale(margin, probability):
     return s / unit
 
 
+class Plan(NamedTuple):
+    """What one proxy is trained on, step by step."""
+
+    batches: jax.Array  # [steps, B] indices of training pairs
+    rates: jax.Array  # [steps] learning rates; 0: a step that changes no parameter, to fill a chunk
+    seen: jax.Array  # [V, 1]: 0 for the tokens to which it is blind
+
+
+class TrainState(NamedTuple):
+    params: dict
+    opt_state: tuple
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
     """One proxy: its pairs are drawn from `seed`; its initialisation and their order from `seed` and `member`.
@@ -167,18 +180,32 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
     Of two heads (config.heads) both are trained, and what is returned has the first alone.
 
-    Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS).
+    Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS). `begin`, `advance` and `finish`
+    are its parts, of which `advance` is the same program whatever the number of pairs.
     """
+    plan, state = begin(language, config, train.labels.shape[0], seed, member)
+    state, losses = advance(language, config, train, plan, state)
+    model, metrics = finish(language, config, held_out, plan.seen, state)
+    return model, dict(metrics, train_loss=jnp.mean(losses[-last_steps(len(losses)) :]))
+
+
+def last_steps(steps: int) -> int:
+    """Over which the training loss is told."""
+    return max(1, steps // 10)
+
+
+def begin(language: world.World, config: RewardModelConfig, collected: int, seed, member=0) -> tuple[Plan, TrainState]:
+    """collected: training pairs that there are, of which the seed chooses its own."""
     net = network(language, config)
     key = streams.key(seed, "reward_model")
     k_init, _, _ = jax.random.split(key, 3)
     own = jnp.where(member == 0, key, jax.random.fold_in(key, member))
     k_own_init, _, k_order = jax.random.split(own, 3)
-    trained = dataclasses.replace(net, outputs=2 if config.heads == "odin" else 1)
+    trained = _trained(net, config)
     params = transformer.init(trained, k_own_init)
     if config.diversity == "order":
         params = dict(transformer.init(trained, k_init), head=params["head"])
-    mine = pairs_of(config, train.labels.shape[0], seed, own, member)
+    mine = pairs_of(config, collected, seed, own, member)
     num_pairs = len(mine)
     batch = min(config.batch, num_pairs)
     seen = jnp.ones((net.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
@@ -188,34 +215,55 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
         seen = seen * (1.0 - hidden[:, None])
     if config.diversity == "components":
         seen = seen * jnp.asarray(_components(language))[member][:, None]
-    blinded = lambda params: dict(params, token=params["token"] * seen)
     per_epoch = num_pairs // batch
     steps = per_epoch * config.epochs
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adamw(policy.schedule(config.learning_rate, steps, 30), b2=0.99, weight_decay=config.weight_decay),
-    )
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
+    rates = jax.lax.map(policy.schedule(config.learning_rate, steps, 30), jnp.arange(steps))
+    return Plan(batches, rates, seen), TrainState(params, _optimiser(config).init(params))
 
+
+def _trained(net: Network, config: RewardModelConfig) -> Network:
+    return dataclasses.replace(net, outputs=2 if config.heads == "odin" else 1)
+
+
+def _optimiser(config: RewardModelConfig):
+    """AdamW, but for the learning rate, which comes with the plan."""
+    decay = optax.add_decayed_weights(config.weight_decay)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99), decay)
+
+
+def advance(language: world.World, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
+    """Through the steps of a plan, or of a chunk of one: (TrainState, losses [steps])."""
+    net, batch = _trained(network(language, config), config), plan.batches.shape[-1]
     objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
     # ODIN's correlations are of a whole batch, all else is a mean over pairs or rankings.
     most = batch if config.heads == "odin" else memory.A_GRADIENT // _responses_a_row(train)
 
-    def step(state, index):
-        params, opt_state = state
+    def step(state, at):
+        index, rate = at
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p, pairs: objective(trained, config, blinded(p), pairs)
-        loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), pairs, most=most)
-        updates, opt_state = optimiser.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
+        loss_of = lambda p, pairs: objective(net, config, _blinded(p, plan.seen), pairs)
+        gradient = functools.partial(jax.value_and_grad(loss_of), state.params)
+        loss, grads = memory.mean_in_pieces(gradient, pairs, most=most)
+        updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
+        updates = jax.tree.map(lambda u: -rate * u, updates)
+        return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
 
-    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
+    return jax.lax.scan(step, state, (plan.batches, plan.rates))
+
+
+def finish(language: world.World, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
+    """(RewardModel, metrics but for the training loss)."""
+    params = state.params
     if config.heads == "odin":
         params = _unit_heads(params)
         params = dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"]))
-    model, metrics = calibrate(net, blinded(params), held_out)
-    return model, dict(metrics, train_loss=jnp.mean(losses[-max(1, steps // 10) :]))
+    return calibrate(network(language, config), _blinded(params, seen), held_out)
+
+
+def _blinded(params, seen):
+    return dict(params, token=params["token"] * seen)
 
 
 def _responses_a_row(train: Preferences) -> int:

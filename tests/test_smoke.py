@@ -21,10 +21,12 @@ from gold_sim import (
     direct_alignment,
     gold,
     measure,
+    models,
     pipeline,
     policy,
     policy_gradient,
     preferences,
+    reward_model,
     rewards,
     streams,
     world,
@@ -204,6 +206,29 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
     )
     trained = jax.jit(of_price)
     assert apart(config.kl_coefs[coef]) < 1e-5 < 1e-3 < apart(config.kl_coefs[coef] + 1.0)
+
+
+@pytest.mark.parametrize("pairs", [None, 200])  # 14 and 6 steps: less than a chunk of them
+def test_a_stored_reward_model_is_what_its_settings_train(runs, pairs, monkeypatch):
+    """Trained anew in one loop by `reward_model.fit`; stored from chunks of five steps, the last of them filled up."""
+    monkeypatch.setattr(models, "STEPS_A_CHUNK", 5)
+    store = Store(runs)
+    overrides = {"reward_model.num_pairs": pairs, "reward_model.weight_decay": 0.02}  # not in the store yet
+    _, curves, cells = plan("rm_size", "smoke", overrides)
+    cell = next(c for c in cells if c.stage == "reward_model")
+    for one in [*cell.all_upstream(), cell]:
+        if store.find(one.stage, one.fingerprint) is None:
+            pipeline.run(store, one)
+    path, own, config, seed = store.find(cell.stage, cell.fingerprint), Inputs(store, cell), cell.config, 1
+    stored = store.arrays(path, "arrays")
+    found = preferences.Preferences(**own.arrays("preferences"))
+    data = preferences.split(config.preferences, found)
+    model, metrics = reward_model.fit(own.language, config.reward_model, *data, config.seeds[seed])
+    for wanted, kept in zip(*map(jax.tree.leaves, (model._asdict(), stored)), strict=True):
+        np.testing.assert_allclose(kept[seed], wanted, atol=1e-6)
+    row = store.table("reward_models", [cell.fingerprint]).query(f"seed == {config.seeds[seed]}").iloc[0]
+    for name in ("train_loss", "val_loss", "scale"):
+        assert row[name] == pytest.approx(float(metrics[name]), abs=1e-5)
 
 
 def test_a_stored_pool_tells_of_its_own_responses(runs):
