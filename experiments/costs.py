@@ -325,7 +325,7 @@ HERE = Model(
         direct_alignment=(30.0, 0.0),
         relabelled=(4.3, 0.9),
     ),
-    partly=dict(policy_gradient=(9.0, 0.0), reward_model=(4.0, 0.0)),
+    partly=dict(policy_gradient=(9.0, 0.0), reward_model=(3.0, 0.0)),
     compiled=dict(
         reference=(5.0, 0.0),
         gold=(7.0, 0.0),

@@ -146,9 +146,13 @@ def reward_models(cell, inputs, store, progress):
     # Data are arguments: closed over, XLA would fold them as constants for minutes. `advance` is one program for all
     # numbers of pairs: what they decide is in the plan, of which it takes a chunk at a time.
     @jax.jit
-    def begin(runs, collected):
-        one = lambda run: reward_model.begin(language, rm, collected.shape[-1], *run)
+    def plans(runs, collected):
+        one = lambda run: reward_model.plan(language, rm, collected.shape[-1], *run)
         return mapped(one)(runs)
+
+    @jax.jit
+    def begin(runs):
+        return mapped(lambda run: reward_model.start(language, rm, *run))(runs)
 
     @functools.partial(jax.jit, donate_argnames="states")
     def advance(at, chunk, states, train):
@@ -173,7 +177,7 @@ def reward_models(cell, inputs, store, progress):
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
     at, *run = (jnp.asarray(a, jnp.int32) for a in (at, seeds, member))
-    plan, states = begin(run, data[0].labels)
+    plan, states = plans(run, data[0].labels), begin(run)
     losses = []
     for chunk in _chunks(plan, progress):
         states, loss = advance(at, chunk, states, data[0])

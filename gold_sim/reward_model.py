@@ -180,12 +180,12 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
     Of two heads (config.heads) both are trained, and what is returned has the first alone.
 
-    Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS). `begin`, `advance` and `finish`
-    are its parts, of which `advance` is the same program whatever the number of pairs.
+    Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS). Its parts are `plan`,
+    `start`, `advance` and `finish`, of which only the first is another program for another number of pairs.
     """
-    plan, state = begin(language, config, train.labels.shape[0], seed, member)
-    state, losses = advance(language, config, train, plan, state)
-    model, metrics = finish(language, config, held_out, plan.seen, state)
+    steps = plan(language, config, train.labels.shape[0], seed, member)
+    state, losses = advance(language, config, train, steps, start(language, config, seed, member))
+    model, metrics = finish(language, config, held_out, steps.seen, state)
     return model, dict(metrics, train_loss=jnp.mean(losses[-last_steps(len(losses)) :]))
 
 
@@ -194,33 +194,42 @@ def last_steps(steps: int) -> int:
     return max(1, steps // 10)
 
 
-def begin(language: world.World, config: RewardModelConfig, collected: int, seed, member=0) -> tuple[Plan, TrainState]:
+def plan(language: world.World, config: RewardModelConfig, collected: int, seed, member=0) -> Plan:
     """collected: training pairs that there are, of which the seed chooses its own."""
-    net = network(language, config)
-    key = streams.key(seed, "reward_model")
-    k_init, _, _ = jax.random.split(key, 3)
-    own = jnp.where(member == 0, key, jax.random.fold_in(key, member))
-    k_own_init, _, k_order = jax.random.split(own, 3)
-    trained = _trained(net, config)
-    params = transformer.init(trained, k_own_init)
-    if config.diversity == "order":
-        params = dict(transformer.init(trained, k_init), head=params["head"])
+    own = _own_key(seed, member)
     mine = pairs_of(config, collected, seed, own, member)
     num_pairs = len(mine)
     batch = min(config.batch, num_pairs)
-    seen = jnp.ones((net.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
+    seen = jnp.ones((language.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
     if config.diversity == "features":
-        words = (jnp.arange(net.vocab_size) >= world.FIRST_WORD) & (jnp.arange(net.vocab_size) < language.num_writable)
+        at = jnp.arange(language.vocab_size)
+        words = (at >= world.FIRST_WORD) & (at < language.num_writable)
         hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
         seen = seen * (1.0 - hidden[:, None])
     if config.diversity == "components":
         seen = seen * jnp.asarray(_components(language))[member][:, None]
     per_epoch = num_pairs // batch
     steps = per_epoch * config.epochs
+    k_order = jax.random.split(own, 3)[2]
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
     rates = jax.lax.map(policy.schedule(config.learning_rate, steps, 30), jnp.arange(steps))
-    return Plan(batches, rates, seen), TrainState(params, _optimiser(config).init(params))
+    return Plan(batches, rates, seen)
+
+
+def start(language: world.World, config: RewardModelConfig, seed, member=0) -> TrainState:
+    """Fresh parameters."""
+    net = _trained(network(language, config), config)
+    params = transformer.init(net, jax.random.split(_own_key(seed, member), 3)[0])
+    if config.diversity == "order":
+        k_init = jax.random.split(streams.key(seed, "reward_model"), 3)[0]
+        params = dict(transformer.init(net, k_init), head=params["head"])
+    return TrainState(params, _optimiser(config).init(params))
+
+
+def _own_key(seed, member):
+    key = streams.key(seed, "reward_model")
+    return jnp.where(member == 0, key, jax.random.fold_in(key, member))
 
 
 def _trained(net: Network, config: RewardModelConfig) -> Network:
