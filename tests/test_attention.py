@@ -89,8 +89,9 @@ def test_policies_write_the_same_on_a_gpu(monkeypatch, precision):
     assert same.mean() > (0.99 if precision == "float32" else 0.9)
     first = np.asarray(on_cpu.logits[:, :, 0]), np.asarray(on_gpu.logits[:, :, 0])
     np.testing.assert_allclose(*first, atol=1e-6 if precision == "float32" else 1e-2)
-    until = np.cumprod(same, -1).astype(bool)  # a token that differs changes all that follow
-    gap = np.abs(np.asarray(on_cpu.logits - on_gpu.logits)).max(-1)[:, :, 1:][until[:, :, :-1]]
+    # A token that differs changes all that follow, and behind the end they differ unseen.
+    alike = np.cumprod(same, -1).astype(bool)[:, :, :-1] & np.asarray(policy.visited(on_cpu.lengths, 8))[:, :, 1:]
+    gap = np.abs(np.asarray(on_cpu.logits - on_gpu.logits)).max(-1)[:, :, 1:][alike]
     assert gap.max() < (1e-5 if precision == "float32" else 0.05)
 
 

@@ -11,17 +11,23 @@ from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
 
 
-def end(tiny, rewards, **changes):
-    """(log-probabilities [P, R], TrainState) after a run."""
-    sizes = dict(prompts=4, group_size=64, steps=800, evaluations=1, learning_rate=2e-3, max_grad_norm=10.0)
+KEPT = 8  # points, of a run's second half: one alone is 0.04 s.d. off its constraint (eight keys), their mean 0.02
+
+
+def end(tiny, rewards, key=0, **changes):
+    """(log-probabilities [KEPT, P, R], TrainState) at the last points of a run."""
+    sizes = dict(prompts=4, group_size=64, steps=800, evaluations=2 * KEPT, learning_rate=2e-3, max_grad_norm=10.0)
     config = OptimiserConfig(**(sizes | changes))
     every_prompt = lambda key, num: jnp.tile(tiny.prompts, (num // len(tiny.prompts), 1))
     params = {k: v for k, v in tiny.ref_params.items() if k != "value"}
     task = pg.Task(tiny.net, params, 3, every_prompt, rewards)
-    run = jax.jit(lambda key: constrained.advance(task, config, 0.0, key, constrained.init(task, config)))
-    state = run(jax.random.key(0))
-    log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
-    return log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), state
+
+    def to_next_point(state, _):
+        state = constrained.advance(task, config, 0.0, jax.random.key(key), state)
+        return state, (exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), state)
+
+    run = jax.jit(lambda: jax.lax.scan(to_next_point, constrained.init(task, config), length=config.evaluations)[1])
+    return jax.tree.map(lambda a: a[-KEPT:], run())
 
 
 def one(tiny):
@@ -68,7 +74,7 @@ def test_two_components_are_held_at_their_thresholds_at_the_least_kl(tiny):
     for value, theta in zip(values, thetas, strict=True):
         assert mean(value, log_p) == pytest.approx(theta, abs=0.06)
     assert kl(log_p, best) < 0.05 < 0.2 < kl(tiny.ref, best)
-    assert state.multipliers.shape == (2,)
+    assert state.multipliers.shape == (KEPT, 2)
 
 
 def test_all_rises_up_to_its_thresholds(tiny):
@@ -84,9 +90,10 @@ def test_adaptive_kl_ends_at_its_target_on_the_frontier(tiny):
     assert found == pytest.approx(0.4, abs=0.05)
     c = brentq(lambda c: kl(exact.tilt(tiny.ref, tiny.rewards, c), tiny.ref) - found, 0.05, 20)
     best = mean(tiny.rewards, exact.tilt(tiny.ref, tiny.rewards, c))
-    print(found, mean(tiny.rewards, log_p), best, np.exp(state.multipliers[0]), c)
+    coefs = np.exp(state.multipliers[:, 0])
+    print(found, mean(tiny.rewards, log_p), best, coefs, c)
     assert mean(tiny.rewards, log_p) == pytest.approx(best, abs=0.04)
-    assert np.exp(state.multipliers[0]) == pytest.approx(c, rel=0.2)
+    assert coefs.mean() == pytest.approx(c, rel=0.2)
 
 
 def test_whitened_by_hand():
