@@ -10,7 +10,6 @@ from gold_sim import constrained, exact, runs
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
 
-
 KEPT = 8  # points, of a run's second half: one alone is 0.04 s.d. off its constraint (eight keys), their mean 0.02
 
 
