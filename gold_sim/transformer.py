@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gold_sim import attention, device
+from gold_sim import attention, cache, device, products
 
 HEAD_WIDTH = 16  # attention head width; a narrower network has one head
 WIDE, WIDE_HEAD = 512, 64  # from this width on heads are as wide as matrix units want them
@@ -100,7 +100,7 @@ def num_params(net: Network) -> int:
 
 def _linear(x, kernel):
     """x @ kernel as one product of matrices: XLA's CPU gradient of a product over several leading axes is 2x slower."""
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+    return products.linear(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def _of_block(net, x, kernel):
@@ -110,10 +110,6 @@ def _of_block(net, x, kernel):
 
 def _rounded(net, x):
     return x.astype(net.precision)
-
-
-def _einsum(net, spec, a, b):
-    return jnp.einsum(spec, _rounded(net, a), _rounded(net, b)).astype(jnp.float32)
 
 
 def _norm(x, scale):
@@ -176,11 +172,8 @@ def _embed(net, params, tokens, start: int):
 def _prompt_block(net, block, x):
     """Causal self-attention over the prompt.  x: [P, Lp, d].  Returns x and its keys, values."""
     q, k, v = _qkv(net, block, x)
-    scores = _einsum(net, "pqhd,pkhd->phqk", q, k)
-    causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
-    weights = jax.nn.softmax(jnp.where(causal, scores, -1e9))
-    x = _out(net, block, x, _einsum(net, "phqk,pkhd->pqhd", weights, v))
-    return _mlp(net, block, x), k, v
+    mixed = _mixed(net, q, k, v, _later_hidden(x.shape[1], x.shape[1]))
+    return _mlp(net, block, _out(net, block, x, mixed)), k, v
 
 
 def _response_block(net, block, x, k_prompt, v_prompt):
@@ -190,11 +183,18 @@ def _response_block(net, block, x, k_prompt, v_prompt):
     # One key axis, prompt first: copying the few prompt keys is cheaper than joining two softmax halves.
     k, v = (_behind_prompt(a, b) for a, b in ((k_prompt, k), (v_prompt, v)))
     q = q.reshape(num_prompts * n, length, *q.shape[3:])
-    scores = _einsum(net, "bqhd,bkhd->bhqk", q, k)
-    visible = jnp.tril(jnp.ones(scores.shape[-2:], bool), k_prompt.shape[1])
-    weights = jax.nn.softmax(jnp.where(visible, scores, -1e9))
-    mixed = _einsum(net, "bhqk,bkhd->bqhd", weights, v)
+    mixed = _mixed(net, q, k, v, _later_hidden(length, k.shape[1]))
     return _mlp(net, block, _out(net, block, x, mixed))
+
+
+def _mixed(net, q, k, v, mask):
+    """`products.attention` in the network's precision."""
+    return products.attention(*(_rounded(net, a) for a in (q, k, v)), mask)
+
+
+def _later_hidden(queries: int, keys: int):
+    """[Lq, Lk]: what is added to scores so that a query sees keys up to itself. The last query is the last key."""
+    return jnp.where(jnp.tri(queries, keys, keys - queries, dtype=bool), 0.0, products.HIDDEN)
 
 
 def _behind_prompt(of_prompt, of_response):
@@ -211,10 +211,9 @@ def _last_token(net, block, x, k_prompt, v_prompt, lengths):
     k, v = (_behind_prompt(a, b) for a, b in ((k_prompt, k), (v_prompt, v)))
     at = (lengths - 1).reshape(-1)[:, None, None]
     x = jnp.take_along_axis(x.reshape(num_prompts * n, length, d), at, axis=1)[:, 0]
-    scores = _einsum(net, "bhd,bkhd->bhk", _queries(net, block, x), k)
-    visible = jnp.arange(scores.shape[-1]) <= k_prompt.shape[1] + at
-    weights = jax.nn.softmax(jnp.where(visible, scores, -1e9))
-    mixed = _einsum(net, "bhk,bkhd->bhd", weights, v)
+    visible = jnp.arange(k.shape[1]) <= k_prompt.shape[1] + at
+    mask = jnp.where(visible, 0.0, products.HIDDEN)[:, None]
+    mixed = _mixed(net, _queries(net, block, x)[:, None], k, v, mask)
     return _mlp(net, block, _out(net, block, x, mixed)).reshape(num_prompts, n, d)
 
 
@@ -316,45 +315,6 @@ def rewards(net: Network, params, prompts, responses, lengths):
     return heads(net, params, prompts, responses, lengths)[..., 0]
 
 
-def _cache_axes() -> tuple[str, str]:
-    """Order of a block's cached keys and values: prompt, response of it, head, depth of the head, time k.
-
-    On a CPU heads before time, and keys transposed, as the products read them: else each step would copy the cache. On
-    an accelerator time first: else each step would write one number here and there, and so pass over all of it.
-    """
-    return ("kpnhd", "kpnhd") if device.accelerated() else ("pnhdk", "pnhkd")
-
-
-def _attend(net, q, of_prompt, of_response, visible):
-    """Attention of one token a response to its prompt and to what the response holds so far.  q, result: [P, N, H, dh].
-
-    of_prompt: keys, values [P, Lp, H, dh].  of_response: its cache, in the order of `_cache_axes`.  visible: [k].
-    """
-    (k_prompt, v_prompt), (keys, values) = of_prompt, of_response
-    if device.accelerated():
-        return _attend_in_sums(net, q, k_prompt, v_prompt, keys, values, visible)
-    of_keys, of_values = _cache_axes()
-    to_prompt = _einsum(net, "pnhd,pkhd->pnhk", q, k_prompt)
-    to_self = jnp.where(visible, _einsum(net, f"pnhd,{of_keys}->pnhk", q, keys), -1e9)
-    weights = jax.nn.softmax(jnp.concatenate([to_prompt, to_self], axis=-1))
-    w_prompt, w_self = jnp.split(weights, [k_prompt.shape[1]], axis=-1)
-    mixed = _einsum(net, "pnhk,pkhd->pnhd", w_prompt, v_prompt)
-    return mixed + _einsum(net, f"pnhk,{of_values}->pnhd", w_self, values)
-
-
-def _attend_in_sums(net, q, k_prompt, v_prompt, keys, values, visible):
-    """`_attend` without a product of matrices: one query a response leaves nothing to reuse, and XLA would lay out the
-    cache as such a product wants it and not as it is read. Scores [k, P, N, H], prompt and response never joined."""
-    exact = lambda x: _rounded(net, x).astype(jnp.float32)
-    shared = lambda x: jnp.moveaxis(exact(x), 1, 0)[:, :, None]  # [Lp, P, 1, H, dh]
-    to_prompt = jnp.sum(exact(q) * shared(k_prompt), -1)
-    to_self = jnp.where(visible[:, None, None, None], jnp.sum(exact(q) * exact(keys), -1), -1e9)
-    top = jnp.maximum(jnp.max(to_prompt, 0), jnp.max(to_self, 0))
-    w_prompt, w_self = jnp.exp(to_prompt - top), jnp.exp(to_self - top)
-    mixed = jnp.sum(w_prompt[..., None] * shared(v_prompt), 0) + jnp.sum(w_self[..., None] * exact(values), 0)
-    return mixed / (jnp.sum(w_prompt, 0) + jnp.sum(w_self, 0))[..., None]
-
-
 def decode(net: Network, params, prompts, num_samples: int, length: int, choose, inputs):
     """Write `length` tokens for `num_samples` responses a prompt, with a key-value cache, under scan.
 
@@ -375,41 +335,35 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
     x, prompt_cache = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
-    most = length - 1
-    sizes = dict(p=num_prompts, n=num_samples, h=net.heads, d=net.width // net.heads, k=most)
-    of_keys, of_values = _cache_axes()
-    empty = tuple(jnp.zeros((net.depth, *(sizes[a] for a in axes)), net.precision) for axes in (of_keys, of_values))
-
-    def store(cache, new, axes, i, t):
-        new = jnp.expand_dims(_rounded(net, new), (0, 1 + axes.index("k")))
-        return jax.lax.dynamic_update_slice(cache, new, (i, *(t if a == "k" else 0 for a in axes)))
+    most, written_out = length - 1, net.depth <= UNROLLED
+    kind = cache.ByBlock if written_out and not device.accelerated() else cache.Stacked
+    held = kind(net.precision, net.depth, (num_prompts, num_samples, net.heads, net.width // net.heads), most)
 
     def write(carry, at_t):
-        logits_t, cache = carry
+        logits_t, tokens_so_far = carry
         t, inputs_t = at_t
         tokens, kept = choose(logits_t, inputs_t)
         x = params["token"][tokens] + params["position"][prompt_len + t]
-        visible = jnp.arange(most) <= t
 
         def layer(i, carry):
-            x, keys, values = carry
-            block = jax.tree.map(lambda p: p[i], blocks)
+            x, so_far = carry
+            block, of_prompt = jax.tree.map(lambda p: p[i], (blocks, prompt_cache))
             q, k, v = _qkv(net, block, x)
-            keys, values = store(keys, k, of_keys, i, t), store(values, v, of_values, i, t)
-            mixed = _attend(net, q, jax.tree.map(lambda c: c[i], prompt_cache), (keys[i], values[i]), visible)
-            return _mlp(net, block, _out(net, block, x, mixed)), keys, values
+            so_far = held.with_token(so_far, i, t, k, v)
+            mixed = held.attention(so_far, i, t, q, *of_prompt)
+            return _mlp(net, block, _out(net, block, x, mixed)), so_far
 
-        carry = (x, *cache)
-        if net.depth <= UNROLLED:
+        carry = (x, tokens_so_far)
+        if written_out:
             for i in range(net.depth):
                 carry = layer(i, carry)
         else:
             carry = jax.lax.fori_loop(0, net.depth, layer, carry)
-        x, *cache = carry
-        return (_head(params, _norm(x, params["norm"]["scale"])), tuple(cache)), (tokens, kept)
+        x, tokens_so_far = carry
+        return (_head(params, _norm(x, params["norm"]["scale"])), tokens_so_far), (tokens, kept)
 
     steps = (jnp.arange(most), jax.tree.map(lambda a: a[:-1], inputs))
-    (last, _), (tokens, kept) = jax.lax.scan(write, (first, empty), steps)
+    (last, _), (tokens, kept) = jax.lax.scan(write, (first, held.empty()), steps)
     last_tokens, last_kept = choose(last, jax.tree.map(lambda a: a[-1], inputs))
     tokens = jnp.concatenate([tokens, last_tokens[None]])
     kept = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), kept, last_kept)

@@ -1,0 +1,100 @@
+"""Products of matrices, and attention as products, in the order in which a CPU multiplies fastest.
+
+XLA hands products to a library that takes the first operand as it lies and the second either way, and is slower where
+that one is transposed or the last axis is no multiple of a vector. What XLA does by itself with a transposed first
+operand, which every gradient has, takes up to three times as long. So gradients are written by hand here, and an
+accelerator, whose library takes everything, has the plain forms.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gold_sim import device
+
+VECTOR = 8  # keys come in multiples of it
+HIDDEN = -1e9  # score of a key that a query does not see
+
+
+def linear(x, kernel):
+    """x [rows, n] times kernel [n, m]."""
+    return x @ kernel if device.accelerated() else _linear(x, kernel)
+
+
+@jax.custom_vjp
+def _linear(x, kernel):
+    return x @ kernel
+
+
+def _linear_back(given, grad):
+    x, kernel = given
+    return grad @ _written(kernel.T), x.T @ grad
+
+
+_linear.defvjp(lambda x, kernel: (_linear(x, kernel), (x, kernel)), _linear_back)
+
+
+def _written(x):
+    """x in memory as it is: else XLA takes a transposition into the product."""
+    return jax.lax.optimization_barrier(x)
+
+
+def whole(keys: int) -> int:
+    """As many as fill vectors: products with 15 or 23 keys take up to twice as long as with 16 or 24."""
+    return -(-keys // VECTOR) * VECTOR
+
+
+def attention(q, k, v, mask):
+    """sum_k softmax_k(q . k + mask) v, in float32.
+
+    q: [B, Lq, H, dh].  k, v: [B, Lk, H, dh].  mask: added, 0 or HIDDEN, of a shape like [B, H, Lq, Lk].
+    """
+    if device.accelerated():
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32)
+        weights = jax.nn.softmax(scores + mask).astype(v.dtype)
+        return jnp.einsum("bhqk,bkhd->bqhd", weights, v).astype(jnp.float32)
+    more = whole(k.shape[1]) - k.shape[1]
+    k, v = (jnp.pad(a, ((0, 0), (0, more), (0, 0), (0, 0))) for a in (k, v))
+    mask = jnp.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, more)], constant_values=HIDDEN)
+    by_head = lambda a: jnp.swapaxes(a, 1, 2)
+    return by_head(_attention(*map(by_head, (q, k, v)), mask))
+
+
+@jax.custom_vjp
+def _attention(q, k, v, mask):
+    """[B, H, Lq, dh] from q and k, v [B, H, Lk, dh]."""
+    weights, total = _weights(q, k, mask)
+    return _dot(weights.astype(v.dtype), v, 3, 2) / total
+
+
+def _attention_forth(q, k, v, mask):
+    mixed = _attention(q, k, v, mask)
+    return mixed, (q, k, v, mask, mixed)
+
+
+def _attention_back(given, grad):
+    """Weights are computed again: that is as cheap as to keep them."""
+    q, k, v, mask, mixed = given
+    weights, total = _weights(q, k, mask)
+    weights = weights / total
+    of_scores = weights * (_dot(grad.astype(v.dtype), v, 3, 3) - jnp.sum(grad * mixed, -1, keepdims=True))
+    of_scores, weights, grad = (a.astype(q.dtype) for a in (of_scores, weights, grad))
+    # Queries first and transposed, as they are smaller than the scores.
+    of_k, of_v = (_dot(_written(jnp.swapaxes(a, 2, 3)), b, 3, 2) for a, b in ((q, of_scores), (grad, weights)))
+    back = lambda a: jnp.swapaxes(_written(a), 2, 3).astype(k.dtype)
+    return _dot(of_scores, k, 3, 2).astype(q.dtype), back(of_k), back(of_v), None
+
+
+_attention.defvjp(_attention_forth, _attention_back)
+
+
+def _weights(q, k, mask):
+    """exp(score - largest score) and, of each query, their sum: [B, H, Lq, Lk], [B, H, Lq, 1]."""
+    scores = _dot(q, k, 3, 3) + mask
+    weights = jnp.exp(scores - jnp.max(scores, -1, keepdims=True))
+    return weights, jnp.sum(weights, -1, keepdims=True)
+
+
+def _dot(a, b, axis_a: int, axis_b: int):
+    """Product over these axes, of every matrix of the two leading ones."""
+    dims = (((axis_a,), (axis_b,)), ((0, 1), (0, 1)))
+    return jax.lax.dot_general(a, b, dims, preferred_element_type=jnp.float32)
