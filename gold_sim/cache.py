@@ -1,8 +1,8 @@
-"""Keys and values of the tokens that responses hold so far, laid out as the device reads them, and attention to them.
+"""Keys and values of prompts and of the tokens that responses hold so far, laid out as the device reads them.
 
-Both kinds share an interface: `empty` makes a cache for all blocks, `with_token` writes one token of every response
-into that of block i, `attention` mixes values for queries [P, N, H, dh] that see their prompt, keys and values
-[P, Lp, H, dh], and the response's tokens up to t.
+Both kinds share an interface: `start` makes what a loop over tokens carries, `with_token` adds a token of every
+response to that of block i, `attention` mixes values for queries [P, N, H, dh] that see their prompt and the response's
+tokens up to t.
 """
 
 from typing import NamedTuple
@@ -14,41 +14,43 @@ from gold_sim import products
 
 
 class ByBlock(NamedTuple):
-    """For a CPU: products of matrices, and of every block an array of its own.
+    """For a CPU: products of matrices, and of every block an array of its own, in which a prompt's tokens come first.
 
     All leading axes are one, b: where one of several had length 1 XLA would copy the whole cache at every token, and of
     an array of all blocks it would copy the block's part. Keys come transposed, in whole vectors.
     """
 
-    precision: str
-    depth: int
-    shape: tuple[int, int, int, int]  # [P, N, H, dh] of what a token adds
-    tokens: int
+    prompt: tuple  # keys, values [blocks, P, Lp, H, dh], in the precision of products
+    responses: int  # of a prompt
+    tokens: int  # of a response, at most
 
-    def empty(self):
-        (p, n, heads, width), slots = self.shape, products.whole(self.tokens)
-        of = lambda *shape: jnp.zeros((p * n * heads, *shape), self.precision)
-        return tuple((of(width, slots), of(slots, width)) for _ in range(self.depth))
+    def start(self):
+        return tuple(zip(*map(self._of_prompts, self.prompt, ("khd->hdk", "khd->hkd")), strict=True))
+
+    def _of_prompts(self, prompt, order: str):
+        """[b, ...] of each block, in the order of its axes."""
+        depth, p, length, *head = prompt.shape
+        behind = products.whole(length + self.tokens) - length
+        padded = jnp.pad(prompt, ((0, 0), (0, 0), (0, behind), (0, 0), (0, 0)))
+        copies = jnp.broadcast_to(padded[:, :, None], (depth, p, self.responses, length + behind, *head))
+        ordered = jnp.einsum(f"lpn{order.replace('->', '->lpn')}", copies)
+        return tuple(ordered.reshape(depth, -1, *ordered.shape[4:]))
 
     def with_token(self, cache, i: int, t, k, v):
         keys, values = cache[i]
-        k, v = (a.astype(self.precision).reshape(-1, self.shape[-1]) for a in (k, v))
-        keys = jax.lax.dynamic_update_slice(keys, k[:, :, None], (0, 0, t))
-        values = jax.lax.dynamic_update_slice(values, v[:, None], (0, t, 0))
+        k, v = (a.astype(keys.dtype).reshape(-1, a.shape[-1]) for a in (k, v))
+        at = self.prompt[0].shape[2] + t
+        keys = jax.lax.dynamic_update_slice(keys, k[:, :, None], (0, 0, at))
+        values = jax.lax.dynamic_update_slice(values, v[:, None], (0, at, 0))
         return (*cache[:i], (keys, values), *cache[i + 1 :])
 
-    def attention(self, cache, i: int, t, q, k_prompt, v_prompt):
+    def attention(self, cache, i: int, t, q):
         keys, values = cache[i]
-        product = lambda spec, a, b: jnp.einsum(spec, a.astype(self.precision), b).astype(jnp.float32)
-        hidden = jnp.where(jnp.arange(keys.shape[-1]) <= t, 0.0, products.HIDDEN)
-        to_prompt = product("pnhd,pkhd->pnhk", q, k_prompt)
-        to_self = product("bd,bdk->bk", q.reshape(-1, self.shape[-1]), keys) + hidden
-        to_self = to_self.reshape(*self.shape[:3], -1)
-        top = jnp.maximum(jnp.max(to_prompt, -1), jnp.max(to_self, -1))[..., None]
-        w_prompt, w_self = jnp.exp(to_prompt - top), jnp.exp(to_self - top)
-        mixed = product("bk,bkd->bd", w_self.reshape(-1, w_self.shape[-1]), values).reshape(self.shape)
-        mixed = mixed + product("pnhk,pkhd->pnhd", w_prompt, v_prompt)
-        return mixed / (jnp.sum(w_prompt, -1) + jnp.sum(w_self, -1))[..., None]
+        visible = jnp.arange(keys.shape[-1]) <= self.prompt[0].shape[2] + t
+        product = lambda spec, a, b: jnp.einsum(spec, a.astype(b.dtype), b).astype(jnp.float32)
+        scores = product("bd,bdk->bk", q.reshape(-1, q.shape[-1]), keys) + jnp.where(visible, 0.0, products.HIDDEN)
+        weights = jnp.exp(scores - jnp.max(scores, -1, keepdims=True))
+        return (product("bk,bkd->bd", weights, values) / jnp.sum(weights, -1, keepdims=True)).reshape(q.shape)
 
 
 class Stacked(NamedTuple):
@@ -59,27 +61,26 @@ class Stacked(NamedTuple):
     not as it is read: so scores are sums, [token, P, N, H], and those of prompt and response are never joined.
     """
 
-    precision: str
-    depth: int
-    shape: tuple[int, int, int, int]
+    prompt: tuple
+    responses: int
     tokens: int
 
-    def empty(self):
-        return tuple(jnp.zeros((self.depth, self.tokens, *self.shape), self.precision) for _ in range(2))
+    def start(self):
+        depth, p, _, *head = self.prompt[0].shape
+        return tuple(jnp.zeros((depth, self.tokens, p, self.responses, *head), a.dtype) for a in self.prompt)
 
     def with_token(self, cache, i, t, k, v):
         put = lambda c, new: jax.lax.dynamic_update_slice(c, new.astype(c.dtype)[None, None], (i, t, 0, 0, 0, 0))
         return put(cache[0], k), put(cache[1], v)
 
-    def attention(self, cache, i, t, q, k_prompt, v_prompt):
-        exact = lambda x: x.astype(self.precision).astype(jnp.float32)
-        shared = lambda x: jnp.moveaxis(exact(x), 1, 0)[:, :, None]  # [Lp, P, 1, H, dh]
-        keys, values = cache[0][i], cache[1][i]
+    def attention(self, cache, i, t, q):
+        exact = lambda x: x.astype(cache[0].dtype).astype(jnp.float32)
+        shared = lambda x: jnp.moveaxis(exact(x[i]), 1, 0)[:, :, None]  # [Lp, P, 1, H, dh]
+        (k_prompt, v_prompt), (keys, values) = map(shared, self.prompt), (exact(c[i]) for c in cache)
         visible = jnp.arange(self.tokens) <= t
-        to_prompt = jnp.sum(exact(q) * shared(k_prompt), -1)
-        to_self = jnp.sum(exact(q) * exact(keys), -1)
-        to_self = jnp.where(visible[:, None, None, None], to_self, products.HIDDEN)
+        to_prompt = jnp.sum(exact(q) * k_prompt, -1)
+        to_self = jnp.where(visible[:, None, None, None], jnp.sum(exact(q) * keys, -1), products.HIDDEN)
         top = jnp.maximum(jnp.max(to_prompt, 0), jnp.max(to_self, 0))
         w_prompt, w_self = jnp.exp(to_prompt - top), jnp.exp(to_self - top)
-        mixed = jnp.sum(w_prompt[..., None] * shared(v_prompt), 0) + jnp.sum(w_self[..., None] * exact(values), 0)
+        mixed = jnp.sum(w_prompt[..., None] * v_prompt, 0) + jnp.sum(w_self[..., None] * values, 0)
         return mixed / (jnp.sum(w_prompt, 0) + jnp.sum(w_self, 0))[..., None]

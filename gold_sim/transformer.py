@@ -332,12 +332,12 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
         return x, (_rounded(net, k), _rounded(net, v))
 
     x = _embed(net, params, prompts, 0)
-    x, prompt_cache = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
+    x, of_prompts = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
     most, written_out = length - 1, net.depth <= UNROLLED
     kind = cache.ByBlock if written_out and not device.accelerated() else cache.Stacked
-    held = kind(net.precision, net.depth, (num_prompts, num_samples, net.heads, net.width // net.heads), most)
+    held = kind(of_prompts, num_samples, most)
 
     def write(carry, at_t):
         logits_t, tokens_so_far = carry
@@ -347,11 +347,10 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
 
         def layer(i, carry):
             x, so_far = carry
-            block, of_prompt = jax.tree.map(lambda p: p[i], (blocks, prompt_cache))
+            block = jax.tree.map(lambda p: p[i], blocks)
             q, k, v = _qkv(net, block, x)
             so_far = held.with_token(so_far, i, t, k, v)
-            mixed = held.attention(so_far, i, t, q, *of_prompt)
-            return _mlp(net, block, _out(net, block, x, mixed)), so_far
+            return _mlp(net, block, _out(net, block, x, held.attention(so_far, i, t, q))), so_far
 
         carry = (x, tokens_so_far)
         if written_out:
@@ -363,7 +362,7 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
         return (_head(params, _norm(x, params["norm"]["scale"])), tokens_so_far), (tokens, kept)
 
     steps = (jnp.arange(most), jax.tree.map(lambda a: a[:-1], inputs))
-    (last, _), (tokens, kept) = jax.lax.scan(write, (first, held.empty()), steps)
+    (last, _), (tokens, kept) = jax.lax.scan(write, (first, held.start()), steps)
     last_tokens, last_kept = choose(last, jax.tree.map(lambda a: a[-1], inputs))
     tokens = jnp.concatenate([tokens, last_tokens[None]])
     kept = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), kept, last_kept)
