@@ -108,7 +108,8 @@ def _on_one_core(line: list, show: bool = False) -> dict:
 
     show: what it says on standard error is passed on as it comes.
     """
-    environment = dict(os.environ, OMP_NUM_THREADS="1", XLA_FLAGS=executors.environment(Path("."))["XLA_FLAGS"])
+    a_worker = executors.environment(Path("."))
+    environment = os.environ | {name: a_worker[name] for name in a_worker if not name.startswith("JAX_")}  # no cache
     pin = hasattr(os, "sched_setaffinity") and not executors.accelerator()  # Linux
     cores = os.sched_getaffinity(0) if pin else None
     if pin:

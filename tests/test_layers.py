@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("config", "columns", "streams", "device"),
-    ("cells", "forms", "attention"),
-    ("intervals",),
+    ("cells", "forms", "attention", "products"),
+    ("intervals", "cache"),
     ("world", "transformer", "laws", "records"),
     ("memory",),
     ("policy", "gold", "crosschecks", "hierarchy", "selection"),
