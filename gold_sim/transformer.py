@@ -14,6 +14,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from gold_sim import attention, cache, device, products
@@ -194,7 +195,7 @@ def _mixed(net, q, k, v, mask):
 
 def _later_hidden(queries: int, keys: int):
     """[Lq, Lk]: what is added to scores so that a query sees keys up to itself. The last query is the last key."""
-    return jnp.where(jnp.tri(queries, keys, keys - queries, dtype=bool), 0.0, products.HIDDEN)
+    return np.where(np.tri(queries, keys, keys - queries, dtype=bool), 0.0, products.HIDDEN).astype(np.float32)
 
 
 def _behind_prompt(of_prompt, of_response):
