@@ -28,16 +28,16 @@ def _linear(x, kernel):
 def _linear_back(given, grad):
     x, kernel = given
     # A wide first operand takes twice as long as a wide second one.
-    of_kernel = written(grad.T @ x).T if x.shape[1] > grad.shape[1] else x.T @ grad
-    return grad @ written(kernel.T), of_kernel
+    of_kernel = _written(grad.T @ x).T if x.shape[1] > grad.shape[1] else x.T @ grad
+    return grad @ _written(kernel.T), of_kernel
 
 
 _linear.defvjp(lambda x, kernel: (_linear(x, kernel), (x, kernel)), _linear_back)
 
 
-def written(x):
-    """x in memory as it is: else XLA takes a transposition into the product, or works out x again as it multiplies."""
-    return x if device.accelerated() else jax.lax.optimization_barrier(x)
+def _written(x):
+    """x in memory as it is: else XLA takes a transposition into the product."""
+    return jax.lax.optimization_barrier(x)
 
 
 def whole(keys: int) -> int:
@@ -81,8 +81,8 @@ def _attention_back(given, grad):
     of_scores = weights * (_dot(grad.astype(v.dtype), v, 3, 3) - jnp.sum(grad * mixed, -1, keepdims=True))
     of_scores, weights, grad = (a.astype(q.dtype) for a in (of_scores, weights, grad))
     # Queries first and transposed, as they are smaller than the scores.
-    of_k, of_v = (_dot(written(jnp.swapaxes(a, 2, 3)), b, 3, 2) for a, b in ((q, of_scores), (grad, weights)))
-    back = lambda a: jnp.swapaxes(written(a), 2, 3).astype(k.dtype)
+    of_k, of_v = (_dot(_written(jnp.swapaxes(a, 2, 3)), b, 3, 2) for a, b in ((q, of_scores), (grad, weights)))
+    back = lambda a: jnp.swapaxes(_written(a), 2, 3).astype(k.dtype)
     return _dot(of_scores, k, 3, 2).astype(q.dtype), back(of_k), back(of_v), None
 
 

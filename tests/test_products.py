@@ -11,7 +11,7 @@ KEYS = jax.random.split(jax.random.key(0), 4)
 
 
 def _both(f, *args):
-    """(f, its gradients weighed by fixed numbers), as a CPU and as an accelerator computes them."""
+    """(f, its gradients weighed by fixed numbers), in whichever form the device now takes."""
     weigh = jax.random.normal(KEYS[3], jax.eval_shape(f, *args).shape)
     told = lambda *a: (f(*a), jax.grad(lambda *b: jnp.sum(f(*b) * weigh), tuple(range(len(args))))(*a))
     return jax.jit(told)(*args)
