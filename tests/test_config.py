@@ -2,7 +2,7 @@
 
 import pytest
 
-from gold_sim import config
+from gold_sim import cells, config
 from gold_sim.config import Config
 
 
@@ -77,3 +77,15 @@ def test_fingerprints_see_every_part_and_refuse_what_has_no_canonical_form():
         config.fingerprint("gold", 1, {"a": object()}, {})
     with pytest.raises(ValueError):
         config.fingerprint("gold", 1, {"a": float("nan")}, {})
+
+
+def test_a_stage_whose_number_is_raised_runs_anew_with_all_that_reads_it(monkeypatch):
+    """Else a store would hand out cells that older code computed."""
+    stages = cells.VERSIONS.keys() - {"relabelled"}  # it needs a round before
+    fingerprints = lambda: {stage: cells.cell(stage, Config()).fingerprint for stage in stages}
+    before = fingerprints()
+    monkeypatch.setitem(cells.VERSIONS, "pool", cells.VERSIONS["pool"] + 1)
+    after = fingerprints()
+    assert {stage for stage in before if before[stage] != after[stage]} == {"pool", "scores", "best_of_n"}
+    monkeypatch.setitem(cells.VERSIONS, "reference", cells.VERSIONS["reference"] + 1)
+    assert not set(before.values()) & set(fingerprints().values())
