@@ -131,24 +131,26 @@ def relabelled(cell, inputs, store, progress):
 def reward_models(cell, inputs, store, progress):
     """Proxies of every seed; with several members, [S, M, ...] and the weight average of each seed's beside them."""
     language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
-    found = preferences.Preferences(**inputs.arrays("preferences"))
+    found = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
     net, members, num_seeds = reward_model.network(language, rm), rm.members, len(config.seeds)
     of_config = lambda p: preferences.split(config.preferences, p)
     if found.labels.ndim == 1:  # one set of pairs for all seeds
-        data, of = of_config(found), lambda data, i: data
+        (train, held_out), of = of_config(found), lambda data, i: data
     else:  # [S, D, ...]: a later round
-        data, of = jax.vmap(of_config)(found), lambda data, i: jax.tree.map(lambda a: a[i], data)
+        of = lambda data, i: jax.tree.map(lambda a: a[i], data)
+        each = [of_config(of(found, i)) for i in range(num_seeds)]
+        train, held_out = (jax.tree.map(lambda *a: np.stack(a), *part) for part in zip(*each, strict=True))
+    collected = train.labels.shape[-1]
 
     of_pair = 2 * (language.config.response_len + world.PROMPT_LEN)  # tokens
     training = memory.at_once(memory.of_training(net, rm.batch * of_pair))
-    validating = memory.at_once(memory.of_forward(net, data[1].labels.shape[-1] * of_pair))  # all pairs together
+    validating = memory.at_once(memory.of_forward(net, held_out.labels.shape[-1] * of_pair))  # all pairs together
 
     # Data are arguments: closed over, XLA would fold them as constants for minutes. `advance` is one program for all
     # numbers of pairs: what they decide is in the plan, of which it takes a chunk at a time.
     @jax.jit
-    def plans(runs, collected):
-        one = lambda run: reward_model.plan(language, rm, collected.shape[-1], *run)
-        return mapped(one)(runs)
+    def plans(runs):
+        return mapped(lambda run: reward_model.plan(language, rm, collected, *run))(runs)
 
     @jax.jit
     def begin(runs):
@@ -172,25 +174,35 @@ def reward_models(cell, inputs, store, progress):
 
     @jax.jit
     def average(runs, held_out):
-        return mapped(lambda run: reward_model.weight_average(net, run[1], of(held_out, run[0]))[0])(runs)
+        return mapped(lambda run: reward_model.weight_average(net, run[1], of(held_out, run[0])))(runs)
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
-    at, *run = (jnp.asarray(a, jnp.int32) for a in (at, seeds, member))
-    plan, states = plans(run, data[0].labels), begin(run)
+    told_of = held_out
+    train, held_out, places, *run = jax.device_put((train, held_out, *(a.astype(np.int32) for a in (at, seeds, member))))
+    plan, states = plans(run), begin(run)
     losses = []
     for chunk in _chunks(plan, progress):
-        states, loss = advance(at, chunk, states, data[0])
+        states, loss = advance(places, chunk, states, train)
         losses.append(loss)
-    models, metrics = finish(at, plan.seen, states, data[1])
+    models, metrics = _calibrated(*finish(places, plan.seen, states, held_out), [of(told_of, i) for i in at])
     losses, steps = np.concatenate(list(map(to_numpy, losses)), 1), plan.rates.shape[1]
     metrics["train_loss"] = losses[:, steps - reward_model.last_steps(steps) : steps].mean(1)
-    arrays = to_numpy(models._asdict())
+    arrays = models._asdict()
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)
-        averaged = average((jnp.arange(num_seeds), by_seed), data[1])
-        arrays = dict(to_numpy(by_seed._asdict()), average=to_numpy(averaged._asdict()))
-    table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **to_numpy(metrics))
+        seen = average((jnp.arange(num_seeds), jax.device_put(by_seed.params)), held_out)
+        averaged, _ = _calibrated(*seen, [of(told_of, i) for i in range(num_seeds)])
+        arrays = dict(by_seed._asdict(), average=averaged._asdict())
+    table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
     record = dict(params=transformer.num_params(net))
     return record, {"reward_models": rows.broadcast(columns, len(seeds))}, {"arrays": arrays}
+
+
+def _calibrated(params, raw, held_out: list):
+    """(RewardModel, metrics) of several runs, stacked, on the host.  held_out: the pairs of each."""
+    params, raw = to_numpy((params, raw))
+    take = lambda i: jax.tree.map(lambda a: a[i], params)
+    each = [reward_model.calibrated(take(i), *one) for i, one in enumerate(zip(raw, held_out, strict=True))]
+    return jax.tree.map(lambda *a: np.stack(a), *each)

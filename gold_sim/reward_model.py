@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import memory, policy, rankings, streams, transformer, world
+from gold_sim import calibration, memory, policy, rankings, streams, transformer, world
 from gold_sim.config import RewardModelConfig
 from gold_sim.preferences import Preferences
 from gold_sim.transformer import Network
@@ -124,40 +124,11 @@ def correlation(x, y):
     return jnp.sum(x * y) * jax.lax.rsqrt(jnp.sum(x * x) * jnp.sum(y * y) + 1e-12)
 
 
-def calibration_error(margin, labels, bins: int = 10):
-    """Expected calibration error of P(second) = sigmoid(margin) against labels, equal-width bins on [0, 1]."""
-    p = jax.nn.sigmoid(margin)
-    at = jnp.clip((p * bins).astype(int), 0, bins - 1)
-    one_hot = jax.nn.one_hot(at, bins)
-    gap = one_hot.T @ (p - labels)
-    return jnp.sum(jnp.abs(gap)) / margin.shape[0]
-
-
-def rank_correlation(x, y):
-    """Spearman's rho of two vectors (ties broken by order)."""
-    rank = lambda v: jnp.argsort(jnp.argsort(v)).astype(jnp.float32)
-    return jnp.corrcoef(rank(x), rank(y))[0, 1]
-
-
-def _soft_scale(margin, probability):
-    """argmin over s of the mean cross-entropy of sigmoid(s * margin) to `probability`: Newton, convex in s."""
-    unit = jnp.std(margin) + 1e-12
-    x = margin / unit
-
-    def newton(s, _):
-        q = jax.nn.sigmoid(s * x)
-        slope, curve = jnp.mean((q - probability) * x), jnp.mean(q * (1 - q) * x * x) + 1e-6
-        return s - jnp.clip(slope / curve, -1.0, 1.0), None
-
-    s, _ = jax.lax.scan(newton, jnp.ones(()), length=50)
-    return s / unit
-
-
 class Plan(NamedTuple):
     """What one proxy is trained on, step by step."""
 
     batches: jax.Array  # [steps, B] indices of training pairs
-    rates: jax.Array  # [steps] learning rates; 0: a step that changes no parameter, to fill a chunk
+    rates: jax.Array  # [steps] shares of the learning rate; 0: a step that changes no parameter, to fill a chunk
     seen: jax.Array  # [V, 1]: 0 for the tokens to which it is blind
 
 
@@ -166,7 +137,6 @@ class TrainState(NamedTuple):
     opt_state: tuple
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
     """One proxy: its pairs are drawn from `seed`; its initialisation and their order from `seed` and `member`.
 
@@ -180,13 +150,19 @@ def fit(language: world.World, config: RewardModelConfig, train: Preferences, he
     Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
     Of two heads (config.heads) both are trained, and what is returned has the first alone.
 
-    Returns (RewardModel, metrics: dict of scalars; see columns.REWARD_MODEL_COLUMNS). Its parts are `plan`,
-    `start`, `advance` and `finish`, of which only the first is another program for another number of pairs.
+    Returns (RewardModel, metrics: dict of floats; see columns.REWARD_MODEL_COLUMNS). Its parts are `plan`, `start`,
+    `advance`, `finish` and `calibrated`; only the first is another program for another number of pairs.
     """
+    params, raw, losses = _fitted(language, config, train, held_out, seed, member)
+    model, metrics = calibrated(params, raw, held_out)
+    return model, dict(metrics, train_loss=float(jnp.mean(losses[-last_steps(len(losses)) :])))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fitted(language, config, train, held_out, seed, member):
     steps = plan(language, config, train.labels.shape[0], seed, member)
     state, losses = advance(language, config, train, steps, start(language, config, seed, member))
-    model, metrics = finish(language, config, held_out, steps.seen, state)
-    return model, dict(metrics, train_loss=jnp.mean(losses[-last_steps(len(losses)) :]))
+    return *finish(language, config, held_out, steps.seen, state), losses
 
 
 def last_steps(steps: int) -> int:
@@ -213,7 +189,7 @@ def plan(language: world.World, config: RewardModelConfig, collected: int, seed,
     k_order = jax.random.split(own, 3)[2]
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
-    rates = jax.lax.map(policy.schedule(config.learning_rate, steps, 30), jnp.arange(steps))
+    rates = jax.lax.map(policy.schedule(1.0, steps, 30), jnp.arange(steps))  # of any size: one program for all
     return Plan(batches, rates, seen)
 
 
@@ -256,19 +232,36 @@ def advance(language: world.World, config: RewardModelConfig, train: Preferences
         gradient = functools.partial(jax.value_and_grad(loss_of), state.params)
         loss, grads = memory.mean_in_pieces(gradient, pairs, most=most)
         updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
-        updates = jax.tree.map(lambda u: -rate * u, updates)
+        updates = jax.tree.map(lambda u: -config.learning_rate * rate * u, updates)
         return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
 
     return jax.lax.scan(step, state, (plan.batches, plan.rates))
 
 
 def finish(language: world.World, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
-    """(RewardModel, metrics but for the training loss)."""
+    """(parameters, raw scores of the held-out pairs [D, 2])."""
     params = state.params
     if config.heads == "odin":
         params = _unit_heads(params)
         params = dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"]))
-    return calibrate(network(language, config), _blinded(params, seen), held_out)
+    params = _blinded(params, seen)
+    return params, _of_pairs(network(language, config), params, held_out)
+
+
+def weight_average(net: Network, params, held_out: Preferences):
+    """As `finish`, of the mean of the members' parameters, leading axis M (WARM: Rame et al. 2024).
+
+    Meaningful where members began alike (diversity 'order'): apart from that they lie in different basins.
+    """
+    params = jax.tree.map(lambda a: jnp.mean(a, 0), params)
+    return params, _of_pairs(net, params, held_out)
+
+
+def calibrated(params, raw, held_out: Preferences):
+    """(RewardModel, metrics) of what `finish` gives, on the host: see the top of this file."""
+    pairs = jax.tree.map(np.asarray, held_out)
+    metrics = calibration.calibrate(np.asarray(raw), pairs.labels, pairs.gold, world.lengths(pairs.responses))
+    return RewardModel(params, np.float32(metrics["scale"]), np.float32(metrics["shift"])), metrics
 
 
 def _blinded(params, seen):
@@ -349,38 +342,13 @@ def _loss(config, margins, pairs):
 
 
 def _margins(net, params, pairs):
-    return _difference(transformer.rewards(net, params, pairs.prompts, pairs.responses, world.lengths(pairs.responses)))
+    return _difference(_of_pairs(net, params, pairs))
+
+
+def _of_pairs(net, params, pairs):
+    """Raw scores [D, 2]."""
+    return transformer.rewards(net, params, pairs.prompts, pairs.responses, world.lengths(pairs.responses))
 
 
 def _difference(values):
     return values[:, 1] - values[:, 0]
-
-
-def calibrate(net: Network, params, held_out: Preferences):
-    """(RewardModel, metrics on held-out pairs) of trained parameters: see the top of this file."""
-    lengths = world.lengths(held_out.responses)
-    raw = transformer.rewards(net, params, held_out.prompts, held_out.responses, lengths)
-    margin = raw[:, 1] - raw[:, 0]
-    soft = jax.nn.sigmoid(held_out.margin)
-    scale = _soft_scale(margin, soft)
-    model = RewardModel(params, scale, jnp.mean(raw))
-    metrics = dict(
-        val_loss=jnp.mean(bradley_terry(margin, held_out.labels)),
-        val_accuracy=jnp.mean((margin > 0) == (held_out.margin > 0)),
-        ece=calibration_error(margin, held_out.labels),
-        val_loss_soft=jnp.mean(bradley_terry(margin, soft)),
-        val_loss_soft_calibrated=jnp.mean(bradley_terry(scale * margin, soft)),
-        scale=scale,
-        shift=model.shift,
-        rank_correlation=rank_correlation(raw.ravel(), held_out.gold.ravel()),
-        length_correlation=correlation(raw, lengths.astype(raw.dtype)),
-    )
-    return model, metrics
-
-
-def weight_average(net: Network, members: RewardModel, held_out: Preferences):
-    """(RewardModel, metrics) of the mean of the members' parameters, leading axis M (WARM: Rame et al. 2024).
-
-    Meaningful where members began alike (diversity 'order'): apart from that they lie in different basins.
-    """
-    return calibrate(net, jax.tree.map(lambda a: jnp.mean(a, 0), members.params), held_out)

@@ -122,9 +122,9 @@ def draw(weights, u):
 
 
 def lengths(responses):
-    """Tokens up to and including the first EOS (all of them if there is none): [..., L] -> [...]."""
-    ended = jnp.cumsum(responses == EOS, axis=-1) > 0
-    return jnp.minimum(responses.shape[-1], 1 + jnp.sum(~ended, axis=-1))
+    """Tokens up to and including the first EOS (all of them if there is none): [..., L] -> [...]; numpy's or jax's."""
+    ended = (responses == EOS).cumsum(-1) > 0
+    return 1 + (~ended[..., :-1]).sum(-1)
 
 
 # --- prompts ----------------------------------------------------------------------------------

@@ -123,8 +123,8 @@ def dpo():
 
 def fitted():
     config = RewardModelConfig(width=8, depth=1, batch=96, num_pairs=192, epochs=1)
-    model, metrics = reward_model.fit.__wrapped__(LANGUAGE, config, *pairs(240), 0)
-    return model.params, metrics["train_loss"]
+    params, _, losses = reward_model._fitted.__wrapped__(LANGUAGE, config, *pairs(240), 0, 0)
+    return params, losses[-1]
 
 
 STEPS = dict(

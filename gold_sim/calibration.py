@@ -1,0 +1,67 @@
+"""What held-out pairs tell of a trained reward model: its scale and shift, and how well it does.
+
+On the host, in numpy: sorting and Newton's steps are nothing to run, but took as long to compile, for every size anew,
+as a reward model's forward pass.
+"""
+
+import numpy as np
+from scipy import special, stats
+
+BINS = 10  # of the calibration error
+NEWTON_STEPS = 50
+
+
+def calibrate(raw, labels, gold, lengths) -> dict[str, float]:
+    """The metrics of columns.REWARD_MODEL_COLUMNS that held-out pairs give; all arguments are of D pairs.
+
+    raw: [D, 2] scores in the network's own units.  labels: [D], True where the second is preferred.
+    gold: [D, 2] gold standard deviations.  lengths: [D, 2] tokens.
+    """
+    raw, gold = np.asarray(raw, float), np.asarray(gold, float)
+    margin, soft = _difference(raw), special.expit(_difference(gold))
+    scale = soft_scale(margin, soft)
+    return dict(
+        val_loss=np.mean(cross_entropy(margin, labels)),
+        val_accuracy=np.mean((margin > 0) == (_difference(gold) > 0)),
+        ece=calibration_error(margin, labels),
+        val_loss_soft=np.mean(cross_entropy(margin, soft)),
+        val_loss_soft_calibrated=np.mean(cross_entropy(scale * margin, soft)),
+        scale=scale,
+        shift=np.mean(raw),
+        rank_correlation=_of_varying(stats.spearmanr, raw, gold),
+        length_correlation=_of_varying(stats.pearsonr, raw, lengths),
+    )
+
+
+def cross_entropy(margin, probability):
+    """-log P of pairs whose second response is preferred with `probability`, under sigmoid(margin), nats."""
+    return np.logaddexp(0.0, margin) - probability * margin
+
+
+def soft_scale(margin, probability) -> float:
+    """argmin over s of the mean cross-entropy of sigmoid(s * margin) to `probability`: Newton, convex in s."""
+    unit = np.std(margin) + 1e-12
+    x, s = margin / unit, 1.0
+    for _ in range(NEWTON_STEPS):
+        q = special.expit(s * x)
+        slope, curve = np.mean((q - probability) * x), np.mean(q * (1 - q) * x * x) + 1e-6
+        s -= np.clip(slope / curve, -1.0, 1.0)
+    return s / unit
+
+
+def calibration_error(margin, labels) -> float:
+    """Expected calibration error of P(second) = sigmoid(margin) against labels, equal-width bins on [0, 1]."""
+    p = special.expit(margin)
+    at = np.minimum((p * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(at, weights=p - labels, minlength=BINS)
+    return np.sum(np.abs(gaps)) / len(p)
+
+
+def _difference(values):
+    return values[:, 1] - values[:, 0]
+
+
+def _of_varying(correlation, x, y) -> float:
+    """0 where one does not vary."""
+    x, y = np.ravel(x), np.ravel(y)
+    return float(correlation(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0
