@@ -101,7 +101,7 @@ def init(net: Network, key) -> dict:
     def fresh(path, leaf, own):
         if spread := _spread_of(path, leaf):
             return spread * own.reshape(leaf.shape)
-        return jnp.full(leaf.shape, float(path[-1].key == "scale"))
+        return jnp.full(leaf.shape, path[-1].key == "scale", leaf.dtype)
 
     return tree.unflatten(fresh(*both, own) for both, own in zip(leaves, drawn, strict=True))
 
