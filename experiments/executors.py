@@ -97,6 +97,7 @@ def work(root: Path | str, cell) -> None:
             store.report(cell.fingerprint, done, total)
 
     progress(0, 1)
+    _forget_programs(cell.stage)
     try:
         if remote:
             remote.fetch([*cell.all_upstream(), cell])
@@ -105,7 +106,20 @@ def work(root: Path | str, cell) -> None:
             remote.publish(path)
     finally:
         store.drop_report(cell.fingerprint)
-        jax.clear_caches()  # programs of one cell serve no other, and would pile up to gigabytes
+
+
+MOST_KEPT = 16  # cells
+_kept: list[str] = []  # stages of the cells whose programs this process still holds
+
+
+def _forget_programs(stage: str):
+    """Before a cell of another stage, which shares none, and now and then: one cell's take 10 to 60 MB (measured)."""
+    import jax
+
+    if _kept and (_kept[-1] != stage or len(_kept) >= MOST_KEPT):
+        jax.clear_caches()
+        _kept.clear()
+    _kept.append(stage)
 
 
 # --- local ------------------------------------------------------------------------------------

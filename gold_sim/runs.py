@@ -6,6 +6,7 @@ point to the next and checkpoint in between; a killed run resumes to the same re
 
 import functools
 import time
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +28,95 @@ from gold_sim import (
     world,
 )
 from gold_sim.columns import SAMPLE_COLUMNS
+from gold_sim.config import OptimiserConfig
 from gold_sim.inputs import mapped, to_numpy
+from gold_sim.transformer import Network
 
 REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes
+
+
+@dataclass(frozen=True)
+class Training:
+    """The programs of policy optimisation that no reward model enters.
+
+    Static: cells of one process that agree in these fields share them as they are, others read them from the
+    compilation cache. Only scores, `score` and `judged` below, are compiled anew for another reward model.
+    """
+
+    language: world.World
+    net: Network
+    config: OptimiserConfig
+    penalised: bool  # whether some run's kl_coef is not 0
+
+    @property
+    def algorithm(self):
+        return policy_gradient if self.config.constraint == "none" else constrained
+
+    def mapped(self, f, xs):
+        c, length = self.config, self.language.config.response_len
+        tokens = c.prompts * (c.group_size * length + world.PROMPT_LEN)
+        return mapped(f, memory.at_once(memory.of_training(self.net, tokens)))(xs)
+
+    def task(self, seed, ref_params) -> policy_gradient.Task:
+        draw = functools.partial(world.prompts, self.language)
+        if self.config.train_prompts is not None:
+            fixed = trained_on(self.language, self.config.train_prompts, seed)
+            draw = lambda key, num: fixed[jax.random.randint(key, (num,), 0, len(fixed))]
+        length = self.language.config.response_len
+        return policy_gradient.Task(self.net, ref_params, length, draw, None, self.penalised)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def begin(self, seeds, starts, ref_params):
+        one = lambda both: self.algorithm.init(self.task(both[0], ref_params), self.config, both[1])
+        return mapped(one)((seeds, starts))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def rollout(self, seeds, states, ref_params):
+        def one(both):
+            seed, state = both
+            return self.algorithm.rollout(self.task(seed, ref_params), self.config, _key(seed), state)
+
+        return self.mapped(one, (seeds, states))
+
+    @functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
+    def update(self, seeds, kl_coefs, states, batch, ref_params):
+        def one(run):
+            seed, kl_coef, state, batch = run
+            return self.algorithm.update(self.task(seed, ref_params), self.config, kl_coef, _key(seed), state, batch)
+
+        return self.mapped(one, (seeds, kl_coefs, states, batch))
+
+
+def _key(seed):
+    return streams.key(seed, "policy")
+
+
+def trained_on(language, num: int, seed):
+    """The fixed training prompts of a seed."""
+    return world.prompts(language, streams.key(seed, "train_prompts"), num)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def write(language, net, gold_net, train_prompts: int | None, seeds, params, held_out, ref_params, judge):
+    """What is measured of policies alone: (responses, point).
+
+    Responses to the held-out prompts and, where there are fixed training prompts, to those (None where not).
+    """
+    truth = lambda p, r: gold.scores(gold_net, judge, p, r)
+    on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
+
+    def one(both):
+        seed, params = both
+        unseen, point = on(held_out)(params, policy_gradient.measuring(_key(seed)))
+        seen = None
+        if train_prompts is not None:
+            prompts = _cycled(trained_on(language, train_prompts, seed), len(held_out))
+            seen, other = on(prompts)(params, policy_gradient.measuring(jax.random.fold_in(_key(seed), 1)))
+            point |= dict(gold_training=other["gold"])
+        return (unseen, seen), point
+
+    return mapped(one)((seeds, params))
 
 
 def optimisation(cell, inputs, store, progress):
@@ -42,7 +128,7 @@ def optimisation(cell, inputs, store, progress):
     gold_net, judge, _ = inputs.gold("gold")
     reward = rewards.load(cell, inputs, gold_net)
     held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
-    optimiser = policy_gradient if o.constraint == "none" else constrained
+    training = Training(language, net, o, any(c > 0 for c in config.kl_coefs))
     several = config.reward_model.diversity == "components"  # then each component's score is recorded
 
     num_coefs = len(config.kl_coefs)
@@ -50,23 +136,6 @@ def optimisation(cell, inputs, store, progress):
     runs = jax.tree.map(lambda a: np.asarray(a)[of_seed], reward.runs)  # by jax, each shape is a program to compile
     runs = jax.device_put(runs)
     seeds, kl_coefs = runs["seed"], jax.device_put(np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
-
-    def trained_on(seed):
-        """The fixed training prompts, or None where every step draws fresh ones."""
-        if o.train_prompts is None:
-            return None
-        return world.prompts(language, streams.key(seed, "train_prompts"), o.train_prompts)
-
-    def task_of(seed, ref_params):
-        draw = lambda key, num: world.prompts(language, key, num)
-        if o.train_prompts is not None:
-            draw = lambda key, num: trained_on(seed)[jax.random.randint(key, (num,), 0, o.train_prompts)]
-        penalised = any(c > 0 for c in config.kl_coefs)
-        return policy_gradient.Task(net, ref_params, language.config.response_len, draw, None, penalised)
-
-    key_of = lambda seed: streams.key(seed, "policy")
-    tokens = o.prompts * (o.group_size * language.config.response_len + world.PROMPT_LEN)
-    at_once = memory.at_once(memory.of_training(net, tokens))
 
     @jax.jit
     def of_references(runs, ref_params, judge):
@@ -81,21 +150,6 @@ def optimisation(cell, inputs, store, progress):
         by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
         measured = dict(runs, of_length=jax.device_put(np.stack(by_length).astype(np.float32)[of_seed]))
 
-    # Every program is compiled once for all that it does not read: only scores, `score` and `judged`, differ between
-    # reward models, so the others are read from the compilation cache after the first cell.
-    @jax.jit
-    def begin(seeds, starts, ref_params):
-        one = lambda both: optimiser.init(task_of(both[0], ref_params), o, both[1])
-        return mapped(one)((seeds, starts))
-
-    @jax.jit
-    def rollout(seeds, states, ref_params):
-        def one(both):
-            seed, state = both
-            return optimiser.rollout(task_of(seed, ref_params), o, key_of(seed), state)
-
-        return mapped(one, at_once)((seeds, states))
-
     @jax.jit
     def score(runs, prompts, responses, ref_params, judge):
         def one(both):
@@ -103,24 +157,7 @@ def optimisation(cell, inputs, store, progress):
             optimised = reward.components(run, judge) if o.thresholds else reward.optimised(run, judge, net, ref_params)
             return optimised(asked, written)
 
-        return mapped(one, at_once)((runs, prompts, responses))
-
-    @functools.partial(jax.jit, donate_argnames="states")
-    def update(seeds, kl_coefs, states, batch, ref_params):
-        def one(run):
-            seed, kl_coef, state, batch = run
-            return optimiser.update(task_of(seed, ref_params), o, kl_coef, key_of(seed), state, batch)
-
-        return mapped(one, at_once)((seeds, kl_coefs, states, batch))
-
-    def advance(states):
-        for _ in range(o.steps // o.evaluations):
-            batch = rollout(seeds, states, ref_params)
-            batch = batch._replace(rewards=score(runs, batch.prompts, batch.responses, ref_params, judge))
-            states = update(seeds, kl_coefs, states, batch, ref_params)
-        return states
-
-    write = _writing(language, net, gold_net, held_out, trained_on)
+        return training.mapped(one, (runs, prompts, responses))
 
     @jax.jit
     def judged(runs, responses, judge):
@@ -131,21 +168,30 @@ def optimisation(cell, inputs, store, progress):
             more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
             told = measure.of_proxy(held_out, unseen, proxy, **more)
             if seen is not None:
-                again = _cycled(trained_on(run["seed"]), len(held_out))
+                again = _cycled(trained_on(language, o.train_prompts, run["seed"]), len(held_out))
                 told |= dict(proxy_training=measure.of_proxy(again, seen, proxy)["proxy"])
             return told
 
         return mapped(one)((runs, responses))
 
+    def advance(states):
+        for _ in range(o.steps // o.evaluations):
+            batch = training.rollout(seeds, states, ref_params)
+            batch = batch._replace(rewards=score(runs, batch.prompts, batch.responses, ref_params, judge))
+            states = training.update(seeds, kl_coefs, states, batch, ref_params)
+        return states
+
     def record(states):
-        responses, point = write(seeds, states.params, ref_params, judge)
         own = dict(control=states.step, clip_fraction=states.clip_fraction)
+        responses, point = write(
+            language, net, gold_net, o.train_prompts, seeds, states.params, held_out, ref_params, judge
+        )
         return point | judged(measured, responses, judge) | own
 
     goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
     starts = inputs.arrays("last")["policies"] if goes_on else None
     states, curve = _drive(
-        *(store, cell, progress, o.evaluations, begin(seeds, starts, ref_params)),
+        *(store, cell, progress, o.evaluations, training.begin(seeds, starts, ref_params)),
         advance=advance,
         record=record,
     )
@@ -198,8 +244,6 @@ def alignment(cell, inputs, store, progress):
 
         return mapped(one, at_once)((runs, states))
 
-    write = _writing(language, net, gold_net, held_out)
-
     @jax.jit
     def told_apart(states, ref_params, judged):
         """Share of held-out pairs [runs] on whose order the implicit reward agrees with gold."""
@@ -211,7 +255,8 @@ def alignment(cell, inputs, store, progress):
         return mapped(one)(states)
 
     def record(states):
-        point = to_numpy(write(runs["seed"], states.params, ref_params, judge)[1])
+        of_policies = write(language, net, gold_net, None, runs["seed"], states.params, held_out, ref_params, judge)
+        point = to_numpy(of_policies[1])
         # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
         nothing, unknown = np.zeros_like(betas), np.full_like(betas, np.nan)
         own = dict(proxy=betas * point["kl"], proxy_se=betas * point["kl_se"], proxy_spread=nothing)
@@ -236,32 +281,6 @@ def alignment(cell, inputs, store, progress):
     ]
     tables = _tables(cell, language, held_out, d.loss, curve, settings, num_pairs=d.num_pairs)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
-
-
-def _writing(language, net, gold_net, held_out, trained_on=lambda seed: None):
-    """The program of what is measured of policies alone: (seeds, params, ref_params, judge) -> (responses, point).
-
-    Responses to the held-out prompts and, where trained_on(seed) has any, to the training prompts (None where not).
-    """
-
-    @jax.jit
-    def write(seeds, params, ref_params, judge):
-        truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-        on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
-
-        def one(both):
-            seed, params = both
-            key = streams.key(seed, "policy")
-            unseen, point = on(held_out)(params, policy_gradient.measuring(key))
-            if (seen := trained_on(seed)) is not None:
-                again = policy_gradient.measuring(jax.random.fold_in(key, 1))
-                seen, other = on(_cycled(seen, len(held_out)))(params, again)
-                point |= dict(gold_training=other["gold"])
-            return (unseen, seen), point
-
-        return mapped(one)((seeds, params))
-
-    return write
 
 
 def _cycled(prompts, num: int):
