@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gold_sim import memory, policy, streams, transformer, world
@@ -19,7 +20,7 @@ from gold_sim.transformer import Network
 
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
-NUM_CENTRE = 4096  # other prompts whose reference samples set gold's zero and unit
+NUM_CENTRE = 4096  # other prompts whose reference samples, two each, set gold's zero and unit
 OFF_REFERENCE = ("corrupted", "repeated", "spammed", "stuffed", "over_long", "too_short", "random")
 
 
@@ -83,25 +84,23 @@ def disturb(language: world.World, key, prompts, responses, how):
     return world.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
 
 
-def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int):
-    """(prompts [num, Lp], responses [num, n, L]) written by the reference policy."""
+def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int, **more):
+    """(prompts [num, Lp], responses [num, n, L]) written by the reference policy, on the host.  more: of `responses`."""
     net = policy.network(language, reference)
     k_prompt, k_sample = jax.random.split(key)
-    prompts = world.prompts(language, k_prompt, num)
-    return prompts, policy.sample(net, ref_params, prompts, n, language.config.response_len, k_sample).responses
+    prompts = np.asarray(world.prompts(language, k_prompt, num))
+    return prompts, policy.responses(net, ref_params, prompts, n, language.config.response_len, k_sample, **more)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def train(language: world.World, reference: PolicyConfig, config: GoldConfig, ref_params):
-    """Gold raised on the rubric by squared error; kind 'random' keeps the random network.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def train(language: world.World, config: GoldConfig, key, prompts, responses):
+    """Gold's parameters raised on the rubric by squared error; kind 'random' keeps the random network.
 
-    Returns (Gold, losses [steps], fidelity {source: correlation of gold with the rubric}).
+    prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  Returns (parameters, losses [steps]).
     """
     net = network(language, config)
-    key = streams.key(config.seed, "gold")
-    k_init, k_data, k_step, k_centre, k_test = jax.random.split(key, 5)
+    k_init, k_step = jax.random.split(key)
     params = transformer.init(net, k_init)
-    prompts, responses = reference_samples(language, reference, ref_params, k_data, NUM_REFERENCE, GROUP)
     target = world.rubric(language, prompts, responses)
     centre, scale = jnp.mean(target), jnp.std(target)
     optimiser = optax.chain(
@@ -117,7 +116,7 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
     def step(state, t):
         params, opt_state = state
         k_pick, k_how, k_off = jax.random.split(jax.random.fold_in(k_step, t), 3)
-        pick = jax.random.randint(k_pick, (max(1, config.batch // GROUP),), 0, NUM_REFERENCE)
+        pick = jax.random.randint(k_pick, (max(1, config.batch // GROUP),), 0, len(prompts))
         p, r = prompts[pick], responses[pick]
         how = jax.random.randint(k_how, r.shape[:2], 0, len(OFF_REFERENCE))
         off = jax.random.uniform(jax.random.fold_in(k_off, 1), r.shape[:2]) < config.off_reference
@@ -127,26 +126,48 @@ def train(language: world.World, reference: PolicyConfig, config: GoldConfig, re
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    if config.kind == "rubric":
-        (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
-    else:
-        losses = jnp.zeros(0)
-    p, r = reference_samples(language, reference, ref_params, k_centre, NUM_CENTRE, 1)
-    raw = transformer.rewards(net, params, p, r, world.lengths(r))
-    gold = Gold(params, jnp.mean(raw), jnp.std(raw))
-    return gold, losses, fidelity(language, net, gold, k_test, p, r)
+    if config.kind != "rubric":
+        return params, jnp.zeros(0)
+    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
+    return params, losses
 
 
-def fidelity(language, net, gold, key, prompts, responses):
+def raw_of(net: Network, params, prompts, responses, **more):
+    """`raw_scores` of any number of prompts, on the host, in chunks.  more: progress, as `memory.in_chunks` takes it."""
+    return memory.in_chunks(functools.partial(_chunks_scored, net, params), prompts, responses, **more)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _chunks_scored(net, params, at, prompts, responses):
+    score = lambda both: raw_scores(net, Gold(params, None, None), *both)
+    return memory.streamed(score, (prompts, responses), memory.CHUNKS_AT_ONCE)
+
+
+def standardised(net: Network, params, prompts, responses) -> Gold:
+    """Gold whose zero and unit are those of these reference samples."""
+    raw = raw_of(net, params, prompts, responses)
+    return Gold(params, np.mean(raw), np.std(raw))
+
+
+def fidelity(language, net, params, key, prompts, responses) -> dict[str, float]:
     """Correlation of gold with the rubric on reference samples and on each off-reference source."""
-    correlation = lambda r: jnp.corrcoef(
-        scores(net, gold, prompts, r).ravel(), world.rubric(language, prompts, r).ravel()
-    )[0, 1]
+    found = {}
+    for how, source in enumerate(("reference", *OFF_REFERENCE), -1):
+        program = functools.partial(_chunks_disturbed, language, jax.random.fold_in(key, how + 1), np.int32(how))
+        taken, rubric = memory.in_chunks(program, prompts, responses)
+        found[source] = float(np.corrcoef(raw_of(net, params, prompts, taken).ravel(), rubric.ravel())[0, 1])
+    return found
 
-    def disturbed(i):
-        how = jnp.full(responses.shape[:2], i)
-        return correlation(disturb(language, jax.random.fold_in(key, i), prompts, responses, how))
 
-    # Mapped, not unrolled: every kind is the same program, and compiling it takes longer than running it.
-    found = jax.lax.map(disturbed, jnp.arange(len(OFF_REFERENCE)))
-    return {"reference": correlation(responses)} | dict(zip(OFF_REFERENCE, found, strict=True))
+@functools.partial(jax.jit, static_argnums=0)
+def _chunks_disturbed(language, key, how, at, prompts, responses):
+    """(responses, their rubric); how: index into OFF_REFERENCE, or -1 to leave them as they are."""
+
+    def one(both):
+        at, prompts, responses = both
+        kind = jnp.full(responses.shape[:2], jnp.maximum(how, 0))
+        other = disturb(language, jax.random.fold_in(key, at), prompts, responses, kind)
+        responses = jnp.where(how < 0, responses, other)
+        return responses, world.rubric(language, prompts, responses)
+
+    return memory.streamed(one, (at, prompts, responses), memory.CHUNKS_AT_ONCE)

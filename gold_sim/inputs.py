@@ -44,11 +44,6 @@ class Inputs:
         return gold.network(self.language, found.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), found
 
 
-def streamed(f: Callable, xs, at_once: int):
-    """`f` over the leading axis of xs, in pieces of `at_once` on an accelerator and of one on a CPU."""
-    return jax.lax.map(f, xs, batch_size=at_once if accelerated() else None)
-
-
 def mapped(f: Callable, at_once: int | None = None) -> Callable:
     """`f` over the leading axis of its argument, the runs; what f closes over is on every device.
 

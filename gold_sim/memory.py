@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gold_sim import device, transformer
 from gold_sim.transformer import Network
@@ -43,6 +44,33 @@ def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
         stats = jax.local_devices()[0].memory_stats() or {}
         limit = stats.get("bytes_limit")
     return None if limit is None else max(1, int(SHARE * limit / bytes_a_run))
+
+
+def streamed(f: Callable, xs, at_once: int):
+    """`f` over the leading axis of xs, in pieces of `at_once` on an accelerator and of one on a CPU."""
+    return jax.lax.map(f, xs, batch_size=at_once if device.accelerated() else None)
+
+
+CHUNK, CHUNKS_AT_ONCE = 512, 32  # rows that one call of a program takes; chunks that an accelerator takes side by side
+
+
+def in_chunks(program: Callable, *xs, progress: Callable = lambda done, total: None):
+    """program(at [K], *xs [K, CHUNK, ...]) -> a tree of [K, CHUNK, ...], over all rows of xs; on the host, [rows, ...].
+
+    at: numbers of the chunks, for their keys. Called from the host with the same shapes for any number of rows, so that
+    whatever samples or scores in chunks shares the compiled program. The last row fills up the last chunk.
+    """
+    rows = len(xs[0])
+    chunks = -(-rows // CHUNK)
+    k = min(CHUNKS_AT_ONCE, chunks) if device.accelerated() else 1
+    calls = -(-chunks // k)
+    filled = np.minimum(np.arange(calls * k * CHUNK), rows - 1).reshape(calls, k, CHUNK)
+    xs, found = [np.asarray(x) for x in xs], []
+    for i, part in enumerate(filled):
+        progress(i, calls)
+        at = np.arange(i * k, (i + 1) * k, dtype=np.int32)
+        found.append(jax.tree.map(np.asarray, program(at, *(x[part] for x in xs))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts).reshape(-1, *parts[0].shape[2:])[:rows], *found)
 
 
 A_PIECE, A_GRADIENT = 128, 64  # responses, at most

@@ -11,21 +11,20 @@ import numpy as np
 
 from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer, world
 from gold_sim.columns import REWARD_MODEL_COLUMNS
-from gold_sim.inputs import alone, mapped, streamed, to_numpy
+from gold_sim.inputs import alone, mapped, to_numpy
 
 
 def reference(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.reference
     params, losses = alone(lambda: policy.sft(language, config))()
     net = policy.network(language, config)
+    key = streams.key(config.seed, "reference.report")
+    prompts = world.prompts(language, key, 2048, held_out=True)
+    drawn = policy.responses(net, params, prompts, 2, language.config.response_len, jax.random.fold_in(key, 2))
 
     @jax.jit
-    def report(params):
-        key = streams.key(config.seed, "reference.report")
-        prompts = world.prompts(language, key, 2048, held_out=True)
+    def report(params, prompts, drawn):
         demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
-        length = language.config.response_len
-        drawn = policy.sample(net, params, prompts, 1, length, jax.random.fold_in(key, 2)).responses
         moments = lambda r: {
             name: jnp.stack([jnp.mean(v), jnp.std(v)]) for name, v in world.attributes(language, prompts, r).items()
         }
@@ -35,56 +34,54 @@ def reference(cell, inputs, store, progress):
             sampled_attributes=moments(drawn),
         )
 
+    told = report(params, prompts, drawn)
     record = dict(
         params=transformer.num_params(net),
-        loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
-        **jax.tree.map(lambda a: np.asarray(a, float).tolist(), report(params)),
+        loss_curve=_thinned(losses),
+        **jax.tree.map(lambda a: np.asarray(a, float).tolist(), told),
     )
     return record, {}, {"arrays": {"params": to_numpy(params)}}
 
 
+def _thinned(losses) -> list[float]:
+    """Some fifty of all."""
+    losses = to_numpy(losses)
+    return losses[:: max(1, len(losses) // 50)].tolist()
+
+
 def gold_model(cell, inputs, store, progress):
     language, config = inputs.language, cell.config
+    net = gold.network(language, config.gold)
     ref_params = inputs.arrays("reference")["params"]
-    raise_gold = alone(lambda ref_params: gold.train(language, config.reference, config.gold, ref_params))
-    found, losses, fidelity = raise_gold(ref_params)
+    samples = functools.partial(gold.reference_samples, language, config.reference, ref_params)
+    k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
+    train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
+    params, losses = train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP))
+    centre = samples(k_centre, gold.NUM_CENTRE, 2)
+    found = gold.standardised(net, params, *centre)
     record = dict(
-        params=transformer.num_params(gold.network(language, config.gold)),
-        fidelity={name: float(v) for name, v in fidelity.items()},  # correlation with the rubric, by source
-        loss_curve=[float(x) for x in losses[:: max(1, len(losses) // 50)]],
+        params=transformer.num_params(net),
+        fidelity=gold.fidelity(language, net, params, k_test, *centre),  # correlation with the rubric, by source
+        loss_curve=_thinned(losses),
         mean=float(found.mean),
         std=float(found.std),
     )
     return record, {}, {"arrays": to_numpy(found._asdict())}
 
 
-PAIRS_A_CHUNK = 512  # pairs sampled and scored at once
-CHUNKS_AT_ONCE = 32  # on an accelerator
-
-
 def preference_data(cell, inputs, store, progress):
-    language, config = inputs.language, cell.config
+    language, config = inputs.language, cell.config.preferences
     net, judge, _ = inputs.gold("gold")
     ref_params = inputs.arrays("gold", "reference")["params"]
-
-    @jax.jit
-    def pairs(keys, ref_params, judge):
-        def some(key):
-            drawn = preferences.sampled(config.preferences)
-            prompts, responses = gold.reference_samples(
-                language, config.reference, ref_params, key, PAIRS_A_CHUNK, drawn
-            )
-            return prompts, responses, gold.scores(net, judge, prompts, responses)
-
-        return streamed(some, keys, CHUNKS_AT_ONCE)
-
-    chunks = -(-config.preferences.num_pairs // PAIRS_A_CHUNK)
-    keys = jax.random.split(streams.key(config.preferences.seed, "preferences"), chunks)
-    drawn = pairs(keys, ref_params, judge)
-    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.preferences.num_pairs], drawn)
-    found = preferences.collect(config.preferences, language, *flat)
-    agreement = jnp.mean(found.labels == (found.margin > 0))
-    record = dict(margin_sd=float(jnp.std(found.margin)), agreement_with_gold=float(agreement))
+    key, drawn = streams.key(config.seed, "preferences"), preferences.sampled(config)
+    prompts, responses = gold.reference_samples(
+        language, cell.config.reference, ref_params, key, config.num_pairs, drawn, progress=progress
+    )
+    raw = gold.raw_of(net, judge.params, prompts, responses)
+    scores = (raw - np.asarray(judge.mean)) / np.asarray(judge.std)
+    found = to_numpy(preferences.collect(config, language, prompts, responses, scores))
+    agreement = np.mean(found.labels == (found.margin > 0))
+    record = dict(margin_sd=float(np.std(found.margin)), agreement_with_gold=float(agreement))
     return record, {}, {"arrays": _present(found)}
 
 
@@ -118,7 +115,7 @@ def relabelled(cell, inputs, store, progress):
     @jax.jit
     def pairs(found, policies, judge):
         old, held_out = rounds.drawn_before(config, found)
-        new = rounds.relabel(language, config, net, policies, gold_net, judge, PAIRS_A_CHUNK)
+        new = rounds.relabel(language, config, net, policies, gold_net, judge, memory.CHUNK)
         return rounds.joined(config, old, new, held_out), new
 
     found = preferences.Preferences(**inputs.arrays("preferences"))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gold_sim import memory, streams, transformer, world
@@ -47,6 +48,25 @@ def written(net: Network, params, prompts, uniforms) -> Samples:
     tokens, logits = transformer.decode(net, params, prompts, num_samples, length, choose, uniforms)
     responses = world.close(tokens)
     return Samples(responses, world.lengths(responses), jnp.moveaxis(logits, 0, 2))
+
+
+def responses(net: Network, params, prompts, num_samples: int, length: int, key, progress=lambda done, total: None):
+    """Responses [P, N, length] on the host, in chunks of prompts and two at a time: one program for all who want some."""
+    few = 1 if num_samples % 2 else 2
+    parts = []
+    for i in range(num_samples // few):
+        program = functools.partial(_chunks_written, net, few, length, params, jax.random.fold_in(key, i))
+        parts.append(memory.in_chunks(program, prompts, progress=progress))
+    return np.concatenate(parts, axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _chunks_written(net, num_samples, length, params, key, at, prompts):
+    def one(both):
+        at, prompts = both
+        return sample(net, params, prompts, num_samples, length, jax.random.fold_in(key, at)).responses
+
+    return memory.streamed(one, (at, prompts), memory.CHUNKS_AT_ONCE)
 
 
 def visited(lengths, length: int):

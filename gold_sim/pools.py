@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import best_of_n, gold, inference, measure, memory, policy, rewards, rows, streams, world
-from gold_sim.inputs import mapped, streamed, to_numpy
+from gold_sim.inputs import mapped, to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
@@ -42,7 +42,7 @@ def pool(cell, inputs, store, progress):
             uniforms = policy.uniforms(key, 1, chunk, language.config.response_len)
             return memory.in_pieces(some, uniforms[:, 0].T)
 
-        drawn = streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
+        drawn = memory.streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[: config.num_samples], drawn)
 
     parts = []
@@ -75,7 +75,7 @@ def scores(cell, inputs, store, progress):
                 return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
 
             parts = padded.reshape(-1, chunk, padded.shape[-1])
-            scored = streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
+            scored = memory.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
             scored = jnp.moveaxis(scored, 0, 2)
             return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 

@@ -66,7 +66,8 @@ def test_side_by_side_is_one_after_another(monkeypatch, at_once):
     looped = jax.jit(inputs.mapped(f))(xs)
     monkeypatch.setattr(inputs, "accelerated", lambda: True)
     np.testing.assert_allclose(jax.jit(inputs.mapped(f, at_once))(xs), looped, atol=1e-6)
-    np.testing.assert_allclose(jax.jit(lambda xs: inputs.streamed(f, xs, 2))(xs), looped, atol=1e-6)
+    monkeypatch.setattr(device, "accelerated", lambda: True)
+    np.testing.assert_allclose(jax.jit(lambda xs: memory.streamed(f, xs, 2))(xs), looped, atol=1e-6)
 
 
 @pytest.mark.parametrize(("num", "most", "count"), [(512, 64, 8), (129, 128, 3), (131, 128, 1), (7, 8, 1)])
@@ -88,6 +89,27 @@ def test_pieces_for_a_cores_cache_give_what_all_at_once_gives(monkeypatch, num, 
     assert seen == [num]
 
 
+@pytest.mark.parametrize("rows", [5, 4, 9, 17])
+def test_chunks_called_from_the_host_give_all_rows_with_keys_of_their_own(monkeypatch, rows):
+    """One program whatever the number of rows; an accelerator's chunks side by side have the keys of one after another."""
+    monkeypatch.setattr(memory, "CHUNK", 4)
+    x, shapes, told = np.arange(rows), set(), []
+
+    def program(at, x):
+        shapes.add((at.shape, x.shape))
+        noise = lambda i: jax.random.randint(jax.random.fold_in(jax.random.key(1), i), (4,), 0, 10**6)
+        return dict(sums=memory.streamed(lambda both: both[1] + noise(both[0]), (at, x), 2))
+
+    found = memory.in_chunks(program, x, progress=lambda *now: told.append(now))["sums"]
+    assert found.shape == (rows,) and shapes == {((1,), (1, 4))} and told == [(i, len(told)) for i in range(len(told))]
+    of_chunk = lambda i: jax.random.randint(jax.random.fold_in(jax.random.key(1), i), (4,), 0, 10**6)
+    wanted = x + np.concatenate([of_chunk(i) for i in range(-(-rows // 4))])[:rows]
+    np.testing.assert_array_equal(found, wanted)
+    monkeypatch.setattr(device, "accelerated", lambda: True)
+    monkeypatch.setattr(memory, "CHUNKS_AT_ONCE", 2)
+    np.testing.assert_array_equal(memory.in_chunks(program, x)["sums"], wanted)
+
+
 # --- training steps -------------------------------------------------------------------------------
 
 LANGUAGE = world.make(WorldConfig(response_len=6))
@@ -105,6 +127,11 @@ def pairs(count: int):
     config = PreferencesConfig(num_pairs=count)
     truth = jax.random.normal(jax.random.key(3), (count, 2))
     return preferences.split(config, preferences.collect(config, LANGUAGE, prompts, responses, truth))
+
+
+def written(num):
+    prompts = world.prompts(LANGUAGE, jax.random.key(6), num)
+    return prompts, policy.sample(POLICY, start(), prompts, gold.GROUP, 6, jax.random.key(7)).responses
 
 
 def rloo():
@@ -129,7 +156,7 @@ def fitted():
 
 STEPS = dict(
     sft=lambda: policy.sft.__wrapped__(LANGUAGE, REFERENCE),
-    gold=lambda: gold.train.__wrapped__(LANGUAGE, REFERENCE, GoldConfig(width=8, depth=1, steps=2, batch=192), start()),
+    gold=lambda: gold.train.__wrapped__(LANGUAGE, GoldConfig(width=8, depth=1, steps=2, batch=192), jax.random.key(8), *written(400)),
     rloo=rloo,
     dpo=dpo,
     reward_model=fitted,
