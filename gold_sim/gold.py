@@ -85,7 +85,7 @@ def disturb(language: world.World, key, prompts, responses, how):
 
 
 def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int, **more):
-    """(prompts [num, Lp], responses [num, n, L]) written by the reference policy, on the host.  more: of `responses`."""
+    """(prompts [num, Lp], responses [num, n, L]) by the reference policy, on the host.  more: progress."""
     net = policy.network(language, reference)
     k_prompt, k_sample = jax.random.split(key)
     prompts = np.asarray(world.prompts(language, k_prompt, num))
@@ -133,7 +133,7 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
 
 
 def raw_of(net: Network, params, prompts, responses, **more):
-    """`raw_scores` of any number of prompts, on the host, in chunks.  more: progress, as `memory.in_chunks` takes it."""
+    """`raw_scores` of any number of prompts, on the host, in chunks.  more: progress."""
     return memory.in_chunks(functools.partial(_chunks_scored, net, params), prompts, responses, **more)
 
 

@@ -176,7 +176,8 @@ def reward_models(cell, inputs, store, progress):
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
     told_of = held_out
-    train, held_out, places, *run = jax.device_put((train, held_out, *(a.astype(np.int32) for a in (at, seeds, member))))
+    places, *run = jax.device_put([np.asarray(a, np.int32) for a in (at, seeds, member)])
+    train, held_out = jax.device_put((train, held_out))
     plan, states = plans(run), begin(run)
     losses = []
     for chunk in _chunks(plan, progress):

@@ -51,7 +51,7 @@ def written(net: Network, params, prompts, uniforms) -> Samples:
 
 
 def responses(net: Network, params, prompts, num_samples: int, length: int, key, progress=lambda done, total: None):
-    """Responses [P, N, length] on the host, in chunks of prompts and two at a time: one program for all who want some."""
+    """Responses [P, N, length] on the host, in chunks of prompts and two at a time: one program for all who ask."""
     few = 1 if num_samples % 2 else 2
     parts = []
     for i in range(num_samples // few):
@@ -62,9 +62,13 @@ def responses(net: Network, params, prompts, num_samples: int, length: int, key,
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _chunks_written(net, num_samples, length, params, key, at, prompts):
+    def some(prompts, uniforms):  # [P, N, L]
+        return written(net, params, prompts, jnp.moveaxis(uniforms, -1, 0)).responses
+
     def one(both):
         at, prompts = both
-        return sample(net, params, prompts, num_samples, length, jax.random.fold_in(key, at)).responses
+        drawn = uniforms(jax.random.fold_in(key, at), len(prompts), num_samples, length)
+        return memory.in_pieces(some, prompts, jnp.moveaxis(drawn, 0, -1), most=memory.A_PIECE // num_samples)
 
     return memory.streamed(one, (at, prompts), memory.CHUNKS_AT_ONCE)
 

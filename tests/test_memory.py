@@ -91,7 +91,7 @@ def test_pieces_for_a_cores_cache_give_what_all_at_once_gives(monkeypatch, num, 
 
 @pytest.mark.parametrize("rows", [5, 4, 9, 17])
 def test_chunks_called_from_the_host_give_all_rows_with_keys_of_their_own(monkeypatch, rows):
-    """One program whatever the number of rows; an accelerator's chunks side by side have the keys of one after another."""
+    """One program for any number of rows; an accelerator's chunks, side by side, have the same keys."""
     monkeypatch.setattr(memory, "CHUNK", 4)
     x, shapes, told = np.arange(rows), set(), []
 
@@ -115,6 +115,7 @@ def test_chunks_called_from_the_host_give_all_rows_with_keys_of_their_own(monkey
 LANGUAGE = world.make(WorldConfig(response_len=6))
 REFERENCE = PolicyConfig(width=8, depth=1, steps=2, batch=192)
 POLICY = policy.network(LANGUAGE, REFERENCE)
+SMALL_GOLD = GoldConfig(width=8, depth=1, steps=2, batch=192)
 
 
 def start():
@@ -156,7 +157,7 @@ def fitted():
 
 STEPS = dict(
     sft=lambda: policy.sft.__wrapped__(LANGUAGE, REFERENCE),
-    gold=lambda: gold.train.__wrapped__(LANGUAGE, GoldConfig(width=8, depth=1, steps=2, batch=192), jax.random.key(8), *written(400)),
+    gold=lambda: gold.train.__wrapped__(LANGUAGE, SMALL_GOLD, jax.random.key(8), *written(400)),
     rloo=rloo,
     dpo=dpo,
     reward_model=fitted,
