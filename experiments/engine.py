@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments import costs
 from experiments.executors import Executor, WorkerLost
+from gold_sim.cells import STEPWISE
 from gold_sim.records import Store
 
 ATTEMPTS = 3  # of a cell whose worker is lost
@@ -26,10 +28,19 @@ def longest_first(cells: list, seconds: list[float]) -> list:
     return sorted(cells, key=lambda c: -way[c.fingerprint])
 
 
+def _of_each_program(cells: list) -> list:
+    """The first cell of each set of programs that can be compiled ahead (rehearsal.py)."""
+    first = {}
+    for cell in cells:
+        if cell.stage in STEPWISE and cell.config.rounds.count == 1:  # later rounds' policies have the same programs
+            first.setdefault(costs.program(cell), cell)
+    return list(first.values())
+
+
 def run(root: Path, cells: list, executor: Executor, report: Callable):
     """Compute `cells` (what they need included, unless stored), as many at a time as the executor has slots.
 
-    Of those that may run, the first in the list goes first.
+    Of those that may run, the first in the list goes first. While too few may, idle slots compile ahead for the others.
 
     report: called with (event, cell, done, total), event one of 'start', 'progress', 'lost', 'done', 'wait'.
     Raises the first cell's exception, after the cells in flight have ended; WorkerLost when a cell's worker was lost
@@ -45,12 +56,18 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
     ready = [place[code] for code, ups in needs.items() if not ups]  # a heap: the first in order goes first
     heapq.heapify(ready)
     running, attempts, failure = {}, dict.fromkeys(place, 0), None  # running: fingerprint -> (cell, job)
+    ahead, preparing = _of_each_program(cells), []
     while running or (ready and failure is None):
-        while ready and failure is None and len(running) < executor.slots:
+        preparing = [job for job in preparing if not job.done()]
+        while ready and failure is None and len(running) + len(preparing) < executor.slots:
             cell = cells[heapq.heappop(ready)]
             attempts[cell.fingerprint] += 1
             running[cell.fingerprint] = (cell, executor.submit(cell))
             report("start", cell, 0, 1)
+        while ahead and failure is None and len(running) + len(preparing) < executor.slots:
+            cell = ahead.pop(0)
+            if needs[cell.fingerprint] and (job := executor.prepare(cell)) is not None:  # else it runs or has run
+                preparing.append(job)
         time.sleep(TURN_SECONDS)
         for code, (cell, job) in list(running.items()):
             if not job.done():

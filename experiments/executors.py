@@ -45,6 +45,9 @@ class Executor(Protocol):
 
     def submit(self, cell) -> Job: ...
 
+    def prepare(self, cell) -> Job | None:
+        """Have a slot that nothing else wants compile the cell's programs ahead; None where that gains nothing."""
+
     def close(self) -> None: ...
 
 
@@ -108,6 +111,15 @@ def work(root: Path | str, cell) -> None:
         store.drop_report(cell.fingerprint)
 
 
+def rehearse(root: Path | str, cell) -> None:
+    """Compile a cell's programs ahead, in whatever process."""
+    from gold_sim import rehearsal
+    from gold_sim.records import Store
+
+    _forget_programs(cell.stage)
+    rehearsal.rehearse(Store(_local(root)), cell)
+
+
 MOST_KEPT = 16  # cells
 _kept: list[str] = []  # stages of the cells whose programs this process still holds
 
@@ -145,13 +157,19 @@ class Local:
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / sharing:.2f}")
 
     def submit(self, cell) -> Job:
+        return self._begin(work, cell)
+
+    def prepare(self, cell) -> Job | None:
+        return None if accelerator() else self._begin(rehearse, cell)  # there a device would be taken from a cell
+
+    def _begin(self, what: Callable, cell) -> Job:
         slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())
         if slot in self._busy and isinstance(self._busy[slot].exception(), BrokenProcessPool):
             self._pools.pop(slot).shutdown(wait=False)
         if slot not in self._pools:
             context = multiprocessing.get_context("spawn")
             self._pools[slot] = ProcessPoolExecutor(1, context, _start, (os.getpid(), self._devices[slot]))
-        self._busy[slot] = self._pools[slot].submit(work, self.root, cell)
+        self._busy[slot] = self._pools[slot].submit(what, self.root, cell)
         return _Told(self._busy[slot], BrokenProcessPool)
 
     def close(self) -> None:
@@ -222,6 +240,9 @@ class Ray:
     def submit(self, cell) -> Job:
         return _Told(self._work.remote(self.root, cell).future(), *self._lost)
 
+    def prepare(self, cell) -> Job | None:
+        return None  # machines of a cluster have caches of their own
+
     def close(self) -> None:
         _imported("ray").shutdown()
 
@@ -258,6 +279,9 @@ class Slurm:
             self._executor.update_parameters(name=name)
             job = self._executor.submit(Requeued(), self.root, cell)
         return _SlurmJob(self.root, cell, job)
+
+    def prepare(self, cell) -> Job | None:
+        return None  # a job would wait in the queue
 
     def close(self) -> None:
         pass

@@ -16,6 +16,7 @@ VERSIONS = dict(  # raise a stage's number when its numbers change: it and all t
     **dict(best_of_n=1, policy_gradient=2, direct_alignment=2),  # these make curves
     relabelled=1,  # last: it needs the policies of the round before
 )
+STEPWISE = ("reward_model", "pool", "scores", "policy_gradient", "direct_alignment")  # in many calls of few programs
 _GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes
 _REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
 

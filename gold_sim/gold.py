@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import memory, policy, streams, transformer, world
+from gold_sim import memory, policy, transformer, world
 from gold_sim.config import GoldConfig, PolicyConfig
 from gold_sim.transformer import Network
 

@@ -82,7 +82,7 @@ class Transformer(nnx.Module):
 
 
 @functools.cache
-def _shapes(net: Network) -> dict:
+def shapes(net: Network) -> dict:
     """The tree of parameters, of jax.ShapeDtypeStruct."""
     _, params, _ = nnx.split(nnx.eval_shape(lambda: Transformer(net, nnx.Rngs(0))), nnx.Param, ...)
     return nnx.to_pure_dict(params)
@@ -94,7 +94,7 @@ def init(net: Network, key) -> dict:
     Matrices are normal and cut from one draw: with one for each the program took 2 s to compile. Norms' scales begin at
     1, biases at 0.
     """
-    leaves, tree = jax.tree.flatten_with_path(_shapes(net))
+    leaves, tree = jax.tree.flatten_with_path(shapes(net))
     sizes = [leaf.size if _spread_of(path, leaf) else 0 for path, leaf in leaves]
     drawn = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
 
@@ -115,7 +115,7 @@ def _spread_of(path, leaf) -> float | None:
 
 @functools.cache
 def num_params(net: Network) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(_shapes(net)))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes(net)))
 
 
 # --- forward passes ---------------------------------------------------------------------------

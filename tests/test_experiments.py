@@ -373,6 +373,9 @@ def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeyp
                 done=lambda: True, exception=lambda: executors.WorkerLost("made") if lost else None
             )
 
+        def prepare(self, cell):
+            return None
+
     def report(event, cell, *_):
         if event == "done":
             assert cell.fingerprint not in done

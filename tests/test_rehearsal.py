@@ -1,0 +1,70 @@
+"""Compiling ahead: a cell's first step on zeros leaves its programs in the cache, and nothing in the store."""
+
+from collections import Counter
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from experiments.__main__ import plan
+from gold_sim import pipeline, rehearsal
+from gold_sim.cells import STEPWISE
+from gold_sim.records import Store
+
+SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+
+def cells_of(name: str, overrides: dict | None = None) -> list:
+    return plan(name, "smoke", overrides or {})[2]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A compilation cache of the test's own: () -> how often each function was compiled."""
+    old = {name: getattr(jax.config, name) for name in SETTINGS}
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compilation_cache.reset_cache()
+    jax.clear_caches()
+    yield lambda: Counter(path.name.split("-")[0] for path in (tmp_path / "compiled").glob("jit_*-cache"))
+    for name, value in old.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def same_shapes(one, other):
+    of = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+    assert of(one) == of(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [("rm_size", {}), ("ensembles", {}), ("rankings", {})],
+)
+def test_zeros_have_the_shapes_of_what_is_stored_later(tmp_path, name, overrides):
+    """Of everything that cells compiled ahead read."""
+    store = Store(tmp_path)
+    for cell in cells_of(name, overrides):
+        if cell.stage not in ("reference", "gold", "preferences", "reward_model", "pool"):
+            continue
+        path = pipeline.run(store, cell)
+        language = pipeline.Inputs(store, cell).language
+        stored, blank = store.arrays(path, "arrays"), rehearsal._BLANK[cell.stage](language, cell.config)
+        same_shapes({k: stored[k] for k in blank}, blank)
+        assert cell.stage == "pool" or stored.keys() == blank.keys()
+
+
+def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cache):
+    """In an empty store, where nothing is left. What comes before or after all steps is compiled later."""
+    rehearsed, stored = Store(tmp_path / "rehearsed"), Store(tmp_path / "stored")
+    cells = [*cells_of("rm_size"), *cells_of("direct_alignment")[-1:]]
+    for cell in (c for c in cells if c.stage in STEPWISE):
+        rehearsal.rehearse(rehearsed, cell)
+    assert not rehearsed.root.exists()
+    ahead = cache()
+    jax.clear_caches()
+    for cell in cells:
+        pipeline.run(stored, cell)
+    steps = ("advance", "rollout", "score", "update", "write", "judged", "one_prompt", "told_apart")
+    assert all(ahead[f"jit_{name}"] == cache()[f"jit_{name}"] > 0 for name in steps), (ahead, cache())
+    assert {"jit_sft", "jit_train"} <= cache().keys() - ahead.keys()
