@@ -151,12 +151,14 @@ def hedge_n(quantile, gold, n_max: float) -> float:
     The root of E[gold(u) (1/n + log u)] under the density n u^(n-1) of the chosen proxy quantile u: the derivative of
     expected gold by n. quantile, gold: [samples]. Returns n_max if gold still rises there, 1 if it never does.
     """
-    u, g = np.asarray(quantile, float).ravel(), np.asarray(gold, float).ravel()
-    g = g - g.mean()
+    gold = np.asarray(gold, float).ravel()
+    # Samples of one quantile weigh alike, so their mean stands for them: a pool has far fewer quantiles than samples.
+    u, at, count = np.unique(np.asarray(quantile, float).ravel(), return_inverse=True, return_counts=True)
+    g = np.bincount(at, gold - gold.mean()) / count
 
     def slope(log_n):
         n = np.exp(log_n)
-        w = n * u ** (n - 1)
+        w = count * u ** (n - 1)
         w = w / w.sum()
         return np.sum(w * (g - w @ g) * (1 / n + np.log(u)))
 
