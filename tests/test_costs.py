@@ -85,6 +85,21 @@ def test_a_program_is_compiled_once():
     assert told == [1 + 3 + 3, 1 + 2 + 3, 1 + 5 + 3, 1 + 2 + 3]
 
 
+def test_what_was_compiled_ahead_and_what_a_worker_still_held():
+    """Half of the first cells took 2 s and were spared 8; later ones shared a process, which nobody tells as spared."""
+    rows = []
+    for i in range(16):
+        known = costs.COMPILED if i % 2 else costs.NEW
+        compiling, spared = (1.0, 0.0) if i % 2 else (2.0, 8.0) if i % 4 else (10.0, 0.0)
+        stored = costs.Stored("gold", replace(Config(), {"gold.steps": 100 * (i + 1)}))
+        running = 2.0 + costs.work(stored).flops / 1e10
+        rows.append(costs.Measured(stored, running + compiling, compiling, spared, known, None))
+    assert [m.met for m in rows[:4]] == [costs.NEW, costs.COMPILED, costs.COMPILED, costs.COMPILED]
+    found, running = costs.fit(rows), rows[0].seconds - rows[0].compiling
+    assert found.seconds(rows[0].cell, costs.NEW) == pytest.approx(running + 10, rel=0.05)
+    assert found.seconds(rows[0].cell, costs.COMPILED) == pytest.approx(running + 1, rel=0.15)
+
+
 def test_what_records_tell(tmp_path):
     """A program is known once its first cell has compiled it, before that cell ends; records tell wall seconds."""
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
