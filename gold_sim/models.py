@@ -16,7 +16,7 @@ from gold_sim.inputs import alone, mapped, to_numpy
 
 def reference(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.reference
-    params, losses = alone(lambda: policy.sft(language, config))()
+    params, losses = _here(alone(lambda: policy.sft(language, config))())
     net = policy.network(language, config)
     key = streams.key(config.seed, "reference.report")
     prompts = world.prompts(language, key, 2048, held_out=True)
@@ -43,6 +43,11 @@ def reference(cell, inputs, store, progress):
     return record, {}, {"arrays": {"params": to_numpy(params)}}
 
 
+def _here(tree):
+    """What several devices made, on one of them."""
+    return jax.device_put(to_numpy(tree))
+
+
 def _thinned(losses) -> list[float]:
     """Some fifty of all."""
     losses = to_numpy(losses)
@@ -56,7 +61,7 @@ def gold_model(cell, inputs, store, progress):
     samples = functools.partial(gold.reference_samples, language, config.reference, ref_params)
     k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
     train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
-    params, losses = train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP))
+    params, losses = _here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP)))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
     found = gold.standardised(net, params, *centre)
     record = dict(

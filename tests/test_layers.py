@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("config", "columns", "streams", "device"),
+    ("config", "columns", "streams", "device", "calibration"),
     ("cells", "forms", "attention", "products"),
     ("intervals", "cache"),
     ("world", "transformer", "laws", "records"),
@@ -20,6 +20,7 @@ FLOORS = (
     ("rounds",),
     ("models", "pools", "runs"),
     ("pipeline",),
+    ("rehearsal",),
 )
 # Within a floor, only these may be read by their neighbours.
 NEIGHBOURS = {("gold", "policy"), ("reward_model", "preferences")}
