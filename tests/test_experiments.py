@@ -386,6 +386,43 @@ def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeyp
     assert len(done) == 10_000 and sum(tries.values()) == 10_200
 
 
+def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch):
+    """Each set of programs once, of cells that cannot run yet; never more jobs than slots; a lost one does no harm."""
+    from experiments import costs, engine
+
+    _, curves, every = plan("rm_size", "smoke", {})
+    cells, started, prepared, open_jobs = missing(Store(tmp_path), curves, every), [], [], []
+
+    class Watched:
+        slots = 2
+
+        def _begin(self, turns, error=None):
+            job = types.SimpleNamespace(left=turns, exception=lambda: error)
+            job.done = lambda: job.left <= 0
+            open_jobs[:] = [other for other in open_jobs if not other.done()] + [job]
+            assert len(open_jobs) <= self.slots
+            return job
+
+        def submit(self, cell):
+            started.append(cell.fingerprint)
+            return self._begin(6)
+
+        def prepare(self, cell):
+            assert cell.fingerprint not in started
+            prepared.append(cell)
+            return self._begin(2, executors.WorkerLost("made"))
+
+    def turn(_):
+        for job in open_jobs:
+            job.left -= 1
+
+    monkeypatch.setattr(engine.time, "sleep", turn)
+    engine.run(tmp_path, cells, Watched(), lambda *_: None)
+    assert sorted(started) == sorted(c.fingerprint for c in cells)
+    assert len({costs.program(c) for c in prepared}) == len(prepared) > 3
+    assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient"}
+
+
 def test_an_identical_call_compiles_nothing(runs):
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
