@@ -28,13 +28,13 @@ def longest_first(cells: list, seconds: list[float]) -> list:
     return sorted(cells, key=lambda c: -way[c.fingerprint])
 
 
-def _of_each_program(cells: list) -> list:
-    """The first cell of each set of programs that can be compiled ahead (rehearsal.py)."""
-    first = {}
+def _of_each_program(root: Path, cells: list) -> list:
+    """The first cell of each set of programs that can be compiled ahead (rehearsal.py) and that no stored cell had."""
+    first = {costs.program(m.cell): None for m in costs.measured(root)}
     for cell in cells:
         if cell.stage in STEPWISE and cell.config.rounds.count == 1:  # later rounds' policies have the same programs
             first.setdefault(costs.program(cell), cell)
-    return list(first.values())
+    return list(filter(None, first.values()))
 
 
 def run(root: Path, cells: list, executor: Executor, report: Callable):
@@ -56,7 +56,7 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
     ready = [place[code] for code, ups in needs.items() if not ups]  # a heap: the first in order goes first
     heapq.heapify(ready)
     running, attempts, failure = {}, dict.fromkeys(place, 0), None  # running: fingerprint -> (cell, job)
-    ahead, preparing = _of_each_program(cells), []
+    ahead, preparing = _of_each_program(root, cells), []
     while running or (ready and failure is None):
         preparing = [job for job in preparing if not job.done()]
         while ready and failure is None and len(running) + len(preparing) < executor.slots:

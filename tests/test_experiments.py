@@ -423,6 +423,17 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
     assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient"}
 
 
+def test_what_a_stored_cell_had_compiled_is_not_compiled_ahead(runs):
+    """Other seeds: other cells, the same programs."""
+    from experiments import costs, engine
+
+    _, _, every = plan("rm_size", "smoke", {"seeds": (7, 8), "preferences.seed": 7})
+    _, _, wider = plan("rm_size", "smoke", {"reward_model.width": 12})
+    assert engine._of_each_program(runs, every) == []
+    new = engine._of_each_program(runs, wider)
+    assert new and all(costs.program(c) not in {costs.program(other) for other in every} for c in new)
+
+
 def test_an_identical_call_compiles_nothing(runs):
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
