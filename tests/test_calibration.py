@@ -17,7 +17,7 @@ def test_the_scale_is_what_soft_labels_ask_for():
 
 
 def test_calibration_error_by_hand():
-    """Margin log 3 says 3/4. Three of four right: 0. All right: 1/4. Half at 3/4 all right, half at 1/4 all wrong: 1/4."""
+    """Margin log 3 says 3/4. Three of four right: 0. All right: 1/4, and so where half are at 1/4 and all wrong."""
     error = lambda margin, labels: calibration.calibration_error(np.array(margin), np.array(labels))
     assert error([LOG3] * 4, [1, 1, 1, 0]) == pytest.approx(0, abs=1e-12)
     assert error([LOG3] * 4, [1, 1, 1, 1]) == pytest.approx(0.25)
