@@ -423,6 +423,31 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
     assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient"}
 
 
+def test_a_cell_that_runs_is_not_compiled_ahead(tmp_path):
+    """Three slots, two cells that need nothing: the third slot stays idle."""
+    from experiments import engine
+
+    _, curves, _ = plan("rm_size", "smoke", {})
+    cells = [dataclasses.replace(c, upstream=()) for c in curves if c.stage == "policy_gradient"]
+    prepared, turns = [], dict.fromkeys((c.fingerprint for c in cells), 0)
+
+    class Idle:
+        slots = 3
+
+        def submit(self, cell):
+            def done():
+                turns[cell.fingerprint] += 1
+                return turns[cell.fingerprint] > 2
+
+            return types.SimpleNamespace(done=done, exception=lambda: None)
+
+        def prepare(self, cell):
+            prepared.append(cell)
+
+    engine.run(tmp_path, cells, Idle(), lambda *_: None)
+    assert len(cells) == 2 and not prepared
+
+
 def test_what_a_stored_cell_had_compiled_is_not_compiled_ahead(runs):
     """Other seeds: other cells, the same programs."""
     from experiments import costs, engine

@@ -115,3 +115,16 @@ def test_hedge_is_judged_on_other_prompts():
     told = inference.hedge(gold + RNG.standard_t(3, size=gold.shape), gold, 1024)
     assert 0.5 * told["n_oracle"] <= told["n"] <= 4 * told["n_oracle"]
     assert told["gold"] > 0.85 * told["gold_oracle"] and told["gold_at_largest_n"] < told["gold"]
+
+
+def test_hedge_weighs_a_quantile_by_its_samples():
+    """Gold 1, 0, -3 at quantiles 0.2, 0.6, 1.0, of which the middle one is there a hundred times: the root of the
+    definition's sum over all samples."""
+    u, g = np.repeat([0.2, 0.6, 1.0], [1, 100, 1]), np.repeat([-1.0, 1.0, -3.0], [1, 100, 1])
+
+    def slope(n):
+        w = u ** (n - 1) / np.sum(u ** (n - 1))
+        return np.sum(w * (g - w @ g) * (1 / n + np.log(u)))
+
+    n = inference.hedge_n(u, g, 1000)
+    assert 1 < n < 1000 and slope(n) == pytest.approx(0, abs=1e-8) and slope(0.9 * n) > 0 > slope(1.1 * n)

@@ -141,3 +141,20 @@ def test_vmap_over_params_equals_loop(prompts, responses):
         assert jax.tree.all(jax.tree.map(lambda a, b: np.allclose(a[i], b, atol=1e-6), many, one))
         assert np.allclose(mapped[i], run(one), atol=1e-5)
     assert not np.allclose(mapped[0], mapped[1], atol=1e-3)
+
+
+def test_fresh_parameters_have_the_spread_that_is_written():
+    """1 / sqrt(inputs) within blocks, transformer.SPREAD elsewhere; norms 1, biases 0; no two matrices alike."""
+    net = transformer.Network(64, 2, 40, 30, 24, values=1)
+    fresh = init(net, jax.random.key(0))
+    for path, leaf in jax.tree.leaves_with_path(fresh):
+        name, kind = path[0].key, path[-1].key
+        if kind in ("scale", "bias"):
+            assert np.all(leaf == (kind == "scale")), path
+        else:
+            wanted = transformer.SPREAD.get(name) or leaf.shape[-2] ** -0.5
+            assert np.std(leaf) == pytest.approx(wanted, rel=0.25), path
+    assert np.std(fresh["blocks"]["down"]["kernel"]) == pytest.approx(1 / 16, rel=0.05)
+    assert np.std(fresh["blocks"]["up"]["kernel"]) == pytest.approx(1 / 8, rel=0.05)
+    first = [np.ravel(leaf)[:30] for path, leaf in jax.tree.leaves_with_path(fresh) if path[-1].key == "kernel"]
+    assert np.abs(np.corrcoef(first) - np.eye(len(first))).max() < 0.8

@@ -1,0 +1,45 @@
+"""Gold's zero and unit, what is told of its fidelity, and the samples that it is raised on."""
+
+import jax
+import numpy as np
+import pytest
+
+from gold_sim import gold, memory, policy, transformer, world
+from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
+
+LANGUAGE, REFERENCE = world.make(WorldConfig(response_len=6)), PolicyConfig(width=8, depth=1)
+NET = gold.network(LANGUAGE, GoldConfig(width=8, depth=1))
+
+
+@pytest.fixture(scope="module")
+def params():
+    of = lambda net, seed: jax.jit(lambda: transformer.init(net, jax.random.key(seed)))()
+    return of(policy.network(LANGUAGE, REFERENCE), 0), of(NET, 1)
+
+
+@pytest.fixture
+def samples(params, monkeypatch):
+    monkeypatch.setattr(memory, "CHUNK", 64)
+    return gold.reference_samples(LANGUAGE, REFERENCE, params[0], jax.random.key(2), 200, 4)
+
+
+def test_every_chunk_and_every_pair_of_responses_is_drawn_anew(params, monkeypatch):
+    monkeypatch.setattr(memory, "CHUNK", 64)
+    prompts = np.repeat(np.asarray(world.prompts(LANGUAGE, jax.random.key(3), 1)), 128, 0)
+    net = policy.network(LANGUAGE, REFERENCE)
+    drawn = policy.responses(net, params[0], prompts, 4, 6, jax.random.key(4))
+    assert drawn.shape == (128, 4, 6)
+    assert (drawn[:64] != drawn[64:]).any(-1).mean() > 0.5 and (drawn[:, :2] != drawn[:, 2:]).any(-1).mean() > 0.5
+
+
+def test_zero_and_unit_are_those_of_reference_samples(params, samples):
+    judge = gold.standardised(NET, params[1], *samples)
+    scores = jax.jit(lambda p, r: gold.scores(NET, judge, p, r))(*samples)
+    assert np.mean(scores) == pytest.approx(0, abs=1e-4) and np.std(scores) == pytest.approx(1, abs=1e-4)
+
+
+def test_fidelity_on_reference_samples_is_of_the_samples_as_they_are(params, samples):
+    told = gold.fidelity(LANGUAGE, NET, params[1], jax.random.key(5), *samples)
+    raw, rubric = gold.raw_of(NET, params[1], *samples), jax.jit(world.rubric, static_argnums=0)(LANGUAGE, *samples)
+    assert list(told) == ["reference", *gold.OFF_REFERENCE] and len(set(told.values())) == len(told)
+    assert told["reference"] == pytest.approx(np.corrcoef(raw.ravel(), np.ravel(rubric))[0, 1], abs=1e-5)
