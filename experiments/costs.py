@@ -297,7 +297,8 @@ def _coefficients(rows: list) -> tuple[float, ...]:
 # theirs takes. Twice a faster core's: direct_alignment (seven cells took 0.8 to 0.97 of it on slow AVX-512
 # cores). Since gradients, pools and measurements come in pieces, reference, gold, pool, reward_model and
 # policy_gradient are set to the share of this that they take on an AVX-512 core; since attention is made of products,
-# preferences, pool and policy_gradient once more. Peaks are of an earlier study.
+# preferences, pool and policy_gradient once more. What gold, preferences, reward_model and policy_gradient compile is
+# set to what an AVX2 core took since stages share programs. Peaks are of an earlier study.
 HERE = Model(
     stages=dict(
         reference=(0.5, 0.0250, 0.56),
