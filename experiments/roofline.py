@@ -332,18 +332,19 @@ def _training(loss, start, prompts, responses):
     import optax
 
     from gold_sim import memory
+    from gold_sim.adam import adam
 
-    adam = optax.adam(1e-4, b2=0.99)
+    optimiser = adam(1e-4)
 
     def f(state, i):
         gradient = lambda p, r: jax.grad(loss)(state[0], p, r)
         grads = memory.mean_in_pieces(gradient, prompts, responses, most=memory.A_GRADIENT // GROUP)
-        updates, opt_state = adam.update(grads, state[1])
+        updates, opt_state = optimiser.update(grads, state[1])
         return optax.apply_updates(state[0], updates), opt_state
 
     def first():
         params = start()
-        return params, adam.init(params)
+        return params, optimiser.init(params)
 
     return f, first
 

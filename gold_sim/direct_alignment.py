@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from gold_sim import memory, policy, transformer, world
+from gold_sim.adam import adam, schedule
 from gold_sim.config import DirectConfig
 from gold_sim.transformer import Network
 
@@ -81,8 +82,7 @@ def task(net: Network, ref_params, pairs, config: DirectConfig, key) -> Task:
 
 
 def _optimiser(config: DirectConfig):
-    rate = policy.schedule(config.learning_rate, config.steps, config.warmup_steps)
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, b2=0.99))
+    return adam(schedule(config.learning_rate, config.steps, config.warmup_steps), config.max_grad_norm)
 
 
 def init(ref_params, config: DirectConfig) -> TrainState:

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from gold_sim import memory, policy, transformer, world
+from gold_sim.adam import adam, schedule
 from gold_sim.config import GoldConfig, PolicyConfig
 from gold_sim.transformer import Network
 
@@ -50,38 +51,41 @@ def scores(net: Network, gold: Gold, prompts, responses):
 
 def disturb(language: world.World, key, prompts, responses, how):
     """Responses [P, N, L] taken off the reference distribution; how: [P, N] index into OFF_REFERENCE."""
-    length = responses.shape[-1]
-    keys = jax.random.split(key, 10)
+    c, length = language.config, responses.shape[-1]
     lens = jnp.maximum(world.lengths(responses) - 1, 1)[..., None]  # tokens before EOS
     at = jnp.arange(length)
-    shape = responses.shape
-    uniform = functools.partial(jax.random.uniform, shape=shape)
-    rate = jax.random.uniform(keys[0], (*shape[:-1], 1))
-    any_token = jax.random.randint(keys[1], shape, 1, language.num_writable)
-    special = jax.random.randint(keys[2], (*shape[:-1], 1), world.TEMPLATE, world.FIRST_WORD)
+    # One draw for all: each would be a loop of its own to compile.
+    u = jax.random.uniform(key, (*responses.shape[:-1], 4 * length + 6))
+    rate, which, cut_at, period, start, prefixed = jnp.split(u[..., :6], 6, -1)
+    token, word, here, spam = jnp.split(u[..., 6:], 4, -1)
+    any_token = _pick(token, 1, language.num_writable)
+    special = _pick(which, world.TEMPLATE, world.FIRST_WORD)
     topic = world.read(language, prompts)[0][:, None, None]
-    of_topic = jax.random.randint(keys[3], shape, 0, language.config.words_per_topic)
-    of_topic = world.FIRST_WORD + topic * language.config.words_per_topic + of_topic
-    replaced = uniform(keys[4]) < rate
+    of_topic = world.FIRST_WORD + topic * c.words_per_topic + _pick(word, 0, c.words_per_topic)
+    replaced = here < rate
     inside = at < lens
 
     corrupted = jnp.where(replaced & inside, any_token, responses)
-    spammed = jnp.where((uniform(keys[5]) < 0.6 * rate) & inside, special, responses)
+    spammed = jnp.where((spam < 0.6 * rate) & inside, special, responses)
     stuffed = jnp.where(replaced & inside, of_topic, responses)
-    new_len = jax.random.randint(keys[6], (*shape[:-1], 1), 1, length + 1)
+    new_len = _pick(cut_at, 1, length + 1)
     cut = lambda x: jnp.where(at < new_len, x, world.EOS)
-    period = jax.random.randint(keys[7], (*shape[:-1], 1), 1, 5)
-    start = jax.random.randint(keys[8], (*shape[:-1], 1), 0, length) % lens
+    period, start = _pick(period, 1, 5), _pick(start, 0, length) % lens
     loop = jnp.take_along_axis(responses, jnp.minimum((start + at % jnp.minimum(period, lens)), length - 1), -1)
     loop = jnp.where(loop == world.EOS, any_token[..., :1], loop)
     prefix = jnp.where(at < start, responses, jnp.roll(loop, 1, -1))
-    repeated = cut(jnp.where(uniform(keys[9])[..., :1] < 0.5, prefix, loop))
+    repeated = cut(jnp.where(prefixed < 0.5, prefix, loop))
     other = jnp.roll(responses, 1, axis=0)
     appended = jnp.take_along_axis(other, (at - lens) % jnp.maximum(jnp.roll(lens, 1, axis=0), 1), -1)
     over_long = jnp.where(inside, responses, appended)
     too_short = jnp.where(at < 1 + new_len // 5, responses, world.EOS)
     kinds = jnp.stack([corrupted, repeated, spammed, stuffed, over_long, too_short, cut(any_token)])
     return world.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
+
+
+def _pick(u, low: int, high: int):
+    """Integers of [low, high), drawn by uniforms of [0, 1)."""
+    return low + jnp.minimum((u * (high - low)).astype(jnp.int32), high - low - 1)
 
 
 def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int, **more):
@@ -103,10 +107,7 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
     params = transformer.init(net, k_init)
     target = world.rubric(language, prompts, responses)
     centre, scale = jnp.mean(target), jnp.std(target)
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adamw(policy.schedule(config.learning_rate, config.steps, 50), b2=0.99, weight_decay=0.01),
-    )
+    optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
 
     def loss_of(params, prompts, responses):
         wanted = (world.rubric(language, prompts, responses) - centre) / scale
@@ -115,11 +116,11 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
 
     def step(state, t):
         params, opt_state = state
-        k_pick, k_how, k_off = jax.random.split(jax.random.fold_in(k_step, t), 3)
-        pick = jax.random.randint(k_pick, (max(1, config.batch // GROUP),), 0, len(prompts))
+        k_pick, k_off = jax.random.split(jax.random.fold_in(k_step, t))
+        u = jax.random.uniform(k_pick, (max(1, config.batch // GROUP), 1 + 2 * GROUP))
+        pick, how = _pick(u[:, 0], 0, len(prompts)), _pick(u[:, 1 : 1 + GROUP], 0, len(OFF_REFERENCE))
         p, r = prompts[pick], responses[pick]
-        how = jax.random.randint(k_how, r.shape[:2], 0, len(OFF_REFERENCE))
-        off = jax.random.uniform(jax.random.fold_in(k_off, 1), r.shape[:2]) < config.off_reference
+        off = u[:, 1 + GROUP :] < config.off_reference
         r = jnp.where(off[..., None], disturb(language, k_off, p, r, how), r)
         gradient = functools.partial(jax.value_and_grad(loss_of), params)
         loss, grads = memory.mean_in_pieces(gradient, p, r, most=memory.A_GRADIENT // GROUP)

@@ -38,26 +38,26 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
         responses, lengths, kl, g, entropy = told
         mask = policy.visited(lengths, length)
         found = world.attributes(language, prompts, responses)
-        attributes = {f"attr_{name}": jnp.mean(value) for name, value in found.items()}
-        failings = {
-            name: jnp.sum(failed) / jnp.maximum(jnp.sum(asked), 1)
-            for name, (failed, asked) in world.failings(language, prompts, found).items()
-        }
-        mean, std = gold_affine
+        failings = world.failings(language, prompts, found)
+        each = dict(kl=kl, gold=g, length=lengths, entropy=entropy)
+        each |= {f"attr_{name}": value for name, value in found.items()}
+        each |= {name: failed for name, (failed, _) in failings.items()}
+        each |= {f"{name} asked": asked for name, (_, asked) in failings.items()}
+        # A mean and a deviation for all of them: one by one they would be fifty kernels to compile.
+        rows = jnp.stack([value.reshape(-1).astype(jnp.float32) for value in each.values()])
+        mean, error = (dict(zip(each, of(rows), strict=True)) for of in (lambda x: jnp.mean(x, -1), _standard_error))
+        told = {name: value for name, value in mean.items() if not name.endswith("asked")}
+        told |= {name: mean[name] / jnp.maximum(mean[f"{name} asked"], 1 / rows.shape[1]) for name in failings}
+        centre, unit = gold_affine
         return responses, dict(
-            kl=jnp.mean(kl),
-            kl_se=_standard_error(kl),
-            gold=jnp.mean(g),
-            gold_se=_standard_error(g),
-            gold_raw=jnp.mean(g) * std + mean,
-            length=jnp.mean(lengths.astype(jnp.float32)),
-            entropy=jnp.mean(entropy),
+            told,
+            kl_se=error["kl"],
+            gold_se=error["gold"],
+            gold_raw=mean["gold"] * unit + centre,
             distinct_1=distinct(responses, mask, net.outputs, 1),
             distinct_2=distinct(responses, mask, net.outputs, 2),
             sample_responses=responses[:SAMPLES, 0],
             sample_gold=g[:SAMPLES],
-            **failings,
-            **attributes,
         )
 
     return measure
@@ -126,8 +126,8 @@ def transcripts(language, prompts, controls, kept: dict) -> dict:
 
 
 def _standard_error(x):
-    """Of the mean over prompts."""
-    return jnp.std(x, ddof=1) / jnp.sqrt(x.shape[0])
+    """Of the mean over prompts, the last axis."""
+    return jnp.std(x, -1, ddof=1) / jnp.sqrt(x.shape[-1])
 
 
 def distinct(responses, mask, vocab: int, n: int):

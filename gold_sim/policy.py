@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from gold_sim import memory, streams, transformer, world
+from gold_sim.adam import adam, schedule
 from gold_sim.config import PolicyConfig
 from gold_sim.transformer import Network
 
@@ -43,7 +44,8 @@ def written(net: Network, params, prompts, uniforms) -> Samples:
     length, _, num_samples = uniforms.shape
 
     def choose(logits, u):
-        return world.draw(jnp.exp(logits - jnp.max(logits, -1, keepdims=True)), u), logits
+        rows = logits.reshape(-1, logits.shape[-1])
+        return world.draw(jnp.exp(rows - jnp.max(rows, -1, keepdims=True)), u.ravel()).reshape(u.shape), logits
 
     tokens, logits = transformer.decode(net, params, prompts, num_samples, length, choose, uniforms)
     responses = world.close(tokens)
@@ -80,7 +82,8 @@ def visited(lengths, length: int):
 
 def log_probs(logits, responses):
     """log pi(token | state), [P, N, L]."""
-    return jnp.take_along_axis(jax.nn.log_softmax(logits), responses[..., None], -1)[..., 0]
+    chosen = jnp.arange(logits.shape[-1]) == responses[..., None]  # a sum, as XLA's gradient of a gather is slow
+    return jnp.sum(jnp.where(chosen, jax.nn.log_softmax(logits), 0.0), -1)
 
 
 def state_kl(logits, ref_logits):
@@ -108,11 +111,6 @@ def entropy(logits):
 # --- supervised fine-tuning -------------------------------------------------------------------
 
 
-def schedule(learning_rate, steps: int, warmup: int):
-    """Linear warm-up, then cosine to a tenth."""
-    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(warmup, steps // 2), steps, learning_rate / 10)
-
-
 def cross_entropy(net: Network, params, prompts, responses):
     """Mean negative log-likelihood of the responses, nats a token (EOS counts)."""
     return _nats(net, params, prompts, responses) / jnp.mean(world.lengths(responses))
@@ -132,8 +130,7 @@ def sft(language: world.World, config: PolicyConfig):
     Returns (params, losses [steps] in nats a token).
     """
     net = network(language, config)
-    optimiser = optax.adamw(schedule(config.learning_rate, config.steps, 50), b2=0.99, weight_decay=0.01)
-    clipped = optax.chain(optax.clip_by_global_norm(1.0), optimiser)
+    optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
     params = transformer.init(net, streams.key(config.seed, "policy.init"))
     key = streams.key(config.seed, "policy.demonstrations")
 
@@ -145,8 +142,8 @@ def sft(language: world.World, config: PolicyConfig):
         length = jnp.mean(world.lengths(responses))
         loss_of = lambda params, prompts, responses: _nats(net, params, prompts, responses) / length
         loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)
-        updates, opt_state = clipped.update(grads, opt_state, params)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    (params, _), losses = jax.lax.scan(step, (params, clipped.init(params)), jnp.arange(config.steps))
+    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
     return params, losses

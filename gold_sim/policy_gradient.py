@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from gold_sim import memory, policy, transformer
+from gold_sim.adam import adam
 from gold_sim.config import OptimiserConfig
 from gold_sim.policy import visited
 from gold_sim.transformer import Network
@@ -134,7 +135,7 @@ def keys_of_step(key, state):
 
 def _optimiser(config: OptimiserConfig):
     rate = optax.linear_schedule(0.0, config.learning_rate, max(1, config.warmup_steps))
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, b2=0.99))
+    return adam(rate, config.max_grad_norm)
 
 
 def _apply(config, state, grads):

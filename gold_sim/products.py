@@ -35,6 +35,36 @@ def _linear_back(given, grad):
 _linear.defvjp(lambda x, kernel: (_linear(x, kernel), (x, kernel)), _linear_back)
 
 
+def norm(x, scale):
+    """x over its root mean square along the last axis, times scale (Zhang & Sennrich 2019)."""
+    return _normed(x, scale) if device.accelerated() else _norm(x.reshape(-1, x.shape[-1]), scale).reshape(x.shape)
+
+
+def _normed(x, scale):
+    return x * _inverse(x) * scale
+
+
+def _inverse(x):
+    return jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-6)
+
+
+_norm = jax.custom_vjp(_normed)
+
+
+def _norm_forth(x, scale):
+    inverse = _inverse(x)
+    return x * inverse * scale, (x, inverse, scale)
+
+
+def _norm_back(given, grad):
+    x, inverse, scale = given
+    mean = jnp.mean(x * grad * scale, -1, keepdims=True)
+    return inverse * (grad * scale - x * (jnp.square(inverse) * mean)), jnp.sum(x * inverse * grad, 0)
+
+
+_norm.defvjp(_norm_forth, _norm_back)
+
+
 def _written(x):
     """x in memory as it is: else XLA takes a transposition into the product."""
     return jax.lax.optimization_barrier(x)

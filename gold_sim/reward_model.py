@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import calibration, memory, policy, rankings, streams, transformer, world
+from gold_sim import calibration, memory, rankings, streams, transformer, world
+from gold_sim.adam import adam, schedule
 from gold_sim.config import RewardModelConfig
 from gold_sim.preferences import Preferences
 from gold_sim.transformer import Network
@@ -189,7 +190,7 @@ def plan(language: world.World, config: RewardModelConfig, collected: int, seed,
     k_order = jax.random.split(own, 3)[2]
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
     batches = orders[:, : per_epoch * batch].reshape(steps, batch)
-    rates = jax.lax.map(policy.schedule(1.0, steps, 30), jnp.arange(steps))  # of any size: one program for all
+    rates = jax.lax.map(schedule(1.0, steps, 30), jnp.arange(steps))  # of any size: one program for all
     return Plan(batches, rates, seen)
 
 
@@ -214,8 +215,7 @@ def _trained(net: Network, config: RewardModelConfig) -> Network:
 
 def _optimiser(config: RewardModelConfig):
     """AdamW, but for the learning rate, which comes with the plan."""
-    decay = optax.add_decayed_weights(config.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.99), decay)
+    return adam(weight_decay=config.weight_decay)
 
 
 def advance(language: world.World, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):

@@ -136,7 +136,7 @@ def _rounded(net, x):
 
 
 def _norm(x, scale):
-    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-6) * scale
+    return products.norm(x, scale)
 
 
 def _mlp(net, block, x):
@@ -187,27 +187,48 @@ def _spread(blocks):
     return out
 
 
-def _embed(net, params, tokens, start: int):
-    at = jnp.arange(start, start + tokens.shape[-1])
+def _embed(params, tokens, at):
     return params["token"][tokens] + params["position"][at]
 
 
-def _prompt_block(net, block, x):
-    """Causal self-attention over the prompt.  x: [P, Lp, d].  Returns x and its keys, values."""
-    q, k, v = _qkv(net, block, x)
-    mixed = _mixed(net, q, k, v, _later_hidden(x.shape[1], x.shape[1]))
-    return _mlp(net, block, _out(net, block, x, mixed)), k, v
+def _joined(params, prompts, responses):
+    """([P, tokens, d], Group): a prompt's tokens, embedded, then those of its responses, one response after another.
+
+    In one matrix, as all but attention treats them alike: apart they were twice the kernels to compile.
+    """
+    (p, n, length), prompt = responses.shape, prompts.shape[1]
+    at = np.concatenate([np.arange(prompt), np.tile(np.arange(prompt, prompt + length), n)])
+    x = _embed(params, jnp.concatenate([prompts, responses.reshape(p, n * length)], axis=1), at)
+    return x, attention.Group(prompt, n, length)
 
 
-def _response_block(net, block, x, k_prompt, v_prompt):
-    """Attention of responses to their group's prompt and causally to themselves.  x: [P, N, Lr, d]."""
-    num_prompts, n, length, _ = x.shape
+def _block(net, group, block, x):
+    """x: [P, group.tokens, d].  Returns x and its keys, values."""
     q, k, v = _qkv(net, block, x)
+    return _mlp(net, block, _out(net, block, x, _attended(net, group, q, k, v))), k, v
+
+
+def _attended(net, group, q, k, v):
+    """Causal attention of prompts to themselves, of responses to their prompt and themselves. [P, group.tokens, H, dh].
+
+    Each response also asks for its share of the prompt's tokens, whose keys it has: one attention and not two.
+    """
+    if group.responses <= 1:
+        return _mixed(net, q, k, v, _later_hidden(group.tokens, group.tokens))
+    p, _, *head = q.shape
+    share = -(-group.prompt // group.responses)
+    asked = share * group.responses
+    of_prompt = jnp.pad(q[:, : group.prompt], ((0, 0), (0, asked - group.prompt), (0, 0), (0, 0)))
+    q = jnp.concatenate([of_prompt.reshape(-1, share, *head), _responses(group, q)], axis=1)
     # One key axis, prompt first: copying the few prompt keys is cheaper than joining two softmax halves.
-    k, v = (_behind_prompt(a, b) for a, b in ((k_prompt, k), (v_prompt, v)))
-    q = q.reshape(num_prompts * n, length, *q.shape[3:])
-    mixed = _mixed(net, q, k, v, _later_hidden(length, k.shape[1]))
-    return _mlp(net, block, _out(net, block, x, mixed))
+    k, v = (_behind_prompt(group, a) for a in (k, v))
+    own = _later_hidden(group.length, k.shape[1])
+    shared = np.pad(_later_hidden(asked, asked), ((0, 0), (0, k.shape[1])), constant_values=products.HIDDEN)
+    shared = shared[:, : k.shape[1]].reshape(group.responses, share, -1)
+    mask = np.concatenate([shared, np.broadcast_to(own, (group.responses, *own.shape))], axis=1)
+    mixed = _mixed(net, q, k, v, jnp.tile(mask, (p, 1, 1))[:, None])
+    of_prompt, own = mixed[:, :share].reshape(p, asked, *head), mixed[:, share:].reshape(p, -1, *head)
+    return jnp.concatenate([of_prompt[:, : group.prompt], own], axis=1)
 
 
 def _mixed(net, q, k, v, mask):
@@ -220,58 +241,57 @@ def _later_hidden(queries: int, keys: int):
     return np.where(np.tri(queries, keys, keys - queries, dtype=bool), 0.0, products.HIDDEN).astype(np.float32)
 
 
-def _behind_prompt(of_prompt, of_response):
-    """[P, Lp, H, dh], [P, N, Lr, H, dh] -> [P * N, Lp + Lr, H, dh]."""
-    p, n, length, *rest = of_response.shape
-    of_prompt = jnp.broadcast_to(of_prompt[:, None], (p, n, *of_prompt.shape[1:]))
-    return jnp.concatenate([of_prompt, of_response], axis=2).reshape(p * n, of_prompt.shape[2] + length, *rest)
+def _responses(group, x):
+    """[P, group.tokens, ...] -> [P * N, Lr, ...]."""
+    return x[:, group.prompt :].reshape(-1, group.length, *x.shape[2:])
 
 
-def _last_token(net, block, x, k_prompt, v_prompt, lengths):
-    """As `_response_block`, at each response's last token alone.  x: [P, N, Lr, d] -> [P, N, d]."""
-    num_prompts, n, length, d = x.shape
-    k, v = _keys_values(net, block, x)
-    k, v = (_behind_prompt(a, b) for a, b in ((k_prompt, k), (v_prompt, v)))
-    at = (lengths - 1).reshape(-1)[:, None, None]
-    x = jnp.take_along_axis(x.reshape(num_prompts * n, length, d), at, axis=1)[:, 0]
-    visible = jnp.arange(k.shape[1]) <= k_prompt.shape[1] + at
+def _behind_prompt(group, x):
+    """[P, group.tokens, ...] -> [P * N, Lp + Lr, ...]."""
+    if group.responses == 1:
+        return x
+    of_prompt = jnp.broadcast_to(x[:, None, : group.prompt], (x.shape[0], group.responses, group.prompt, *x.shape[2:]))
+    of_prompt = of_prompt.reshape(-1, group.prompt, *x.shape[2:])
+    return jnp.concatenate([of_prompt, _responses(group, x)], axis=1)
+
+
+def _last_token(net, group, block, x, lengths):
+    """As `_block`, at each response's last token alone.  x: [P, group.tokens, d] -> [P, N, d]."""
+    k, v = (_behind_prompt(group, a) for a in _keys_values(net, block, x))
+    last = (lengths - 1).reshape(-1)[:, None, None]
+    visible = jnp.arange(k.shape[1]) <= group.prompt + last
     mask = jnp.where(visible, 0.0, products.HIDDEN)[:, None]
-    mixed = _mixed(net, _queries(net, block, x)[:, None], k, v, mask)
-    return _mlp(net, block, _out(net, block, x, mixed)).reshape(num_prompts, n, d)
+    at = group.prompt + group.length * jnp.arange(group.responses) + lengths - 1
+    x = jnp.take_along_axis(x, at[..., None], axis=1)  # [P, N, d]
+    mixed = _mixed(net, _queries(net, block, x).reshape(-1, 1, *k.shape[2:]), k, v, mask)
+    return _mlp(net, block, _out(net, block, x, mixed))
 
 
-def _fused(net, blocks, x_prompt, x, layered):
-    """`_blocks` of a GPU: prompt and responses in one matrix, attention in one kernel.
-
-    Where a prompt has many responses it is read again for every few of them.
-    """
-    (p, n, length, d), prompt = x.shape, x_prompt.shape[1]
-    few = attention.at_once(n)
-    group = attention.Group(prompt, few, length)
+def _fused(net, group, blocks, x, layered):
+    """`_blocks` of a GPU: attention in one kernel. Where a prompt has many responses it is read again for every few."""
+    p, n, few = x.shape[0], group.responses, attention.at_once(group.responses)
+    part = attention.Group(group.prompt, few, group.length)
 
     def layer(x, block):
         qkv = _rounded(net, _projected(net, block, x, slice(None)))
-        return _mlp(net, block, _out(net, block, x, attention.attention(group, qkv))), None
+        return _mlp(net, block, _out(net, block, x, attention.attention(part, qkv))), None
 
-    x_prompt = jnp.broadcast_to(x_prompt[:, None], (p, n // few, prompt, d))
-    x = jnp.concatenate([x_prompt, x.reshape(p, n // few, few * length, d)], axis=2)
-    x = layered(layer, x.reshape(-1, group.tokens, d), blocks).reshape(p, n // few, group.tokens, d)
-    return x[:, 0, :prompt], x[:, :, prompt:].reshape(p, n, length, d)
+    of_prompt = jnp.broadcast_to(x[:, None, : group.prompt], (p, n // few, group.prompt, net.width))
+    of_responses = x[:, group.prompt :].reshape(p, n // few, -1, net.width)
+    apart = jnp.concatenate([of_prompt, of_responses], axis=2).reshape(-1, part.tokens, net.width)
+    apart = layered(layer, apart, blocks).reshape(p, n // few, part.tokens, net.width)
+    return jnp.concatenate([apart[:, 0, : group.prompt], apart[:, :, group.prompt :].reshape(p, -1, net.width)], axis=1)
 
 
-def _fuses(net, x_prompt, x) -> bool:
+def _fuses(net, group) -> bool:
     """Whether attention is one kernel: on a GPU, in half precision, where it fits and a network has a device alone."""
     alone = MODEL_AXIS not in jax.sharding.get_abstract_mesh().axis_names
-    fits = attention.fits(x_prompt.shape[1], x.shape[2], net.width // net.heads)
+    fits = attention.fits(group.prompt, group.length, net.width // net.heads)
     return device.has_triton() and net.precision == "bfloat16" and fits and alone
 
 
-def _embedded(net, params, prompts, responses):
-    return _embed(net, params, prompts, 0), _embed(net, params, responses, prompts.shape[-1])
-
-
-def _blocks(net, blocks, x_prompt, x):
-    """Blocks, stacked on their leading axis, over a prompt [P, Lp, d] and its responses [P, N, Lr, d]."""
+def _blocks(net, group, blocks, x):
+    """Blocks, stacked on their leading axis, over prompts and responses [P, group.tokens, d]."""
 
     def layered(layer, x, blocks):
         unroll = min(net.depth, UNROLLED)
@@ -279,21 +299,15 @@ def _blocks(net, blocks, x_prompt, x):
             layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
         return jax.lax.scan(layer, x, blocks, unroll=unroll)[0]
 
-    def layer(carry, block):
-        x_prompt, x = carry
-        x_prompt, k, v = _prompt_block(net, block, x_prompt)
-        return (x_prompt, _response_block(net, block, x, k, v)), None
-
-    if _fuses(net, x_prompt, x):
-        return _fused(net, blocks, x_prompt, x, layered)
-    return layered(layer, (x_prompt, x), blocks)
+    if _fuses(net, group):
+        return _fused(net, group, blocks, x, layered)
+    return layered(lambda x, block: (_block(net, group, block, x)[0], None), x, blocks)
 
 
 def hidden(net: Network, params, prompts, responses):
-    """Final hidden states: the prompt's last [P, d] and every response token's [P, N, Lr, d]."""
-    x_prompt, x = _blocks(net, _spread(params["blocks"]), *_embedded(net, params, prompts, responses))
-    scale = params["norm"]["scale"]
-    return _norm(x_prompt[:, -1], scale), _norm(x, scale)
+    """Final hidden states of every token, [P, Lp + N * Lr, d]: the prompt's, then those of each response."""
+    x, group = _joined(params, prompts, responses)
+    return _norm(_blocks(net, group, _spread(params["blocks"]), x), params["norm"]["scale"])
 
 
 def _head(params, h, name="head"):
@@ -305,9 +319,10 @@ def _states(net, params, prompts, responses):
 
     Nothing is drawn from a response's last token, so it is not read.
     """
-    h_prompt, h = hidden(net, params, prompts, responses[:, :, :-1])
-    first = jnp.broadcast_to(h_prompt[:, None, None], (*responses.shape[:2], 1, net.width))
-    return jnp.concatenate([first, h], axis=2)
+    p, n, length = responses.shape
+    h = hidden(net, params, prompts, responses[:, :, :-1])
+    first = jnp.broadcast_to(h[:, None, None, prompts.shape[1] - 1], (p, n, 1, net.width))
+    return jnp.concatenate([first, h[:, prompts.shape[1] :].reshape(p, n, length - 1, net.width)], axis=2)
 
 
 def logits(net: Network, params, prompts, responses):
@@ -328,8 +343,8 @@ def heads(net: Network, params, prompts, responses, lengths):
     """
     blocks = _spread(params["blocks"])
     earlier, last = (jax.tree.map(lambda p: p[part], blocks) for part in (slice(0, -1), -1))
-    x_prompt, x = _blocks(net, earlier, *_embedded(net, params, prompts, responses))
-    h = _last_token(net, last, x, *_keys_values(net, last, x_prompt), lengths)
+    x, group = _joined(params, prompts, responses)
+    h = _last_token(net, group, last, _blocks(net, group, earlier, x), lengths)
     return _head(params, _norm(h, params["norm"]["scale"]))
 
 
@@ -350,17 +365,23 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
     rounded = lambda part: {"kernel": _rounded(net, part["kernel"])} if "kernel" in part else part
     blocks = {name: rounded(part) for name, part in _spread(params["blocks"]).items()}
 
+    group = attention.Group(prompt_len, 0, 0)
+
     def prefill(x, block):
-        x, k, v = _prompt_block(net, block, x)
+        x, k, v = _block(net, group, block, x)
         return x, (_rounded(net, k), _rounded(net, v))
 
-    x = _embed(net, params, prompts, 0)
+    x = _embed(params, prompts, np.arange(prompt_len))
     x, of_prompts = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
     first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
     most, written_out = length - 1, net.depth <= UNROLLED
     kind = cache.ByBlock if written_out and not device.accelerated() else cache.Stacked
     held = kind(of_prompts, num_samples, most)
+    of_block = lambda i: jax.tree.map(lambda p: p[i], blocks)
+    if written_out:  # cut out once, not at every token
+        apart = jax.lax.optimization_barrier([of_block(i) for i in range(net.depth)])
+        of_block = apart.__getitem__
 
     def write(carry, at_t):
         logits_t, tokens_so_far = carry
@@ -370,7 +391,7 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
 
         def layer(i, carry):
             x, so_far = carry
-            block = jax.tree.map(lambda p: p[i], blocks)
+            block = of_block(i)
             q, k, v = _qkv(net, block, x)
             so_far = held.with_token(so_far, i, t, k, v)
             return _mlp(net, block, _out(net, block, x, held.attention(so_far, i, t, q))), so_far

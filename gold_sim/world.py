@@ -198,19 +198,19 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
     topic, kind = read(world, prompts)
     shape = (prompts.shape[0], num_samples)
     topic, kind = (jnp.broadcast_to(a[:, None], shape) for a in (topic, kind))
-    k_open, k_len, k_style, k_walk = jax.random.split(key, 4)
-    u = jax.random.uniform(k_open, (4, *shape))
+    # One draw for all: each would be a loop of its own to compile.
+    u = jax.random.uniform(key, (9 + 5 * c.response_len, *shape))
+    u, v, of_length, walk = u[:4], u[4:8], u[8], u[9:].reshape(c.response_len, 5, *shape)
     template = u[0] < jnp.asarray(_P_TEMPLATE)[kind]
     agree = u[1] < jnp.asarray(_P_AGREE)[kind]
     disagree = ~agree & (u[1] < jnp.asarray(_P_AGREE + _P_DISAGREE)[kind])
     refuse = u[2] < jnp.asarray(_P_REFUSE)[kind]
     stance = jnp.where(agree, AGREE, DISAGREE)
     mean = jnp.where(refuse, 0.4, 0.62) * c.response_len
-    target = mean + 0.2 * c.response_len * jax.random.normal(k_len, shape)
+    target = mean + 0.2 * c.response_len * jax.scipy.special.ndtri(of_length)
     target = jnp.clip(jnp.round(target), 1, c.response_len + 2).astype(jnp.int32)
     # Every response has a writer: how topical, how careless, how hedging, how repetitive it is. The
     # spread between writers is what lets a large enough proxy learn where a good thing turns bad.
-    v = jax.random.uniform(k_style, (4, *shape))
     # Kumaraswamy's distribution: a Beta in shape, and one uniform a draw where Beta needs a rejection loop.
     style = lambda i, a, b: (1 - (1 - v[i]) ** (1 / b)) ** (1 / a)
     relevance, slip_rate, hedge_rate = style(0, 1.8, 1.5), style(1, 0.75, 2.9), style(2, 0.8, 6.0)
@@ -244,7 +244,7 @@ def demonstrations(world: World, key, prompts, num_samples: int = 1):
         return (last_word, due_template & False, due_stance & due_template, still_refuse, t + 1), token
 
     start = (jnp.full(shape, -1), template, agree | disagree, refuse, jnp.zeros(shape, jnp.int32))
-    _, tokens = jax.lax.scan(write, start, jax.random.uniform(k_walk, (c.response_len, 5, *shape)))
+    _, tokens = jax.lax.scan(write, start, walk)
     return close(jnp.moveaxis(tokens, 0, -1))
 
 

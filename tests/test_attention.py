@@ -98,8 +98,8 @@ def test_policies_write_the_same_on_a_gpu(monkeypatch, precision):
 
 def test_networks_of_several_devices_do_without_the_kernel(monkeypatch):
     _as_on_a_gpu(monkeypatch)
-    x_prompt, x = jnp.zeros((3, 6, 32)), jnp.zeros((3, 2, 8, 32))
-    assert transformer._fuses(NET, x_prompt, x)
-    assert not transformer._fuses(dataclasses.replace(NET, precision="float32"), x_prompt, x)
+    group = attention.Group(6, 2, 8)
+    assert transformer._fuses(NET, group)
+    assert not transformer._fuses(dataclasses.replace(NET, precision="float32"), group)
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, 1), ("run", transformer.MODEL_AXIS))):
-        assert not transformer._fuses(NET, x_prompt, x)
+        assert not transformer._fuses(NET, group)

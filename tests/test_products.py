@@ -25,6 +25,13 @@ def test_linear_and_its_gradients(monkeypatch, rows, into, out):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, _both(products.linear, x, kernel))
 
 
+def test_norm_and_its_gradients(monkeypatch):
+    x, scale = 3 * jax.random.normal(KEYS[0], (2, 5, 24)), jax.random.normal(KEYS[1], (24,))
+    found = _both(products.norm, x, scale)
+    monkeypatch.setattr(device, "accelerated", lambda: True)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, _both(products.norm, x, scale))
+
+
 @pytest.mark.parametrize(
     ("keys", "kind", "within"), [(23, "float32", 5e-6), (24, "float32", 5e-6), (9, "bfloat16", 0.04)]
 )

@@ -120,7 +120,7 @@ def test_rewards_are_those_of_the_whole_network(prompts, responses, depth):
 
     @jax.jit
     def whole(params):
-        _, h = transformer.hidden(net, params, prompts, responses)
+        h = transformer.hidden(net, params, prompts, responses)[:, prompts.shape[1] :].reshape(P, N, LENGTH, -1)
         h = jnp.take_along_axis(h, (lengths - 1)[..., None, None], axis=2)[:, :, 0]
         return h @ params["head"]["kernel"] + params["head"]["bias"]
 
