@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from gold_sim import (
     device,
@@ -175,4 +176,5 @@ def test_a_training_step_in_pieces_is_the_step_at_once(monkeypatch, name):
     counts.clear()
     at_once = jax.jit(lambda: STEPS[name]())()
     assert not counts
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5), in_pieces, at_once)
+    told = [np.asarray(ravel_pytree(tree)[0]) for tree in (in_pieces, at_once)]  # Adam's state is one vector on a CPU
+    np.testing.assert_allclose(*told, rtol=2e-3, atol=1e-5)
