@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("config", "columns", "streams", "device", "calibration"),
-    ("cells", "forms", "attention", "products"),
+    ("cells", "forms", "attention", "products", "adam"),
     ("intervals", "cache"),
     ("world", "transformer", "laws", "records"),
     ("memory",),
