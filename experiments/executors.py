@@ -4,7 +4,6 @@ Cells are independent, idempotent and content-addressed, and their results pass 
 only starts `work` somewhere and says how it ended. The store must be reachable under the same path from every worker.
 """
 
-import contextlib
 import multiprocessing
 import os
 import shlex
@@ -118,33 +117,7 @@ def rehearse(root: Path | str, cell) -> None:
     from gold_sim.records import Store
 
     _forget_programs(cell.stage)
-    with _on_one_core():
-        rehearsal.rehearse(Store(_local(root)), cell)
-
-
-@contextlib.contextmanager
-def _on_one_core():
-    """LLVM compiles on several threads, which took a tenth of its time from the cell that ran beside: kept together.
-
-    Threads inherit it. Not for the life of a process: a worker must be free to leave a core that others use.
-    """
-    if not hasattr(os, "sched_setaffinity"):  # Linux has it
-        yield
-        return
-    threads = lambda: [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
-    allowed = os.sched_getaffinity(0)
-    one = {sorted(allowed)[os.getpid() % len(allowed)]}
-    _move(threads(), one)
-    try:
-        yield
-    finally:
-        _move(threads(), allowed)
-
-
-def _move(threads: list[int], cores: set[int]):
-    for thread in threads:
-        with contextlib.suppress(ProcessLookupError):  # it has ended
-            os.sched_setaffinity(thread, cores)
+    rehearsal.rehearse(Store(_local(root)), cell)
 
 
 MOST_KEPT = 16  # cells
