@@ -83,6 +83,13 @@ def disturb(language: world.World, key, prompts, responses, how):
     return world.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
 
 
+def _batch(config: GoldConfig, key, num: int):
+    """Of one step: prompts [B] out of `num`; for each of their responses, [B, GROUP], a disturbance and whether to."""
+    u = jax.random.uniform(key, (max(1, config.batch // GROUP), 1 + 2 * GROUP))
+    pick, how = _pick(u[:, 0], 0, num), _pick(u[:, 1 : 1 + GROUP], 0, len(OFF_REFERENCE))
+    return pick, how, u[:, 1 + GROUP :] < config.off_reference
+
+
 def _pick(u, low: int, high: int):
     """Integers of [low, high), drawn by uniforms of [0, 1)."""
     return low + jnp.minimum((u * (high - low)).astype(jnp.int32), high - low - 1)
@@ -117,10 +124,8 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
     def step(state, t):
         params, opt_state = state
         k_pick, k_off = jax.random.split(jax.random.fold_in(k_step, t))
-        u = jax.random.uniform(k_pick, (max(1, config.batch // GROUP), 1 + 2 * GROUP))
-        pick, how = _pick(u[:, 0], 0, len(prompts)), _pick(u[:, 1 : 1 + GROUP], 0, len(OFF_REFERENCE))
+        pick, how, off = _batch(config, k_pick, len(prompts))
         p, r = prompts[pick], responses[pick]
-        off = u[:, 1 + GROUP :] < config.off_reference
         r = jnp.where(off[..., None], disturb(language, k_off, p, r, how), r)
         gradient = functools.partial(jax.value_and_grad(loss_of), params)
         loss, grads = memory.mean_in_pieces(gradient, p, r, most=memory.A_GRADIENT // GROUP)

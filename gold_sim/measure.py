@@ -42,11 +42,12 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
         each = dict(kl=kl, gold=g, length=lengths, entropy=entropy)
         each |= {f"attr_{name}": value for name, value in found.items()}
         each |= {name: failed for name, (failed, _) in failings.items()}
-        each |= {f"{name} asked": asked for name, (_, asked) in failings.items()}
+        asked = {f"{name} asked": asked for name, (_, asked) in failings.items()}
         # A mean and a deviation for all of them: one by one they would be fifty kernels to compile.
-        rows = jnp.stack([value.reshape(-1).astype(jnp.float32) for value in each.values()])
-        mean, error = (dict(zip(each, of(rows), strict=True)) for of in (lambda x: jnp.mean(x, -1), _standard_error))
-        told = {name: value for name, value in mean.items() if not name.endswith("asked")}
+        rows = jnp.stack([value.reshape(-1).astype(jnp.float32) for value in (each | asked).values()])
+        of_rows = lambda f: dict(zip(each | asked, f(rows), strict=True))
+        mean, error = of_rows(lambda x: jnp.mean(x, -1)), of_rows(_standard_error)
+        told = {name: mean[name] for name in each}
         told |= {name: mean[name] / jnp.maximum(mean[f"{name} asked"], 1 / rows.shape[1]) for name in failings}
         centre, unit = gold_affine
         return responses, dict(

@@ -43,3 +43,17 @@ def test_fidelity_on_reference_samples_is_of_the_samples_as_they_are(params, sam
     raw, rubric = gold.raw_of(NET, params[1], *samples), jax.jit(world.rubric, static_argnums=0)(LANGUAGE, *samples)
     assert list(told) == ["reference", *gold.OFF_REFERENCE] and len(set(told.values())) == len(told)
     assert told["reference"] == pytest.approx(np.corrcoef(raw.ravel(), np.ravel(rubric))[0, 1], abs=1e-5)
+
+
+def test_a_step_draws_each_prompt_and_each_disturbance_alike_and_disturbs_whatever_the_kind():
+    """80,000 responses of 20,000 draws: rates within 5 s.d."""
+    pick, how, off = jax.jit(lambda key: gold._batch(GoldConfig(batch=80_000, off_reference=0.3), key, 10))(
+        jax.random.key(5)
+    )
+    kinds = len(gold.OFF_REFERENCE)
+    assert np.abs(np.bincount(pick, minlength=10) / 20_000 - 0.1).max() < 5 * (0.1 * 0.9 / 20_000) ** 0.5
+    assert np.abs(np.bincount(how.ravel(), minlength=kinds) * kinds / 80_000 - 1).max() < 5 * (kinds / 80_000) ** 0.5
+    assert len(np.bincount(pick)) == 10 and len(np.bincount(how.ravel())) == kinds
+    for kind in range(kinds):
+        assert off[how == kind].mean() == pytest.approx(0.3, abs=5 * (0.21 * kinds / 80_000) ** 0.5)
+    assert gold._pick(np.float32([0, 0.49, 0.5, 1 - 2**-24]), 3, 5).tolist() == [3, 3, 4, 4]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, measure
+from gold_sim import exact, measure, world
 
 
 def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
@@ -23,6 +23,26 @@ def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
     assert abs(found["kl"] - kl) < 5 * found["kl_se"] < abs(kl - reverse)  # and not the other direction
     assert all(np.isfinite(value).all() for value in found.values())
     assert found["sample_responses"].shape == (measure.SAMPLES, 3)
+
+
+def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tiny):
+    """Recomputed by numpy. Gold is the sum of the tokens; not every prompt asks what a policy may fail at."""
+    prompts = jnp.concatenate([tiny.prompts] * 40)
+    gold = lambda prompts, responses: jnp.sum(responses, -1).astype(jnp.float32)
+    of_policy = measure.of_policy(tiny.language, tiny.net, tiny.ref_params, prompts, gold, (1.0, 2.0))
+    responses, found = jax.jit(of_policy)(tiny.ref_params, jax.random.key(6))
+    scores = np.asarray(gold(prompts, responses))
+    assert found["gold"] == pytest.approx(scores.mean(), rel=1e-5)
+    assert found["gold_se"] == pytest.approx(scores.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
+    assert found["length"] == pytest.approx(np.mean(np.asarray(world.lengths(responses))), rel=1e-5)
+    attributes = jax.tree.map(np.asarray, world.attributes(tiny.language, prompts, responses))
+    for name, values in attributes.items():
+        assert found[f"attr_{name}"] == pytest.approx(np.mean(values), abs=1e-5)
+    failings = jax.tree.map(np.asarray, world.failings(tiny.language, prompts, attributes))
+    assert any(0 < np.sum(failed) < np.sum(asked) < len(prompts) for failed, asked in failings.values())
+    for name, (failed, asked) in failings.items():
+        assert found[name] == pytest.approx(np.sum(failed) / max(1, np.sum(asked)), rel=1e-5)
+        assert f"{name} asked" not in found
 
 
 def test_transcripts_are_words_of_the_kept_responses(tiny):
