@@ -148,6 +148,24 @@ def test_demonstrations():
     assert agrees[kind == world.CLAIM_RIGHT].mean() > 0.6 > 0.5 > agrees[kind == world.CLAIM_WRONG].mean() > 0.3
 
 
+def test_a_demonstrations_writer_shows_neither_in_its_opening_nor_in_its_length():
+    """Share of words on the topic, of plain prompts: alike with and without a template before, and at all lengths."""
+    language = world.make(WorldConfig())
+    prompts = world.prompts(language, jax.random.key(2), 3000)
+    topic, kind = (np.asarray(a) for a in world.read(language, prompts))
+    responses = np.asarray(world.demonstrations(language, jax.random.key(3), prompts, 4))[kind == world.PLAIN]
+    words = responses[..., 1:]  # behind what may be a template
+    is_word = words >= world.FIRST_WORD
+    on_topic = is_word & (language.word_topic[words] == topic[kind == world.PLAIN][:, None, None])
+    counts = is_word.sum(-1)
+    share, opened = on_topic.sum(-1) / np.maximum(counts, 1), responses[..., 0] == world.TEMPLATE
+    counts, share, opened = (a[counts > 2] for a in (counts, share, opened))
+    groups = [share[opened], share[~opened]]
+    error = np.hypot(*(group.std() / len(group) ** 0.5 for group in groups))
+    assert error < 0.02 and abs(groups[0].mean() - groups[1].mean()) < 5 * error
+    assert abs(np.corrcoef(counts, share)[0, 1]) < 5 / len(share) ** 0.5
+
+
 def test_failings_by_hand():
     """Agreeing with a wrong claim fails, disagreeing and silence do not; refusing fails where a prompt is harmless."""
     language = world.make(WorldConfig())
