@@ -33,6 +33,8 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache:UserWarning")
 
 
+# `compiler_options` of a program that runs for longer than it compiles, such as 600 steps of training.
+FAST_TO_RUN = {"xla_backend_optimization_level": 1}
 # Of the library's functions those that tests call outside a program: op by op, each of a hundred small ones compiles.
 init, logits = (jax.jit(f, static_argnums=0) for f in (transformer.init, transformer.logits))
 demonstrations = jax.jit(world.demonstrations, static_argnums=(0, 3))

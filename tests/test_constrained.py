@@ -9,6 +9,7 @@ from scipy.optimize import brentq, root
 from gold_sim import constrained, exact, runs
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
+from tests.conftest import FAST_TO_RUN
 
 KEPT = 8  # points, of a run's second half: one alone is 0.04 s.d. off its constraint (eight keys), their mean 0.02
 
@@ -25,7 +26,8 @@ def end(tiny, rewards, key=0, **changes):
         state = constrained.advance(task, config, 0.0, jax.random.key(key), state)
         return state, (exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), state)
 
-    run = jax.jit(lambda: jax.lax.scan(to_next_point, constrained.init(task, config), length=config.evaluations)[1])
+    whole = lambda: jax.lax.scan(to_next_point, constrained.init(task, config), length=config.evaluations)[1]
+    run = jax.jit(whole, compiler_options=FAST_TO_RUN)
     return jax.tree.map(lambda a: a[-KEPT:], run())
 
 

@@ -10,6 +10,7 @@ from gold_sim import direct_alignment as da
 from gold_sim import exact
 from gold_sim.config import DirectConfig
 from gold_sim.preferences import Preferences
+from tests.conftest import FAST_TO_RUN
 
 BETA = 0.5
 U = jnp.array([[1.0, 0.2], [-0.5, 0.5]])
@@ -93,7 +94,7 @@ def test_loss_ends_at_its_exact_optimum(tiny, pairs, name):
         task = da.task(tiny.net, ref_params, pairs, config, jax.random.key(1))
         return da.advance(task, config, 1.0, da.init(ref_params, config))
 
-    state = jax.jit(run)(pairs)
+    state = jax.jit(run, compiler_options=FAST_TO_RUN)(pairs)
     assert state.step == 800
     log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
     p = np.exp(np.asarray(log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), float))
