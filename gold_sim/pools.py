@@ -24,7 +24,8 @@ def pool(cell, inputs, store, progress):
     params = inputs.arrays("policy")["params"]
     net, judge, _ = inputs.gold("gold")
     key = streams.key(config.seed, "best_of_n")
-    prompts = world.prompts(language, jax.random.fold_in(key, 0), config.num_prompts, held_out=True)
+    # On the host: to take an array of jax's apart is a program of its own.
+    prompts = np.asarray(world.prompts(language, jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
     chunk = min(SAMPLES_A_CHUNK, config.num_samples)
     chunks = -(-config.num_samples // chunk)
 
@@ -52,7 +53,7 @@ def pool(cell, inputs, store, progress):
     stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
     stacked["responses"] = stacked["responses"].astype(np.uint16)
     record = dict(distinct_responses=float(np.mean([len(np.unique(r, axis=0)) for r in stacked["responses"]])))
-    return record, {}, {"arrays": dict(stacked, prompts=np.asarray(prompts))}
+    return record, {}, {"arrays": dict(stacked, prompts=prompts)}
 
 
 def scores(cell, inputs, store, progress):

@@ -175,11 +175,9 @@ def optimisation(cell, inputs, store, progress):
         return mapped(one)((runs, responses))
 
     def advance(states):
-        for _ in range(o.steps // o.evaluations):
-            batch = training.rollout(seeds, states, ref_params)
-            batch = batch._replace(rewards=score(runs, batch.prompts, batch.responses, ref_params, judge))
-            states = training.update(seeds, kl_coefs, states, batch, ref_params)
-        return states
+        batch = training.rollout(seeds, states, ref_params)
+        batch = batch._replace(rewards=score(runs, batch.prompts, batch.responses, ref_params, judge))
+        return training.update(seeds, kl_coefs, states, batch, ref_params)
 
     def record(states):
         own = dict(control=states.step, clip_fraction=states.clip_fraction)
@@ -193,6 +191,7 @@ def optimisation(cell, inputs, store, progress):
     states, curve = _drive(
         *(store, cell, progress, o.evaluations, training.begin(seeds, starts, ref_params)),
         advance=advance,
+        times=o.steps // o.evaluations,
         record=record,
     )
     scale, shift = reward.affine()
@@ -293,8 +292,11 @@ def held_out_prompts(language, seed: int, num: int):
     return world.prompts(language, streams.key(seed, "evaluation"), num, held_out=True)
 
 
-def _drive(store, cell, progress, evaluations: int, states, advance, record):
-    """From the first states to the last, checkpointed: (states, curve: name -> [runs, T, ...])."""
+def _drive(store, cell, progress, evaluations: int, states, advance, record, times: int = 1):
+    """From the first states to the last, checkpointed: (states, curve: name -> [runs, T, ...]).
+
+    advance: states -> states; so many `times` it leads from one evaluation point to the next.
+    """
     points = [to_numpy(record(states))]
     if (saved := store.load_checkpoint(cell.fingerprint)) is not None:
         try:
@@ -304,8 +306,9 @@ def _drive(store, cell, progress, evaluations: int, states, advance, record):
             raise records.StoreError(f"{what}; remove it and run again") from error
     last_saved, took = time.monotonic(), 0.0
     for t in range(len(points), evaluations + 1):
-        progress(t - 1, evaluations)
-        states = advance(states)
+        for i in range(times):
+            states = advance(states)
+            progress((t - 1) * times + i + 1, evaluations * times)
         points.append(to_numpy(record(states)))
         due = time.monotonic()
         # Large states on a slow store: saving never takes more than a twentieth of the time.

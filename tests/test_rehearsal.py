@@ -14,8 +14,8 @@ from gold_sim.records import Store
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 
-def cells_of(name: str, overrides: dict | None = None) -> list:
-    return plan(name, "smoke", overrides or {})[2]
+def cells_of(name: str) -> list:
+    return plan(name, "smoke", {})[2]
 
 
 @pytest.fixture
@@ -37,14 +37,15 @@ def same_shapes(one, other):
     assert of(one) == of(other)
 
 
-@pytest.mark.parametrize(
-    ("name", "overrides"),
-    [("rm_size", {}), ("ensembles", {}), ("rankings", {})],
-)
-def test_zeros_have_the_shapes_of_what_is_stored_later(tmp_path, name, overrides):
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.parametrize("name", ["rm_size", "ensembles", "rankings"])
+def test_zeros_have_the_shapes_of_what_is_stored_later(store, name):
     """Of everything that cells compiled ahead read."""
-    store = Store(tmp_path)
-    for cell in cells_of(name, overrides):
+    for cell in cells_of(name):
         if cell.stage not in ("reference", "gold", "preferences", "reward_model", "pool"):
             continue
         path = pipeline.run(store, cell)
@@ -57,7 +58,8 @@ def test_zeros_have_the_shapes_of_what_is_stored_later(tmp_path, name, overrides
 def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cache):
     """In an empty store, where nothing is left. What comes before or after all steps is compiled later."""
     rehearsed, stored = Store(tmp_path / "rehearsed"), Store(tmp_path / "stored")
-    cells = [*cells_of("rm_size"), *cells_of("direct_alignment")[-1:]]
+    first = {cell.stage: cell for cell in reversed(cells_of("rm_size"))}
+    cells = [*reversed(first.values()), cells_of("direct_alignment")[-1]]
     for cell in (c for c in cells if c.stage in STEPWISE):
         rehearsal.rehearse(rehearsed, cell)
     assert not rehearsed.root.exists()
