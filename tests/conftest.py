@@ -27,6 +27,13 @@ import pytest  # noqa: E402
 from gold_sim import exact, policy, transformer, world  # noqa: E402
 from gold_sim.config import PolicyConfig, WorldConfig  # noqa: E402
 
+# Workers take whole files, and the last to be taken should be short.
+LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 def pytest_configure(config):
     """Two workers may meet at one cache file; jax then compiles afresh and warns, which is no failure."""
