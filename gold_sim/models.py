@@ -188,6 +188,7 @@ def reward_models(cell, inputs, store, progress):
     for chunk in _chunks(plan, progress):
         states, loss = advance(places, chunk, states, train)
         losses.append(loss)
+        jax.block_until_ready(losses[-2:-1])  # else progress would be of what is queued
     models, metrics = _calibrated(*finish(places, plan.seen, states, held_out), [of(told_of, i) for i in at])
     losses, steps = np.concatenate(list(map(to_numpy, losses)), 1), plan.rates.shape[1]
     metrics["train_loss"] = losses[:, steps - reward_model.last_steps(steps) : steps].mean(1)
