@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A real one-node Slurm (Debian: slurm-wlm, munge; run as root) and the engine on it: the policies of the main job as
-# two jobs (of 1,000 steps, half a minute, so that they last), one cancelled and one requeued in mid-cell, and the driver killed and
-# started again; then the same policies without Slurm, to compare.
+# two jobs (of 600 steps, a quarter of a minute and more, so that they last), one cancelled and one requeued in
+# mid-cell, and the driver killed and started again; then a policy of the store's own as two tasks of one job; then the
+# long ones without Slurm, to compare.
 #
 #     tests/slurm.sh STORE [PYTHON]      STORE: a smoke store of rm_size, which is copied
 set -euo pipefail
@@ -59,8 +60,9 @@ cp -r "$store" "$runs"
 rm -rf "$runs/policy_gradient" "$runs/.checkpoints"
 cp -r "$runs" "$work/alone"
 job=("$python" -m experiments rm_size --preset smoke --workers 2)
-job+=(--set optimiser.steps=1000 --set optimiser.evaluations=40)
-line=("${job[@]}" --runs "$runs" --engine slurm --resource timeout_min=10)
+long=(--set optimiser.steps=600 --set optimiser.evaluations=40)
+slurm=(--runs "$runs" --engine slurm --resource timeout_min=10)
+line=("${job[@]}" "${long[@]}" "${slurm[@]}")
 
 "${line[@]}" > "$work/first.log" 2>&1 & driver=$!
 for _ in $(seq 120); do [ "$(squeue -h -t R -o %i | wc -l)" = 2 ] && break; sleep 1; done
@@ -81,20 +83,24 @@ submitted=$(find "$runs/.slurm" -name '*_submitted.pkl' | wc -l)
 echo "$submitted jobs for 2 cells"
 [ "$submitted" = 3 ]  # the second driver waited for the first one's; only the cancelled one was submitted again
 
-rm -rf "$runs/policy_gradient"/rloo-4x1*
-"${line[@]}" --resource tasks_per_node=2 > "$work/third.log" 2>&1 || { cat "$work/third.log" "$runs"/.slurm/*; exit 1; }
+cp -r "$store/policy_gradient"/rloo-8x1* "$runs/policy_gradient"
+shared=("${job[@]}" "${slurm[@]}" --resource tasks_per_node=2)
+"${shared[@]}" > "$work/third.log" 2>&1 || { cat "$work/third.log" "$runs"/.slurm/*; exit 1; }
 grep -q "1 to do" "$work/third.log"
 echo "two tasks of one job shared the runs of a cell"
-"${job[@]}" --runs "$work/alone" > "$work/alone.log" 2>&1
-"$python" - "$work/alone" "$runs" <<'PY'
+"${job[@]}" "${long[@]}" --runs "$work/alone" > "$work/alone.log" 2>&1
+"$python" - "$runs" "$work/alone" "$store" <<'PY'
 import sys
 import numpy as np
+import pandas as pd
 from gold_sim.records import Store
-one, other = (Store(root).table() for root in sys.argv[1:])
-one, other = (t[t["stage"] == "policy_gradient"].sort_values(["cell", "seed", "control"]) for t in (one, other))
-one = one[one["cell"].isin(set(other["cell"]))]
-assert len(other) > 0
-alone = (one["rm_width"] != 4).to_numpy()  # the others were shared by two tasks: equal but for rounding
+policies = lambda root: (lambda t: t[t["stage"] == "policy_gradient"])(Store(root).table())
+by_slurm, *without = map(policies, sys.argv[1:])
+one, other = (t.sort_values(["cell", "seed", "control"]) for t in (pd.concat(without), by_slurm))
+assert set(one["cell"]) == set(other["cell"]) and one["cell"].nunique() == 4
+shared = (one["rm_width"] == 4) & one["cell"].isin(without[1]["cell"])  # equal but for rounding
+alone = ~shared.to_numpy()
+assert 0 < alone.sum() < len(alone)
 for column in one:
     a, b = one[column].to_numpy(), other[column].to_numpy()
     np.testing.assert_array_equal(a[alone], b[alone], column)
