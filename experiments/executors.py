@@ -164,13 +164,18 @@ class Local:
 
     def _begin(self, what: Callable, cell) -> Job:
         slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())
-        if slot in self._busy and isinstance(self._busy[slot].exception(), BrokenProcessPool):
+        try:
+            self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
+        except BrokenProcessPool:  # its process was killed: with its last cell, or with nothing to do
             self._pools.pop(slot).shutdown(wait=False)
+            self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
+        return _Told(self._busy[slot], BrokenProcessPool)
+
+    def _pool(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._pools:
             context = multiprocessing.get_context("spawn")
             self._pools[slot] = ProcessPoolExecutor(1, context, _start, (os.getpid(), self._devices[slot]))
-        self._busy[slot] = self._pools[slot].submit(what, self.root, cell)
-        return _Told(self._busy[slot], BrokenProcessPool)
+        return self._pools[slot]
 
     def close(self) -> None:
         for pool in self._pools.values():

@@ -337,6 +337,26 @@ def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
     assert events.count("start") == 3 and events.count("lost") == 2 and "done" not in events
 
 
+def test_a_worker_killed_with_nothing_to_do_is_replaced(tmp_path):
+    """As by a system short of memory: the next cell finds its pool broken."""
+
+    def result_of(name):
+        job = executor._begin(os.path.join, name)
+        while not job.done():
+            time.sleep(0.05)
+        assert job.exception() is None
+        return executor._busy[0].result()
+
+    executor = executors.Local(tmp_path, 1, {})
+    assert result_of("one") == str(tmp_path / "one")
+    first = executor._pools[0]
+    next(iter(first._processes.values())).kill()
+    while not first._broken:
+        time.sleep(0.05)
+    assert result_of("two") == str(tmp_path / "two")
+    executor.close()
+
+
 def test_what_holds_up_the_end_goes_first():
     """By hand: b - d and c - e hang on a, f on nothing; the ways are a 9, c 8, e 6, b 5, f 4, d 1."""
     from experiments import engine
