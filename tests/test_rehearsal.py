@@ -7,7 +7,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.__main__ import plan
-from gold_sim import pipeline, rehearsal
+from gold_sim import pipeline, rehearsal, runs
 from gold_sim.cells import STEPWISE
 from gold_sim.records import Store
 
@@ -70,3 +70,11 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
     steps = ("advance", "rollout", "score", "update", "write", "judged", "one_prompt", "told_apart")
     assert all(ahead[f"jit_{name}"] == cache()[f"jit_{name}"] > 0 for name in steps), (ahead, cache())
     assert {"jit_sft", "jit_train"} <= cache().keys() - ahead.keys()
+
+
+def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
+    """And not after an evaluation interval, which has two."""
+    taken, update = [], runs.Training.update
+    monkeypatch.setattr(runs.Training, "update", lambda *given: taken.append(1) or update(*given))
+    rehearsal.rehearse(Store(tmp_path), next(c for c in cells_of("rm_size") if c.stage == "policy_gradient"))
+    assert len(taken) == 1
