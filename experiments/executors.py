@@ -100,7 +100,7 @@ def work(root: Path | str, cell) -> None:
             store.report(cell.fingerprint, done, total)
 
     progress(0, 1)
-    _forget_programs(cell.stage)
+    _forget_programs()
     try:
         if remote:
             remote.fetch([*cell.all_upstream(), cell])
@@ -116,22 +116,23 @@ def rehearse(root: Path | str, cell) -> None:
     from gold_sim import rehearsal
     from gold_sim.records import Store
 
-    _forget_programs(cell.stage)
+    _forget_programs()
     rehearsal.rehearse(Store(_local(root)), cell)
 
 
-MOST_KEPT = 16  # cells
-_kept: list[str] = []  # stages of the cells whose programs this process still holds
+MOST_KEPT = 24  # cells and rehearsals: one's programs take 10 to 60 MB (measured)
+_kept = 0  # whose programs this process still holds
 
 
-def _forget_programs(stage: str):
-    """Before a cell of another stage, which shares none, and now and then: one cell's take 10 to 60 MB (measured)."""
-    import jax
+def _forget_programs():
+    """Now and then, before a cell. Until then policies of one shape find theirs, whatever ran in between."""
+    global _kept
+    if _kept == MOST_KEPT:
+        import jax
 
-    if _kept and (_kept[-1] != stage or len(_kept) >= MOST_KEPT):
         jax.clear_caches()
-        _kept.clear()
-    _kept.append(stage)
+        _kept = 0
+    _kept += 1
 
 
 # --- local ------------------------------------------------------------------------------------

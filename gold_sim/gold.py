@@ -22,6 +22,7 @@ from gold_sim.transformer import Network
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
 NUM_CENTRE = 4096  # other prompts whose reference samples, two each, set gold's zero and unit
+NUM_FIDELITY = 1024  # of these, on which fidelity is told: a correlation of 0.9 within 0.004 (standard error)
 OFF_REFERENCE = ("corrupted", "repeated", "spammed", "stuffed", "over_long", "too_short", "random")
 
 

@@ -66,7 +66,8 @@ def gold_model(cell, inputs, store, progress):
     found = gold.standardised(net, params, *centre)
     record = dict(
         params=transformer.num_params(net),
-        fidelity=gold.fidelity(language, net, params, k_test, *centre),  # correlation with the rubric, by source
+        # Correlation with the rubric, by source.
+        fidelity=gold.fidelity(language, net, params, k_test, *(a[: gold.NUM_FIDELITY] for a in centre)),
         loss_curve=_thinned(losses),
         mean=float(found.mean),
         std=float(found.std),

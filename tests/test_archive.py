@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import claims, curves
+from analysis import claims, curves, scaling
 from analysis.__main__ import main
 from analysis.data import load
 from experiments import catalogue
@@ -157,3 +157,18 @@ def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
     said = re.search(r"Of (\d+) claims (\d+)\s+hold, (\d+) fail and (\d+) are open", (ROOT / "README.md").read_text())
     count = told[""].value_counts()
     assert tuple(map(int, said.groups())) == (len(told), *(count[verdict] for verdict in claims.VERDICTS.values()))
+
+
+@pytest.mark.parametrize("name", ["records", "records-3", "records-5", "records-6", "records-7"])
+def test_half_of_the_points_of_rl_tell_the_same_laws(name, tmp_path, monkeypatch):
+    """Why preset cpu measures policies every 20 steps: these archives have points every 10."""
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
+    data = load(Store(archive.unpack(ROOT / "docs" / f"{name}{archive.SUFFIX}")), "rm_size")
+    half = data.curves[(data.curves["stage"] != "policy_gradient") | (data.curves["control"] % 20 == 0)]
+    assert len(half) < len(data.curves) - 300
+    all_groups, half_groups = (curves.groups(table, "rm_params") for table in (data.curves, half))
+    of_all, of_half = (scaling.coefficients(groups)["rl_beta"].trend for groups in (all_groups, half_groups))
+    assert of_half.slope == pytest.approx(of_all.slope, abs=0.002)
+    assert of_half.slope_ci == pytest.approx(of_all.slope_ci, abs=0.005)
+    peaks = [[g.mean("gold").max() for g in groups["rl"]] for groups in (all_groups, half_groups)]
+    assert peaks[1] == pytest.approx(peaks[0], abs=0.04)

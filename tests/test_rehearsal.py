@@ -6,6 +6,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from experiments import executors
 from experiments.__main__ import plan
 from gold_sim import pipeline, rehearsal, runs
 from gold_sim.cells import STEPWISE
@@ -78,3 +79,12 @@ def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.Training, "update", lambda *given: taken.append(1) or update(*given))
     rehearsal.rehearse(Store(tmp_path), next(c for c in cells_of("rm_size") if c.stage == "policy_gradient"))
     assert len(taken) == 1
+
+
+def test_a_worker_keeps_its_programs_for_so_many_cells_and_then_forgets_them(monkeypatch):
+    cleared = []
+    monkeypatch.setattr(executors, "_kept", 0)
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(executors._kept))
+    for _ in range(2 * executors.MOST_KEPT + 1):
+        executors._forget_programs()
+    assert cleared == [executors.MOST_KEPT] * 2
