@@ -3,7 +3,9 @@
 Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
 """
 
+import dataclasses
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import numpy as np
 
 from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer, world
 from gold_sim.columns import REWARD_MODEL_COLUMNS
+from gold_sim.config import RewardModelConfig
 from gold_sim.inputs import alone, mapped, to_numpy
 
 
@@ -25,20 +28,25 @@ def reference(cell, inputs, store, progress):
     @jax.jit
     def report(params, prompts, drawn):
         demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
-        moments = lambda r: {
-            name: jnp.stack([jnp.mean(v), jnp.std(v)]) for name, v in world.attributes(language, prompts, r).items()
-        }
-        return dict(
-            held_out_loss=policy.cross_entropy(net, params, prompts, demos),  # nats a token
-            demonstration_attributes=moments(demos),  # name -> [mean, s.d.]
-            sampled_attributes=moments(drawn),
+        # Read together and told in one array: one by one they would be a hundred kernels to compile.
+        read = world.attributes(language, prompts, jnp.concatenate([demos, drawn], axis=1))
+        rows = jnp.stack([read[name].astype(jnp.float32) for name in world.ATTRIBUTES])
+        moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)
+        written = demos.shape[1]
+        return (
+            policy.cross_entropy(net, params, prompts, demos),
+            moments(rows[..., :written]),
+            moments(rows[..., written:]),
         )
 
-    told = report(params, prompts, drawn)
+    loss, of_demos, of_samples = to_numpy(report(params, prompts, drawn))
+    named = lambda moments: dict(zip(world.ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
     record = dict(
         params=transformer.num_params(net),
         loss_curve=_thinned(losses),
-        **jax.tree.map(lambda a: np.asarray(a, float).tolist(), told),
+        held_out_loss=float(loss),  # nats a token
+        demonstration_attributes=named(of_demos),
+        sampled_attributes=named(of_samples),
     )
     return record, {}, {"arrays": {"params": to_numpy(params)}}
 
@@ -131,77 +139,99 @@ def relabelled(cell, inputs, store, progress):
     return record, {}, {"arrays": _present(stored)}
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """The programs of reward models' training, the same for all numbers of pairs: what these decide is in the plan.
+
+    Static, as runs.Training: cells of one process that agree in these fields share them. Data are arguments: closed
+    over, XLA would fold them as constants for minutes.
+    """
+
+    language: world.World
+    config: RewardModelConfig  # without num_pairs
+    apart: bool  # every seed has pairs of its own: data are [S, D, ...] and not [D, ...]
+
+    @property
+    def net(self):
+        return reward_model.network(self.language, self.config)
+
+    def of(self, data, at):
+        """The pairs of one seed."""
+        return jax.tree.map(lambda a: a[at], data) if self.apart else data
+
+    def tokens(self, pairs: int) -> int:
+        return pairs * 2 * (self.language.config.response_len + world.PROMPT_LEN)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def begin(self, runs):
+        return mapped(lambda run: reward_model.start(self.language, self.config, *run))(runs)
+
+    @functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
+    def advance(self, at, chunk, states, train):
+        def one(run):
+            at, plan, state = run
+            return reward_model.advance(self.language, self.config, self.of(train, at), plan, state)
+
+        at_once = memory.at_once(memory.of_training(self.net, self.tokens(self.config.batch)))
+        return mapped(one, at_once)((at, chunk, states))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def finish(self, at, seen, states, held_out):
+        def one(run):
+            at, seen, state = run
+            return reward_model.finish(self.language, self.config, self.of(held_out, at), seen, state)
+
+        at_once = memory.at_once(memory.of_forward(self.net, self.tokens(held_out.labels.shape[-1])))  # all together
+        return mapped(one, at_once)((at, seen, states))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def average(self, at, params, held_out):
+        one = lambda run: reward_model.weight_average(self.net, run[1], self.of(held_out, run[0]))
+        return mapped(one)((at, params))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _plans(language, config, collected: int, runs):
+    return mapped(lambda run: reward_model.plan(language, config, collected, *run))(runs)
+
+
 def reward_models(cell, inputs, store, progress):
     """Proxies of every seed; with several members, [S, M, ...] and the weight average of each seed's beside them."""
     language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
     found = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
-    net, members, num_seeds = reward_model.network(language, rm), rm.members, len(config.seeds)
+    members, num_seeds = rm.members, len(config.seeds)
+    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=found.labels.ndim > 1)  # a later round
     of_config = lambda p: preferences.split(config.preferences, p)
-    if found.labels.ndim == 1:  # one set of pairs for all seeds
-        (train, held_out), of = of_config(found), lambda data, i: data
-    else:  # [S, D, ...]: a later round
-        of = lambda data, i: jax.tree.map(lambda a: a[i], data)
-        each = [of_config(of(found, i)) for i in range(num_seeds)]
+    if not fitting.apart:
+        train, held_out = of_config(found)
+    else:
+        each = [of_config(fitting.of(found, i)) for i in range(num_seeds)]
         train, held_out = (jax.tree.map(lambda *a: np.stack(a), *part) for part in zip(*each, strict=True))
-    collected = train.labels.shape[-1]
-
-    of_pair = 2 * (language.config.response_len + world.PROMPT_LEN)  # tokens
-    training = memory.at_once(memory.of_training(net, rm.batch * of_pair))
-    validating = memory.at_once(memory.of_forward(net, held_out.labels.shape[-1] * of_pair))  # all pairs together
-
-    # Data are arguments: closed over, XLA would fold them as constants for minutes. `advance` is one program for all
-    # numbers of pairs: what they decide is in the plan, of which it takes a chunk at a time.
-    @jax.jit
-    def plans(runs):
-        return mapped(lambda run: reward_model.plan(language, rm, collected, *run))(runs)
-
-    @jax.jit
-    def begin(runs):
-        return mapped(lambda run: reward_model.start(language, rm, *run))(runs)
-
-    @functools.partial(jax.jit, donate_argnames="states")
-    def advance(at, chunk, states, train):
-        def one(run):
-            at, plan, state = run
-            return reward_model.advance(language, rm, of(train, at), plan, state)
-
-        return mapped(one, training)((at, chunk, states))
-
-    @jax.jit
-    def finish(at, seen, states, held_out):
-        def one(run):
-            at, seen, state = run
-            return reward_model.finish(language, rm, of(held_out, at), seen, state)
-
-        return mapped(one, validating)((at, seen, states))
-
-    @jax.jit
-    def average(runs, held_out):
-        return mapped(lambda run: reward_model.weight_average(net, run[1], of(held_out, run[0])))(runs)
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
     told_of = held_out
     places, *run = jax.device_put([np.asarray(a, np.int32) for a in (at, seeds, member)])
     train, held_out = jax.device_put((train, held_out))
-    plan, states = plans(run), begin(run)
+    plan, states = _plans(language, rm, train.labels.shape[-1], run), fitting.begin(run)
     losses = []
     for chunk in _chunks(plan, progress):
-        states, loss = advance(places, chunk, states, train)
+        states, loss = fitting.advance(places, chunk, states, train)
         losses.append(loss)
         jax.block_until_ready(losses[-2:-1])  # else progress would be of what is queued
-    models, metrics = _calibrated(*finish(places, plan.seen, states, held_out), [of(told_of, i) for i in at])
+    seen = fitting.finish(places, plan.seen, states, held_out)
+    models, metrics = _calibrated(*seen, [fitting.of(told_of, i) for i in at])
     losses, steps = np.concatenate(list(map(to_numpy, losses)), 1), plan.rates.shape[1]
     metrics["train_loss"] = losses[:, steps - reward_model.last_steps(steps) : steps].mean(1)
     arrays = models._asdict()
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)
-        seen = average((jnp.arange(num_seeds), jax.device_put(by_seed.params)), held_out)
-        averaged, _ = _calibrated(*seen, [of(told_of, i) for i in range(num_seeds)])
+        seen = fitting.average(jnp.arange(num_seeds), jax.device_put(by_seed.params), held_out)
+        averaged, _ = _calibrated(*seen, [fitting.of(told_of, i) for i in range(num_seeds)])
         arrays = dict(by_seed._asdict(), average=averaged._asdict())
     table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
-    record = dict(params=transformer.num_params(net))
+    record = dict(params=transformer.num_params(fitting.net))
     return record, {"reward_models": rows.broadcast(columns, len(seeds))}, {"arrays": arrays}
 
 

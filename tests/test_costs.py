@@ -19,13 +19,13 @@ def test_forward_by_hand():
     """Width 4, 16 + 2 tokens.
 
     A block: 18 (12 * 16 + (8 + 8) * 8) multiply-adds, 18 tokens; a head of 3: 18 * 12. A reward model's last block:
-    18 * 2 * 16 for keys and values, 10 * 16 for the last token, which attends to 24 (2 * 4 each).
+    18 * 2 * 16 for keys and values, a sixth of a block's, 10 * 16 for the last token, which attends to 24 (2 * 4 each).
     """
     network = lambda depth: dataclasses.replace(Config().reward_model, width=4, depth=depth)
     found = costs.forward(network(1), 16, outputs=3)
     assert found.flops == 2 * 18 * (192 + 128 + 12) and found.tokens == 18
     found = costs.forward(network(2), 16)
-    assert found.flops == 2 * 18 * (192 + 128) + 2 * (576 + 160 + 192) and found.tokens == 18 + 6
+    assert found.flops == 2 * 18 * (192 + 128) + 2 * (576 + 160 + 192) and found.tokens == 18 + 18 / 6
 
 
 def test_work_follows_what_is_run():
