@@ -70,26 +70,27 @@ def scores(cell, inputs, store, progress):
         wanted["average"] = rewards.load(cell, inputs, gold_net, average=True)
     arrays = {}
     for name, reward in wanted.items():
-
-        @jax.jit
-        def score(runs, judge, prompt, responses, reward=reward):
-            chunk = min(SCORED_A_CHUNK, responses.shape[0])
-            padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
-
-            def some(part):
-                return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
-
-            parts = padded.reshape(-1, chunk, padded.shape[-1])
-            scored = memory.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
-            scored = jnp.moveaxis(scored, 0, 2)
-            return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
-
         parts = []
         for i in range(len(prompts)):
-            parts.append(to_numpy(score(reward.runs, judge, prompts[i], responses[i])))
+            parts.append(to_numpy(_scored(reward, reward.runs, judge, prompts[i], responses[i])))
             progress(i + 1, len(prompts))
         arrays[name] = np.stack(parts, axis=2)
     return {}, {}, {"arrays": arrays}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scored(reward, runs, judge, prompt, responses):
+    """Scores [S, M, N] of the responses [N, L] to one prompt."""
+    chunk = min(SCORED_A_CHUNK, responses.shape[0])
+    padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
+
+    def some(part):
+        return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
+
+    parts = padded.reshape(-1, chunk, padded.shape[-1])
+    scored = memory.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
+    scored = jnp.moveaxis(scored, 0, 2)
+    return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 
 
 def _leaves_out(config, members) -> bool:

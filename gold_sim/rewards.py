@@ -4,7 +4,7 @@ proxy(run, ...) is recorded, reward(run, ...) is optimised; they differ by shapi
 are stacked over seeds: models are arrays, so that the pipeline can map them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,16 @@ from gold_sim.transformer import Network
 
 @dataclass(frozen=True)
 class Reward:
-    """Scoring of one cell's proxies; `judge` is gold's parameters, read only where the proxy is made from gold."""
+    """Scoring of one cell's proxies; `judge` is gold's parameters, read only where the proxy is made from gold.
+
+    Static in programs, which take `runs` as an argument: equal where all else is.
+    """
 
     language: world.World
     config: Config
     net: Network | None  # of the reward models, if there are any
     gold_net: Network
-    runs: dict  # "seed" [S] and, if there are reward models, "models": RewardModel [S, M, ...]
+    runs: dict = field(compare=False)  # "seed" [S] and, if there are reward models, "models": RewardModel [S, M, ...]
 
     def members(self, run, judge, prompts, responses, take: int | None = None):
         """Calibrated scores of the first `take` members (None: of all), [M, P, N]."""

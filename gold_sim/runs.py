@@ -41,7 +41,7 @@ class Training:
     """The programs of policy optimisation that no reward model enters.
 
     Static: cells of one process that agree in these fields share them as they are, others read them from the
-    compilation cache. Only scores, `score` and `judged` below, are compiled anew for another reward model.
+    compilation cache. Only `score` and `judged` below are compiled anew for another reward model.
     """
 
     language: world.World
@@ -119,6 +119,38 @@ def write(language, net, gold_net, train_prompts: int | None, seeds, params, hel
     return mapped(one)((seeds, params))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def score(training, reward, runs, prompts, responses, ref_params, judge):
+    """What every run optimises, of its own responses."""
+
+    def one(both):
+        run, asked, written = both
+        if training.config.thresholds:
+            return reward.components(run, judge)(asked, written)
+        return reward.optimised(run, judge, training.net, ref_params)(asked, written)
+
+    return training.mapped(one, (runs, prompts, responses))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def judged(reward, train_prompts: int | None, runs, held_out, responses, judge):
+    """What the proxy says of what `write` gave."""
+    several = reward.config.reward_model.diversity == "components"  # then each component's score is recorded
+
+    def one(both):
+        run, (unseen, seen) = both
+        proxy = lambda p, r: reward.proxy(run, judge, p, r)
+        parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
+        more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
+        told = measure.of_proxy(held_out, unseen, proxy, **more)
+        if seen is not None:
+            again = _cycled(trained_on(reward.language, train_prompts, run["seed"]), len(held_out))
+            told |= dict(proxy_training=measure.of_proxy(again, seen, proxy)["proxy"])
+        return told
+
+    return mapped(one)((runs, responses))
+
+
 def optimisation(cell, inputs, store, progress):
     """Runs are (seed, KL coefficient), the coefficient fastest."""
     language, config, o = inputs.language, cell.config, cell.config.optimiser
@@ -129,7 +161,6 @@ def optimisation(cell, inputs, store, progress):
     reward = rewards.load(cell, inputs, gold_net)
     held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
     training = Training(language, net, o, any(c > 0 for c in config.kl_coefs))
-    several = config.reward_model.diversity == "components"  # then each component's score is recorded
 
     num_coefs = len(config.kl_coefs)
     of_seed = np.repeat(np.arange(len(config.seeds)), num_coefs)
@@ -150,33 +181,10 @@ def optimisation(cell, inputs, store, progress):
         by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
         measured = dict(runs, of_length=jax.device_put(np.stack(by_length).astype(np.float32)[of_seed]))
 
-    @jax.jit
-    def score(runs, prompts, responses, ref_params, judge):
-        def one(both):
-            run, asked, written = both
-            optimised = reward.components(run, judge) if o.thresholds else reward.optimised(run, judge, net, ref_params)
-            return optimised(asked, written)
-
-        return training.mapped(one, (runs, prompts, responses))
-
-    @jax.jit
-    def judged(runs, responses, judge):
-        def one(both):
-            run, (unseen, seen) = both
-            proxy = lambda p, r: reward.proxy(run, judge, p, r)
-            parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
-            more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
-            told = measure.of_proxy(held_out, unseen, proxy, **more)
-            if seen is not None:
-                again = _cycled(trained_on(language, o.train_prompts, run["seed"]), len(held_out))
-                told |= dict(proxy_training=measure.of_proxy(again, seen, proxy)["proxy"])
-            return told
-
-        return mapped(one)((runs, responses))
-
     def advance(states):
         batch = training.rollout(seeds, states, ref_params)
-        batch = batch._replace(rewards=score(runs, batch.prompts, batch.responses, ref_params, judge))
+        scored = score(training, reward, runs, batch.prompts, batch.responses, ref_params, judge)
+        batch = batch._replace(rewards=scored)
         return training.update(seeds, kl_coefs, states, batch, ref_params)
 
     def record(states):
@@ -184,7 +192,7 @@ def optimisation(cell, inputs, store, progress):
         responses, point = write(
             language, net, gold_net, o.train_prompts, seeds, states.params, held_out, ref_params, judge
         )
-        return point | judged(measured, responses, judge) | own
+        return point | judged(reward, o.train_prompts, measured, held_out, responses, judge) | own
 
     goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
     starts = inputs.arrays("last")["policies"] if goes_on else None

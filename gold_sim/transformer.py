@@ -58,7 +58,7 @@ class Block(nnx.Module):
 
     def __init__(self, net: Network, rngs: nnx.Rngs):
         d = net.width
-        linear = functools.partial(nnx.Linear, use_bias=False, rngs=rngs)
+        linear = functools.partial(nnx.Linear, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
         self.norm_attention = nnx.RMSNorm(d, rngs=rngs)
         self.qkv = linear(d, 3 * d)
         self.out = linear(d, d)
