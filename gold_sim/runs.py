@@ -225,7 +225,7 @@ def alignment(cell, inputs, store, progress):
     if d.num_pairs > len(train.labels):
         raise ValueError(f"direct.num_pairs={d.num_pairs}: allowed are up to the {len(train.labels)} training pairs")
     held_out = held_out_prompts(language, config.world.seed, d.eval_prompts)
-    judged = jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs)
+    compared = jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs)
 
     num_betas = len(config.dpo_betas)
     seeds = np.repeat(np.asarray(config.seeds, np.int32), num_betas)
@@ -252,12 +252,12 @@ def alignment(cell, inputs, store, progress):
         return mapped(one, at_once)((runs, states))
 
     @jax.jit
-    def told_apart(states, ref_params, judged):
+    def told_apart(states, ref_params, compared):
         """Share of held-out pairs [runs] on whose order the implicit reward agrees with gold."""
 
         def one(state):
-            right = direct_alignment.log_ratios(net, state.params, ref_params, judged)
-            return jnp.mean((right[:, 1] > right[:, 0]) == (judged.margin > 0))
+            right = direct_alignment.log_ratios(net, state.params, ref_params, compared)
+            return jnp.mean((right[:, 1] > right[:, 0]) == (compared.margin > 0))
 
         return mapped(one)(states)
 
@@ -268,7 +268,7 @@ def alignment(cell, inputs, store, progress):
         nothing, unknown = np.zeros_like(betas), np.full_like(betas, np.nan)
         own = dict(proxy=betas * point["kl"], proxy_se=betas * point["kl_se"], proxy_spread=nothing)
         own |= dict(sample_proxy=np.full_like(point["sample_gold"], np.nan), clip_fraction=unknown)
-        own |= dict(control=states.step, implicit_accuracy=told_apart(states, ref_params, judged))
+        own |= dict(control=states.step, implicit_accuracy=told_apart(states, ref_params, compared))
         return point | own
 
     states, curve = _drive(
