@@ -68,7 +68,7 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
     jax.clear_caches()
     for cell in cells:
         pipeline.run(stored, cell)
-    steps = ("advance", "rollout", "score", "update", "write", "judged", "one_prompt", "told_apart")
+    steps = ("advance", "rollout", "score", "update", "write", "judged", "_of_prompt", "_scored", "told_apart")
     assert all(ahead[f"jit_{name}"] == cache()[f"jit_{name}"] > 0 for name in steps), (ahead, cache())
     assert {"jit_sft", "jit_train"} <= cache().keys() - ahead.keys()
 
