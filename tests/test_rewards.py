@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import missing, plan
-from gold_sim import cells, config, gold, goodhart, reward_model, rewards, streams, world
+from gold_sim import cells, config, gold, goodhart, models, pools, reward_model, rewards, streams, world
 from gold_sim.config import Config
 from gold_sim.records import Store
 from tests.conftest import demonstrations, init
@@ -141,3 +141,23 @@ def test_a_module_that_is_no_experiment_is_one_line(tmp_path):
         assert done.returncode == 2 and "experiment(preset)" in done.stderr and done.stderr.count("\n") == 1, (
             done.stderr
         )
+
+
+def test_programs_of_scores_are_shared_by_settings_and_read_the_runs_that_they_are_given(scene):
+    """A process keeps them: a cell of other settings, or the same ones of other seeds, must not get the first one's."""
+    _, _, judge, prompts, responses = scene
+    for scale, seeds in ((1.0, (0, 1)), (2.0, (0, 1)), (2.0, (2, 3))):
+        reward = reward_of(scene, {"reward": "synthetic", "error.scale": scale})
+        runs = dict(seed=jnp.asarray(seeds, jnp.int32))
+        assert reward == rewards.Reward(*(getattr(reward, n) for n in ("language", "config", "net", "gold_net")), runs)
+        scored = pools._scored(reward, runs, judge, prompts[0], responses[0])
+        for i, seed in enumerate(seeds):
+            wanted = reward.members({"seed": jnp.int32(seed)}, judge, prompts[:1], responses[:1])
+            assert np.allclose(scored[i], wanted[:, 0], atol=1e-5)
+
+
+def test_where_every_seed_has_pairs_of_its_own_each_is_read_by_its_seed():
+    data = {"labels": jnp.arange(6).reshape(2, 3)}
+    fitting = lambda apart: models.Fitting(world.make(config.WorldConfig()), config.RewardModelConfig(), apart)
+    assert fitting(True).of(data, 1)["labels"].tolist() == [3, 4, 5]
+    assert fitting(False).of(data, 1)["labels"].shape == (2, 3)
