@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gold_sim import calibration
 
@@ -44,3 +45,13 @@ def test_rank_correlation_is_of_ranks():
     raw = np.arange(8.0).reshape(4, 2)
     rho = lambda gold: calibration.calibrate(raw, np.ones(4), gold, raw + 1)["rank_correlation"]
     assert rho(np.exp(raw)) == pytest.approx(1) and rho(-(raw**3)) == pytest.approx(-1)
+
+
+def test_correlations_are_scipys():
+    """Of values with ties, and of lengths."""
+    rng = np.random.default_rng(1)
+    raw, gold, lengths = rng.integers(0, 9, (200, 2)), rng.integers(-3, 4, (200, 2)), rng.integers(1, 17, (200, 2))
+    told = calibration.calibrate(raw, np.ones(200), gold, lengths)
+    for name, correlation, of in (("rank", stats.spearmanr, gold), ("length", stats.pearsonr, lengths)):
+        wanted = correlation(raw.ravel(), of.ravel()).statistic
+        assert told[f"{name}_correlation"] == pytest.approx(wanted, abs=1e-12)
