@@ -62,6 +62,8 @@ PRESETS = {
     },
     "cpu": {
         **_FRESH,
+        "seeds": tuple(range(200, 208)),
+        "gold.steps": 4000,
         "preferences.num_pairs": 48_000,
         "optimiser.steps": 360,
         "optimiser.evaluations": 18,  # twice as many tell the laws, their intervals and the peaks no better (LOG.md)
