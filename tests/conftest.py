@@ -19,13 +19,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 gc.set_threshold(200_000, 50, 50)  # tracing makes much and drops little: collecting takes a twentieth of the time
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
 
-from gold_sim import exact, policy, transformer, world  # noqa: E402
-from gold_sim.config import PolicyConfig, WorldConfig  # noqa: E402
+from gold_sim import exact, policy, transformer, world
+from gold_sim.config import PolicyConfig, WorldConfig
 
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")

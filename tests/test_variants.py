@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import behaviours, claims, curves, data, variants
+from analysis import behaviours, claims, curves, data, evidence, variants
 from analysis import evidence_of_data as of_data
 from analysis.__main__ import main
 from gold_sim.records import Store
@@ -168,8 +168,6 @@ def test_an_empty_store_is_told(tmp_path):
 
 def test_intervals_decide_and_lack_of_evidence_is_open():
     """Interval of the mean of 4 at 90 %: mean +- 2.353 s.d. / 2."""
-    from analysis import evidence
-
     near, far = np.array([0.9, 1.0, 1.0, 1.1]), np.array([-3.0, 1.0, 1.0, 5.0])  # half-widths 0.096 and 3.84
     assert evidence.surely_above(near, 0.8) is True and evidence.surely_above(near, 1.2) is False
     assert evidence.surely_at_most(near, 1.2) is True and evidence.surely_at_most(near, 0.8) is False
