@@ -119,10 +119,10 @@ def _experiment(argv) -> int:
     folder = args.out / args.name
     if args.name == "throughput":
         return _throughput(args.runs, folder)
-    from analysis import studies  # here, so that a wrong name is told without waiting for matplotlib
+    from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
-    data, findings = studies.analyse(Store(args.runs), args.name, args.preset, folder)
-    studies.show(data, findings, folder)
+    data, findings = analyse.analyse(Store(args.runs), args.name, args.preset, folder)
+    analyse.show(data, findings, folder)
     return 0
 
 
@@ -200,7 +200,7 @@ def _fit(argv) -> int:
     if args.share not in (None, "alpha", "beta"):
         return _complain(f"--share {args.share}: allowed are alpha, beta")
     from analysis import fit, tables
-    from analysis.findings import with_interval
+    from analysis.numbers import with_interval
 
     options = _fit_options(args, args.share)
     if options.share and options.se:
@@ -230,9 +230,9 @@ def _advise(argv) -> int:
         _add_runs(parser)
         parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
         args = parser.parse_args(argv)
-        from analysis import curves, data
+        from analysis import curves, records
 
-        read = data.load(Store(args.runs), args.name, args.preset)
+        read = records.load(Store(args.runs), args.name, args.preset)
         gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
         parts = [(g.form, {read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
         warnings = read.warnings
@@ -333,7 +333,7 @@ def _calibration(argv) -> int:
 
 def _tell(result: dict, path: Path | None) -> int:
     """Warnings to stderr, the result to the file."""
-    from analysis.findings import plain
+    from analysis.numbers import plain
 
     for warning in result["warnings"]:
         print(f"analysis: warning: {warning}", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.findings import number, with_interval
+from analysis.numbers import number, with_interval
 from gold_sim import intervals, laws, selection
 
 TOO_FAR = np.sqrt(2.0)  # times d: twice the KL

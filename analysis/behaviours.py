@@ -10,7 +10,9 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from analysis import curves, figures, tables, variants
-from analysis.findings import Figure, Findings, check, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check
+from analysis.numbers import with_interval
 
 SHOWN = {  # column -> title
     "sycophancy": "agrees with wrong claims",

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, scaling, tables
-from analysis.findings import Figure, Findings, check, excludes_zero, number, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check, excludes_zero
+from analysis.numbers import number, with_interval
 
 LEGEND = "RM parameters"
 SHARE = 0.8  # of the lower of the two peaks: the gold whose price in KL is compared

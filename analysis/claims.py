@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import data, policy_size, worlds
 from analysis import evidence_of_data as of_data
 from analysis import evidence_of_methods as of_methods
-from analysis.findings import Table, check
+from analysis import policy_size, records, worlds
+from analysis.findings import Table
+from analysis.judgement import check
 from gold_sim.records import Store, StoreError
 
 
@@ -467,7 +468,7 @@ def table(stores: Sequence[Store], preset: str | None = None) -> Table:
             holds, found = _tested(claim, read)
             verdict = VERDICTS[holds]
         else:
-            verdict, found = NOT_RUN, data.RUN.format(name=claim.experiment)
+            verdict, found = NOT_RUN, records.RUN.format(name=claim.experiment)
         rows.append(
             {
                 "experiment": claim.experiment,
@@ -484,5 +485,5 @@ def _first(stores, experiment: str, preset: str | None):
     """What the first store that has the experiment has of it, or None."""
     for store in stores:
         with contextlib.suppress(StoreError):
-            return data.load(store, experiment, preset)
+            return records.load(store, experiment, preset)
     return None

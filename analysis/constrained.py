@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import evidence, figures, proxy_points, tables, variants
 from analysis import evidence_of_methods as of_methods
+from analysis import figures, proxy_points, runs, tables, variants
 from analysis.findings import Figure, Findings
 
 PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface
@@ -35,14 +35,14 @@ def labels(data) -> list[str]:
 
 def components(data, label) -> np.ndarray:
     """[2, S, T] of a variant's runs."""
-    return np.stack([evidence.along(data, label, "rl", name) for name in COMPONENTS])
+    return np.stack([runs.along(data, label, "rl", name) for name in COMPONENTS])
 
 
 def of_runs(data) -> tuple[dict, proxy_points.Surface | None, list[str]]:
     """Proxy points of the unconstrained runs, name -> (words, manners); empty, with a warning, where they give none."""
     try:
         parts = {label: components(data, label) for label in PATHS}
-        gold = {label: evidence.along(data, label, "rl") for label in PATHS}
+        gold = {label: runs.along(data, label, "rl") for label in PATHS}
         visited = np.concatenate([parts[label].reshape(2, -1).T for label in PATHS])
         surface = proxy_points.surface(visited, np.concatenate([gold[label].ravel() for label in PATHS]))
     except ValueError as error:
@@ -55,9 +55,9 @@ def held_at(data, label) -> list[dict]:
     """One row a component of a variant with thresholds: threshold, mean at the end with interval over seeds."""
     rows = []
     for name, threshold in zip(COMPONENTS, of_methods.thresholds(data, label), strict=False):
-        ends = of_methods.at_the_end(evidence.along(data, label, "rl", name))
+        ends = of_methods.at_the_end(runs.along(data, label, "rl", name))
         row = {"variant": label, "component": name, "threshold": threshold, "end": float(ends.mean())}
-        row["end_ci"] = evidence.curves.interval(ends)
+        row["end_ci"] = runs.curves.interval(ends)
         rows.append({k: row[k] for k in ("variant", "component", "threshold")} | tables.spread(row, "end"))
     return rows
 

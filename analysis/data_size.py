@@ -3,7 +3,9 @@
 import numpy as np
 
 from analysis import curves, rm_size, scaling
-from analysis.findings import Figure, Findings, check, excludes_zero, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check, excludes_zero
+from analysis.numbers import with_interval
 from gold_sim import laws
 
 LEGEND = "training pairs"

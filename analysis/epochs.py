@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, tables
-from analysis.findings import Figure, Findings, check, excludes_zero, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check, excludes_zero
+from analysis.numbers import with_interval
 from gold_sim import intervals
 
 FORM = "bon"

@@ -3,20 +3,9 @@
 import numpy as np
 
 from analysis import curves
-from analysis.evidence import (
-    SMALL,
-    along,
-    every,
-    fall_share,
-    peak,
-    surely,
-    surely_above,
-    surely_at_most,
-    surely_within,
-    told,
-    told_share,
-)
-from analysis.findings import number, with_interval
+from analysis.judgement import SMALL, every, surely, surely_above, surely_at_most, surely_within, told, told_share
+from analysis.numbers import number, with_interval
+from analysis.runs import along, fall_share, peak
 from gold_sim import laws
 
 TASTES = ("likes length", "likes agreement", "likes refusals")  # of `annotators`

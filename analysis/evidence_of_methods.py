@@ -4,20 +4,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.evidence import (
-    SMALL,
-    along,
-    every,
-    fall,
-    lost,
-    peak,
-    surely_above,
-    surely_at_most,
-    surely_within,
-    told,
-    told_share,
-)
-from analysis.findings import number
+from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_share
+from analysis.numbers import number
+from analysis.runs import along, fall, lost, peak
 from gold_sim import laws
 
 PESSIMISTIC = ("worst case", "mean - 0.5 variance")  # rules of `ensembles`

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import importers
-from analysis.findings import Table, plain
+from analysis.findings import Table
 from analysis.importers import BadInput
+from analysis.numbers import plain
 from gold_sim import intervals, laws, selection
 
 DISTANCES = {  # name -> (least value allowed, value -> d in nats^0.5)

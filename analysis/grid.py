@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, diagnostics, figures, scaling, tables
-from analysis.findings import Figure, Findings, check, excludes_zero, number, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check, excludes_zero
+from analysis.numbers import number, with_interval
 from gold_sim import hierarchy
 
 FORM = "bon"

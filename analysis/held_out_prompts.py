@@ -5,7 +5,9 @@ import pandas as pd
 
 from analysis import curves, figures, tables
 from analysis.claims import checks_of
-from analysis.findings import Figure, Findings, check, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check
+from analysis.numbers import with_interval
 from analysis.variants import along
 
 LEGEND = "training\nprompts"

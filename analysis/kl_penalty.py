@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, scaling, tables
-from analysis.findings import Figure, Findings, check, number, plain, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check
+from analysis.numbers import number, plain, with_interval
 from gold_sim import laws
 
 LEGEND = "KL penalty\n(gold s.d. per nat)"

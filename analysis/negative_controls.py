@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from analysis import curves, figures, tables
-from analysis import data as records
-from analysis.findings import Figure, Findings, check, with_interval
+from analysis import curves, figures, records, tables
+from analysis.findings import Figure, Findings
+from analysis.judgement import check
+from analysis.numbers import with_interval
 from gold_sim.records import StoreError
 
 SMALL = 0.05  # share of the peak that counts as no fall

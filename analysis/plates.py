@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import bon_vs_rl, curves, epochs, figures, grid, kl_penalty, policy_size, scaling
-from analysis import data as records
-from analysis.findings import number, with_interval
+from analysis import bon_vs_rl, curves, epochs, figures, grid, kl_penalty, policy_size, records, scaling
+from analysis.numbers import number, with_interval
 from gold_sim import laws, selection
 from gold_sim.records import Store
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from analysis import curves, evidence, figures, scaling, tables
-from analysis.findings import Figure, Findings, above, check, number, with_interval
+from analysis import curves, figures, judgement, scaling, tables
+from analysis.findings import Figure, Findings
+from analysis.judgement import above, check
+from analysis.numbers import number, with_interval
 from gold_sim import laws
 
 LEGEND = "policy parameters"
@@ -91,7 +93,7 @@ def checks(recorded, gained, gaps) -> dict:
         says = f"{name} gain of gold at the peak: {ends[0][0]} smallest, {ends[1][0]} largest"
         slope, ci = gain_trend(gs)
         says += f"; per tenfold policy {with_interval(slope, ci)}"
-        less = evidence.surely((-ci[1], -ci[0])) if np.isfinite(ci).all() else None
+        less = judgement.surely((-ci[1], -ci[0])) if np.isfinite(ci).all() else None
         out[f"larger_gains_less_{form}"] = check(less, says, slope=slope, slope_ci=ci)
         says = f"{name} peak at KL {ends[0][1]} nats smallest, {ends[1][1]} largest"
         nearer = min(small["d_peak"], large["d_peak"]) / max(small["d_peak"], large["d_peak"], 1e-12)

@@ -8,9 +8,9 @@ the reference lies is exact: "all the data" stands for infinitely much.
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, tables
-from analysis import data as records
-from analysis.findings import Figure, Findings, check
+from analysis import curves, figures, records, tables
+from analysis.findings import Figure, Findings
+from analysis.judgement import check
 from gold_sim.records import StoreError
 
 KLS = (1.0, 3.0, 6.0)  # nats at which regret is told

@@ -6,8 +6,8 @@ from pathlib import Path
 import jinja2
 
 from analysis import interactive, tables
-from analysis.data import Data
 from analysis.findings import Findings
+from analysis.records import Data
 
 
 def write(folder: Path, data: Data, findings: Findings, controls: dict) -> Path:

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, tables
-from analysis.findings import Figure, check, disjoint_and_above, excludes_zero, number, with_interval
+from analysis.findings import Figure
+from analysis.judgement import check, disjoint_and_above, excludes_zero
+from analysis.numbers import number, with_interval
 from gold_sim import laws, selection
 
 NAMES = {"bon": "best-of-n", "rl": "RL"}

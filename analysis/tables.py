@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import curves
-from analysis.findings import Table, number, with_interval
+from analysis.findings import Table
+from analysis.numbers import number, with_interval
 
 HEADINGS = {
     "rm_params": "RM parameters",

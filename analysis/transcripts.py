@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.findings import Table, slug
+from analysis.findings import Table
+from analysis.numbers import slug
 
 KINDS = 5  # prompts shown a run, one of each kind
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from analysis import curves, figures, scaling, tables
 from analysis.claims import checks_of
-from analysis.findings import Figure, Findings, slug
+from analysis.findings import Figure, Findings
+from analysis.numbers import slug
 
 COLUMNS = 4  # panels in a row of a figure
 FEW = 4  # curves in a panel up to which their intervals can be told apart

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, scaling, tables
-from analysis.evidence import surely
-from analysis.findings import Figure, Findings, check, with_interval
+from analysis.findings import Figure, Findings
+from analysis.judgement import check, surely
+from analysis.numbers import with_interval
 
 LEGEND = "RM parameters"
 SIGNS = {"bon_alpha": 1, "rl_beta": -1}  # of the slopes per tenfold size, as the paper has them

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import claims, curves, scaling
 from analysis.__main__ import main
-from analysis.data import load
+from analysis.records import load
 from experiments import catalogue
 from gold_sim import archive
 from gold_sim.columns import TABLES

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import claims, constrained, data, figures, proxy_points
+from analysis import claims, constrained, figures, proxy_points, records
 from gold_sim import columns
 from tests.test_analysis import SEEDS, Records, one_run
 
@@ -84,7 +84,7 @@ def made_constrained(root, ends=ENDS):
     content = json.loads(path.read_text())
     content.pop("sha256")
     made.store.write_manifest("constrained-smoke", content | {"variants": list(ends)})
-    return data.load(made.store, "constrained")
+    return records.load(made.store, "constrained")
 
 
 def test_claims_follow_the_records_and_the_points_are_drawn(tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from analysis import claims, data, studies
+from analysis import analyse, claims, records
 from analysis import evidence_of_data as of_data
 from tests.test_analysis import SEEDS, Records, one_run
 
@@ -33,7 +33,7 @@ def made_split(root, slopes):
 def test_where_two_reward_models_part_by_hand(tmp_path):
     """Both are told from their own start; gaps of 0.32 d and 0.12 d reach 0.25 at d = 0.78 and 2.08."""
     store = made_split(tmp_path / "later", {"proxy small": 0.3, "proxy large": 0.5, "proxy same": 0.62})
-    read = data.load(store, "data_split")
+    read = records.load(store, "data_split")
     found = {variant: run for (variant, _), run in of_data.parted(read).items()}
     for name, slope in (("proxy small", 0.32), ("proxy large", 0.12)):
         step = np.diff(found[name]["d"], axis=1).max()  # the first recorded point behind
@@ -46,7 +46,7 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
     assert found["larger_proxies_part_later"]["holds"] is True
     assert found["other_half_sees"]["holds"] is False and "proxy same 0.0%" in found["other_half_sees"]["found"]
     store = made_split(tmp_path / "sooner", {"proxy small": 0.5, "proxy large": 0.3})
-    assert claims.checks_of(data.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
+    assert claims.checks_of(records.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
 
 
 def made_rounds(root, peaks):
@@ -70,7 +70,7 @@ def made_rounds(root, peaks):
 
 def test_rounds_are_told_from_the_reference_policy(tmp_path):
     """Gold of a round that goes on is as recorded minus the first round's start, 0.1; ways share round 1."""
-    read = data.load(made_rounds(tmp_path, (0.6, 0.8)), "iterated")
+    read = records.load(made_rounds(tmp_path, (0.6, 0.8)), "iterated")
     found = of_data.rounds_of(read)
     assert [list(rounds) for rounds in found.values()] == [[1, 2], [1, 2], [1, 2], [1]]
     assert np.allclose(found["concatenate, restart"][1]["gold"][:, 0], 0)
@@ -82,8 +82,8 @@ def test_rounds_are_told_from_the_reference_policy(tmp_path):
 @pytest.mark.parametrize(("peaks", "rise"), [((0.6, 0.75), True), ((0.8, 0.6), False)])
 def test_claims_on_rounds_follow_the_records(tmp_path, peaks, rise):
     store = made_rounds(tmp_path / "runs", peaks)
-    found = {name: c["holds"] for name, c in claims.checks_of(data.load(store, "iterated")).items()}
+    found = {name: c["holds"] for name, c in claims.checks_of(records.load(store, "iterated")).items()}
     wanted = dict(rounds=rise, k_rounds=False, old_pairs=True, no_recovery=True, where_labels_are=rise)
     assert found == wanted
-    _, findings = studies.analyse(store, "iterated", None, tmp_path / "out")
+    _, findings = analyse.analyse(store, "iterated", None, tmp_path / "out")
     assert len(findings.tables[0].frame) == 7 and (tmp_path / "out" / "rounds.png").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import behaviours, claims, curves, data, evidence, variants
+from analysis import behaviours, claims, curves, judgement, records, runs, variants
 from analysis import evidence_of_data as of_data
 from analysis.__main__ import main
 from gold_sim.records import Store
@@ -37,7 +37,7 @@ def made_ensembles(root, betas):
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    return data.load(made_ensembles(tmp_path_factory.mktemp("made"), BETAS), "ensembles")
+    return records.load(made_ensembles(tmp_path_factory.mktemp("made"), BETAS), "ensembles")
 
 
 def test_variants_keep_the_order_they_were_declared_in(read):
@@ -84,7 +84,7 @@ def test_claims_follow_the_records(read, tmp_path):
         ensembles_fall_less=True, pessimism_beats_the_mean=True, ensembles_gain_in_bon=True, spread_grows=True
     ), found
     upside_down = dict(zip(BETAS, reversed(BETAS.values()), strict=True))
-    found = claims.checks_of(data.load(made_ensembles(tmp_path, upside_down), "ensembles"))
+    found = claims.checks_of(records.load(made_ensembles(tmp_path, upside_down), "ensembles"))
     assert found["ensembles_fall_less"]["holds"] is False and found["pessimism_beats_the_mean"]["holds"] is False
 
 
@@ -134,7 +134,7 @@ def made_length(of_length, follows, beta):
             parts += [run.assign(proxy_of_length=0.3 + share * run["proxy"]) for run in runs]
     table = pd.concat(parts)
     table["variant"] = pd.Categorical(table["variant"], ["single", "ODIN"], ordered=True)
-    return data.Data({"experiment": "length", "axis": "variant"}, table, pd.concat(models), [], {}, None)
+    return records.Data({"experiment": "length", "axis": "variant"}, table, pd.concat(models), [], {}, None)
 
 
 def test_claims_on_length_follow_the_records():
@@ -153,7 +153,7 @@ def made_behaviours(rises):
     runs = [run.assign(sycophancy=0.5 + rises[run["cell"][0]] * np.linspace(0, 1, len(run))) for run in runs]
     table = pd.concat(runs)
     table["variant"] = pd.Categorical(table["variant"], list(rises), ordered=True)
-    return data.Data({"experiment": "behaviours", "axis": "variant"}, table, pd.DataFrame(), [], {}, None)
+    return records.Data({"experiment": "behaviours", "axis": "variant"}, table, pd.DataFrame(), [], {}, None)
 
 
 def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
@@ -169,12 +169,12 @@ def test_an_empty_store_is_told(tmp_path):
 def test_intervals_decide_and_lack_of_evidence_is_open():
     """Interval of the mean of 4 at 90 %: mean +- 2.353 s.d. / 2."""
     near, far = np.array([0.9, 1.0, 1.0, 1.1]), np.array([-3.0, 1.0, 1.0, 5.0])  # half-widths 0.096 and 3.84
-    assert evidence.surely_above(near, 0.8) is True and evidence.surely_above(near, 1.2) is False
-    assert evidence.surely_at_most(near, 1.2) is True and evidence.surely_at_most(near, 0.8) is False
-    assert evidence.surely_within(near, 0.8, 1.2) is True and evidence.surely_within(near, 1.2, 1.5) is False
-    for test in (evidence.surely_above(far), evidence.surely_at_most(far, 2), evidence.surely_within(far, -2, 2)):
+    assert judgement.surely_above(near, 0.8) is True and judgement.surely_above(near, 1.2) is False
+    assert judgement.surely_at_most(near, 1.2) is True and judgement.surely_at_most(near, 0.8) is False
+    assert judgement.surely_within(near, 0.8, 1.2) is True and judgement.surely_within(near, 1.2, 1.5) is False
+    for test in (judgement.surely_above(far), judgement.surely_at_most(far, 2), judgement.surely_within(far, -2, 2)):
         assert test is None
     gold = np.array([[0.0, 2.0, 1.0], [0.0, 2.0, 2.0]])  # mean 2, then 1.5: the seeds lose a half and nothing
-    assert evidence.lost(gold).tolist() == [0.5, 0.0]
-    assert np.isnan(evidence.lost(-gold)).all()
-    assert evidence.told_share(np.array([0.5, 0.5])) == "50.0% [50.0%, 50.0%]"
+    assert runs.lost(gold).tolist() == [0.5, 0.0]
+    assert np.isnan(runs.lost(-gold)).all()
+    assert judgement.told_share(np.array([0.5, 0.5])) == "50.0% [50.0%, 50.0%]"

@@ -7,11 +7,9 @@ holds is True, False, or None where the records cannot tell. Intervals are over 
 import numpy as np
 
 from analysis import curves
-from analysis.findings import with_interval
 from gold_sim import laws
 
 SCORES = (*curves.SCORES, "proxy_left_out")
-SMALL = 0.05  # share of a peak that counts as no fall
 
 
 def along(read, variant, form: str, name: str = "gold", **where) -> np.ndarray:
@@ -56,38 +54,3 @@ def lost(gold) -> np.ndarray:
     return fall(gold) / top if top > 0 else np.full(len(gold), np.nan)
 
 
-def told_share(values) -> str:
-    low, high = curves.interval(values)
-    return f"{np.mean(values):.1%} [{low:.1%}, {high:.1%}]"
-
-
-def told(values) -> str:
-    return with_interval(float(np.mean(values)), curves.interval(values))
-
-
-def surely_above(values, threshold: float = 0.0):
-    """True if the interval of the mean lies above, False if it lies at or below, None if it cannot be told."""
-    return surely(curves.interval(values), threshold)
-
-
-def surely(interval, threshold: float = 0.0):
-    """As `surely_above`, of an interval."""
-    low, high = interval
-    return True if low > threshold else False if high <= threshold else None
-
-
-def surely_at_most(values, threshold: float):
-    """True if the interval of the mean lies at or below, False if it lies above, None if it cannot be told."""
-    above = surely_above(values, threshold)
-    return None if above is None else not above
-
-
-def surely_within(values, low: float, high: float):
-    """True if the interval of the mean lies in [low, high], False if it lies outside, None if it cannot be told."""
-    return every([surely_at_most(-values, -low), surely_at_most(values, high)])
-
-
-def every(found) -> bool | None:
-    """Holds if all do; fails if one does; else open."""
-    found = list(found)
-    return False if False in found else None if None in found else True

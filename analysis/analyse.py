@@ -8,7 +8,6 @@ from analysis import (
     behaviours,
     bon_vs_rl,
     constrained,
-    data,
     data_size,
     data_split,
     epochs,
@@ -20,6 +19,7 @@ from analysis import (
     length,
     negative_controls,
     policy_size,
+    records,
     regret,
     report,
     rm_size,
@@ -28,7 +28,8 @@ from analysis import (
     variants,
     worlds,
 )
-from analysis.findings import Findings, plain
+from analysis.findings import Findings
+from analysis.numbers import plain
 from gold_sim import laws
 
 STUDIES = {
@@ -55,9 +56,9 @@ STUDIES = {
 }  # of the others, and of experiments of the user's own: variants
 
 
-def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[data.Data, Findings]:
+def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records.Data, Findings]:
     """Read the records, write figures, tables, summary.json and report.html into folder."""
-    read = data.load(store, name, preset)
+    read = records.load(store, name, preset)
     folder.mkdir(parents=True, exist_ok=True)
     findings = STUDIES.get(name, variants.study)(read, folder)
     findings.tables.extend(transcripts.tables(read))
@@ -71,7 +72,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[data.Da
     return read, findings
 
 
-def show(read: data.Data, findings: Findings, folder: Path) -> None:
+def show(read: records.Data, findings: Findings, folder: Path) -> None:
     """To the terminal: tables of laws, what was found, where everything lies."""
     print(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})\n")
     for table in findings.tables[:1]:
