@@ -288,14 +288,15 @@ def _claims(argv) -> int:
     _add_several_runs(parser, "an experiment is read from the first that has it")
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
-    from analysis import claims, tables
+    from analysis import tables
+    from analysis.claims import catalogue
 
-    table = claims.table([Store(root) for root in args.runs], args.preset)
+    table = catalogue.table([Store(root) for root in args.runs], args.preset)
     tables.write(args.out / "claims", [table])
     for row in table.frame.to_dict("records"):
         print(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})\n         {row['found']}")
     counts = table.frame[""].value_counts()
-    words = [word for word in (*claims.VERDICTS.values(), claims.NOT_RUN) if word in counts]
+    words = [word for word in (*catalogue.VERDICTS.values(), catalogue.NOT_RUN) if word in counts]
     print("\n" + ", ".join(f"{counts[word]} {word}" for word in words))
     print(f"table  {args.out / 'claims' / 'claims.md'}")
     return 0

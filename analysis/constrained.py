@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import evidence_of_methods as of_methods
 from analysis import figures, proxy_points, runs, tables, variants
+from analysis.claims import optimisers as of_methods
 from analysis.findings import Figure, Findings
 
 PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface

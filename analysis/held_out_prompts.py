@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, tables
-from analysis.claims import checks_of
+from analysis.claims.catalogue import checks_of
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, tables
-from analysis import evidence_of_data as of_data
-from analysis.claims import checks_of
+from analysis.claims import data as of_data
+from analysis.claims.catalogue import checks_of
 from analysis.findings import Figure, Findings
 from gold_sim import laws
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import evidence_of_data as of_data
 from analysis import figures, tables, variants
+from analysis.claims import data as of_data
 from analysis.curves import interval
 from analysis.findings import Figure, Findings
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, figures, scaling, tables
-from analysis.claims import checks_of
+from analysis.claims.catalogue import checks_of
 from analysis.findings import Figure, Findings
 from analysis.numbers import slug
 

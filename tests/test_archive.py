@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import claims, curves, scaling
+from analysis import curves, scaling
 from analysis.__main__ import main
+from analysis.claims import catalogue
 from analysis.records import load
 from experiments import catalogue
 from gold_sim import archive
@@ -84,15 +85,15 @@ def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_p
 
 
 def test_claims_read_an_experiment_whole_from_the_first_store_that_has_it(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "CLAIMS", [claims.Claim("it", "own", "", "", lambda read: (True, read["title"]))])
-    monkeypatch.setattr(claims.data, "load", lambda store, name, preset: store.manifest(name, preset))
+    monkeypatch.setattr(catalogue, "CLAIMS", [catalogue.Claim("it", "own", "", "", lambda read: (True, read["title"]))])
+    monkeypatch.setattr(catalogue.data, "load", lambda store, name, preset: store.manifest(name, preset))
     stores = {title: Store(tmp_path / title) for title in ("first", "second")}
     for title, of in stores.items():
         of.write_manifest("own-cpu", store.manifest("own") | {"title": title})
-    found = lambda *of: claims.table(of).frame.iloc[0][["", "found"]].tolist()
+    found = lambda *of: catalogue.table(of).frame.iloc[0][["", "found"]].tolist()
     assert found(stores["first"], stores["second"]) == ["holds", "first"]
     assert found(Store(tmp_path / "none"), stores["second"], stores["first"]) == ["holds", "second"]
-    assert found(Store(tmp_path / "none"))[0] == claims.NOT_RUN
+    assert found(Store(tmp_path / "none"))[0] == catalogue.NOT_RUN
 
 
 def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
@@ -148,15 +149,15 @@ def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
         size, cells = int(params.replace(",", "")), rest.split("|")
         told = float(cells[4]), float(cells[8])
         assert told == pytest.approx((peaks["bon"][size], peaks["rl"][size]), abs=0.006), size
-    told = claims.table(stores).frame
+    told = catalogue.table(stores).frame
     here = [{p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json")} for store in stores]
     twice = {name for one, other in itertools.combinations(here, 2) for name in one & other}
     assert twice == {"rm_size"}  # an experiment is of one draw, but for what `regret` reads beside its own
     assert set.union(*here) == set(catalogue.NAMES)
-    assert not (told[""] == claims.NOT_RUN).any()
+    assert not (told[""] == catalogue.NOT_RUN).any()
     said = re.search(r"Of (\d+) claims (\d+)\s+hold, (\d+) fail and (\d+) are open", (ROOT / "README.md").read_text())
     count = told[""].value_counts()
-    assert tuple(map(int, said.groups())) == (len(told), *(count[verdict] for verdict in claims.VERDICTS.values()))
+    assert tuple(map(int, said.groups())) == (len(told), *(count[verdict] for verdict in catalogue.VERDICTS.values()))
 
 
 @pytest.mark.parametrize("name", ["records", "records-3", "records-5", "records-6", "records-7"])

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import claims, constrained, figures, proxy_points, records
+from analysis import constrained, figures, proxy_points, records
+from analysis.claims import catalogue
 from gold_sim import columns
 from tests.test_analysis import SEEDS, Records, one_run
 
@@ -89,7 +90,7 @@ def made_constrained(root, ends=ENDS):
 
 def test_claims_follow_the_records_and_the_points_are_drawn(tmp_path):
     read = made_constrained(tmp_path / "runs")
-    found = claims.checks_of(read)
+    found = catalogue.checks_of(read)
     assert {name: c["holds"] for name, c in found.items()} == dict.fromkeys(
         ("constraints_met", "joint_points", "constrained_fall_less", "constrained_against_penalties"), True
     ), found
@@ -107,11 +108,11 @@ def test_a_constraint_that_is_missed_and_runs_that_are_missing_are_told(tmp_path
     missed = ENDS | {"xi, joint": ("xi", JOINT, (0.7, 0.6), 0.45)}
     missed = {name: value for name, value in missed.items() if name != "manners alone"}
     read = made_constrained(tmp_path / "runs", missed)
-    checks = claims.checks_of(read)
+    checks = catalogue.checks_of(read)
     assert checks["constraints_met"]["holds"] is False and "xi 0.8: -12.5%" in checks["constraints_met"]["found"]
     assert checks["joint_points"]["holds"] is False and checks["constrained_fall_less"]["holds"] is not True
     without = {name: value for name, value in missed.items() if name != "mu, joint"}
-    found = claims.checks_of(made_constrained(tmp_path / "fewer", without))["constraints_met"]
+    found = catalogue.checks_of(made_constrained(tmp_path / "fewer", without))["constraints_met"]
     assert found["holds"] is None and "no runs of mu, joint" in found["found"]
     points, _, warnings = constrained.of_runs(read)
     assert points == {} and "manners alone" in warnings[0]

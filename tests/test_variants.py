@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import behaviours, claims, curves, judgement, records, runs, variants
-from analysis import evidence_of_data as of_data
+from analysis import behaviours, curves, judgement, records, runs, variants
 from analysis.__main__ import main
+from analysis.claims import catalogue
+from analysis.claims import data as of_data
 from gold_sim.records import Store
 from tests.test_analysis import SEEDS, Records, one_run
 
@@ -79,12 +80,12 @@ def test_course_and_differences_by_hand(read):
 
 def test_claims_follow_the_records(read, tmp_path):
     """Made so that they hold; and made the other way round, so that they fail."""
-    found = claims.checks_of(read)
+    found = catalogue.checks_of(read)
     assert {name: c["holds"] for name, c in found.items()} == dict(
         ensembles_fall_less=True, pessimism_beats_the_mean=True, ensembles_gain_in_bon=True, spread_grows=True
     ), found
     upside_down = dict(zip(BETAS, reversed(BETAS.values()), strict=True))
-    found = claims.checks_of(records.load(made_ensembles(tmp_path, upside_down), "ensembles"))
+    found = catalogue.checks_of(records.load(made_ensembles(tmp_path, upside_down), "ensembles"))
     assert found["ensembles_fall_less"]["holds"] is False and found["pessimism_beats_the_mean"]["holds"] is False
 
 
@@ -92,16 +93,16 @@ def test_claims_are_told_in_one_table_whatever_was_run(tmp_path, capsys):
     made_ensembles(tmp_path, BETAS)
     assert main(["claims", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert said.count(" python -m experiments") == len(claims.CLAIMS) - 4
-    assert f"4 holds, {len(claims.CLAIMS) - 4} not run" in said
+    assert said.count(" python -m experiments") == len(catalogue.CLAIMS) - 4
+    assert f"4 holds, {len(catalogue.CLAIMS) - 4} not run" in said
     assert (tmp_path / "out" / "claims" / "claims.md").read_text().count("| holds |") == 4
 
 
 def test_every_claim_is_of_an_experiment_that_exists():
     from experiments import catalogue
 
-    assert {claim.experiment for claim in claims.CLAIMS} <= set(catalogue.NAMES)
-    assert len({claim.name for claim in claims.CLAIMS}) == len(claims.CLAIMS)
+    assert {claim.experiment for claim in catalogue.CLAIMS} <= set(catalogue.NAMES)
+    assert len({claim.name for claim in catalogue.CLAIMS}) == len(catalogue.CLAIMS)
 
 
 def test_whether_gold_has_turned_by_hand():
@@ -138,7 +139,7 @@ def made_length(of_length, follows, beta):
 
 
 def test_claims_on_length_follow_the_records():
-    holds = lambda *made: [check["holds"] for check in claims.checks_of(made_length(*made)).values()]
+    holds = lambda *made: [check["holds"] for check in catalogue.checks_of(made_length(*made)).values()]
     assert holds(0.8, 0.02, 0.2) == [True, True]  # ODIN's beta is lower: it keeps more gold
     assert holds(0.4, 0.2, 0.2) == [False, False]
     assert holds(0.8, 0.02, 0.4) == [False, True]
@@ -163,7 +164,7 @@ def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
 
 
 def test_an_empty_store_is_told(tmp_path):
-    assert claims.table([Store(tmp_path)]).frame[""].eq(claims.NOT_RUN).all()
+    assert catalogue.table([Store(tmp_path)]).frame[""].eq(catalogue.NOT_RUN).all()
 
 
 def test_intervals_decide_and_lack_of_evidence_is_open():

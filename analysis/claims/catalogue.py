@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import evidence_of_data as of_data
-from analysis import evidence_of_methods as of_methods
 from analysis import policy_size, records, worlds
+from analysis.claims import data as of_data
+from analysis.claims import ensembles, inference_time, rounds
+from analysis.claims import optimisers as of_methods
 from analysis.findings import Table
 from analysis.judgement import check
 from gold_sim.records import Store, StoreError
@@ -44,117 +45,117 @@ CLAIMS = (
         "ensembles",
         COSTE,
         "under 25 % noise, ensembles reduce RL's fall",
-        of_methods.ensembles_fall_less(0.25),
+        ensembles.ensembles_fall_less(0.25),
     ),
     Claim(
         "pessimism_beats_the_mean",
         "ensembles",
         COSTE,
         "worst case and variance rules fall less than the mean",
-        of_methods.pessimism_falls_less_than_the_mean,
+        ensembles.pessimism_falls_less_than_the_mean,
     ),
     Claim(
         "ensembles_gain_in_bon",
         "ensembles",
         COSTE,
         "under 25 % noise, ensembles end best-of-n higher",
-        of_methods.ensembles_gain_in_best_of_n(0.25),
+        ensembles.ensembles_gain_in_best_of_n(0.25),
     ),
     Claim(
         "more_noise",
         "ensembles_noise",
         COSTE,
         "under 35 % noise, ensembles end best-of-n higher",
-        of_methods.ensembles_gain_in_best_of_n(0.35),
+        ensembles.ensembles_gain_in_best_of_n(0.35),
     ),
     Claim(
         "more_noise_in_rl",
         "ensembles_noise",
         COSTE,
         "under 35 % noise, ensembles reduce RL's fall",
-        of_methods.ensembles_fall_less(0.35),
+        ensembles.ensembles_fall_less(0.35),
     ),
     Claim(
         "spread_grows",
         "ensembles",
         COSTE,
         "spread grows 2x or more under the mean, 1.5x or less under the variance rule",
-        of_methods.spread_grows,
+        ensembles.spread_grows,
     ),
     Claim(
         "penalty_and_pessimism",
         "ensembles_kl",
         COSTE,
         "with a small KL penalty pessimistic rules lose nothing (5 %)",
-        of_methods.penalty_and_pessimism,
+        ensembles.penalty_and_pessimism,
     ),
     Claim(
         "ensemble_size",
         "ensemble_size",
         COSTE,
         "four members do as five (0.05 s.d.), and better than one",
-        of_methods.size_of_ensemble,
+        ensembles.size_of_ensemble,
     ),
-    Claim("diversity", "diversity", EISENSTEIN, "members that differ in order alone help least", of_methods.diversity),
+    Claim("diversity", "diversity", EISENSTEIN, "members that differ in order alone help least", ensembles.diversity),
     Claim(
         "weight_average",
         "diversity",
         "Rame et al. 2024",
         "averaged weights keep more gold than one model",
-        of_methods.weight_average,
+        ensembles.weight_average,
     ),
     Claim(
         "independent_errors",
         "shared_errors",
         COSTE,
         "independent heavy tails: pessimistic rules do not fall, the mean does",
-        of_methods.worst_case_at_independent_errors,
+        ensembles.worst_case_at_independent_errors,
     ),
     Claim(
         "shared_errors",
         "shared_errors",
         EISENSTEIN,
         "half shared or more: every rule falls",
-        of_methods.shared_errors_defeat_ensembles,
+        ensembles.shared_errors_defeat_ensembles,
     ),
     Claim(
-        "light_tails", "heavy_tails", "Kwa et al. 2024", "normal errors: best-of-n never falls", of_methods.light_tails
+        "light_tails", "heavy_tails", "Kwa et al. 2024", "normal errors: best-of-n never falls", inference_time.light_tails
     ),
     Claim(
         "heavy_tails",
         "heavy_tails",
         "Kwa et al. 2024",
         "t3 errors: peak by n = 64, then over half lost",
-        of_methods.heavy_tails,
+        inference_time.heavy_tails,
     ),
     Claim(
         "pessimism_at_inference",
         "heavy_tails",
         "Huang et al. 2025",
         "t3 errors: pessimism ends within 5 % of its peak",
-        of_methods.pessimism_keeps,
+        inference_time.pessimism_keeps,
     ),
     Claim(
         "hedge_heavy",
         "heavy_tails",
         "Khalaf et al. 2025",
         "HedgeTune's n is within a factor 2 of the best",
-        of_methods.hedge,
+        inference_time.hedge,
     ),
     Claim(
         "poisson",
         "inference_time",
         "Khalaf et al. 2025",
         "best-of-Poisson gives best-of-n's gold at equal KL",
-        of_methods.poisson,
+        inference_time.poisson,
     ),
-    Claim("hedge_learned", "inference_time", "Khalaf et al. 2025", "the same with learned proxies", of_methods.hedge),
+    Claim("hedge_learned", "inference_time", "Khalaf et al. 2025", "the same with learned proxies", inference_time.hedge),
     Claim(
         "pessimism_small_proxy",
         "inference_time",
         "Huang et al. 2025",
         "pessimism ends above best-of-n for a weak proxy",
-        of_methods.pessimism_small_proxy,
+        inference_time.pessimism_small_proxy,
     ),
     Claim(
         "bon_is_thrifty",
@@ -211,21 +212,21 @@ CLAIMS = (
         "goodhart",
         "Manheim & Garrabrant 2018",
         "every kind makes gold fall (5 % of its peak)",
-        of_methods.kinds_fall,
+        ensembles.kinds_fall,
     ),
     Claim(
         "own_errors",
         "goodhart",
         EISENSTEIN,
         "an ensemble helps where errors are the members' own",
-        of_methods.ensemble_by_kind(("regressional", "heavy_tailed", "adversarial"), True),
+        ensembles.ensemble_by_kind(("regressional", "heavy_tailed", "adversarial"), True),
     ),
     Claim(
         "common_errors",
         "goodhart",
         EISENSTEIN,
         "and does not where members share them (0.05 s.d.)",
-        of_methods.ensemble_by_kind(("extremal", "causal"), False),
+        ensembles.ensemble_by_kind(("extremal", "causal"), False),
     ),
     Claim(
         "random_errors_blur",
@@ -315,30 +316,30 @@ CLAIMS = (
         "omission_updates",
         "Zhuang & Hadfield-Menell 2020",
         "updates of what the proxy sees restore improvement",
-        of_data.updates_restore,
+        rounds.updates_restore,
     ),
-    Claim("rounds", "iterated", WOLF, "later rounds peak higher", of_data.rounds_raise_the_peak),
+    Claim("rounds", "iterated", WOLF, "later rounds peak higher", rounds.rounds_raise_the_peak),
     Claim(
         "k_rounds",
         "iterated",
         GAO,
         "k rounds peak k times as high as one (within 20 %)",
-        of_data.peaks_grow_with_rounds,
+        rounds.peaks_grow_with_rounds,
     ),
-    Claim("old_pairs", "iterated", WOLF, "all pairs so far beat the newest alone", of_data.old_pairs_help),
+    Claim("old_pairs", "iterated", WOLF, "all pairs so far beat the newest alone", rounds.old_pairs_help),
     Claim(
         "no_recovery",
         "iterated",
         WOLF,
         "over-optimised policies that go on do not recover",
-        of_data.over_optimised_policies_do_not_recover,
+        rounds.over_optimised_policies_do_not_recover,
     ),
     Claim(
         "where_labels_are",
         "iterated",
         "Bai et al. 2022",
         "labels on the policy's own writing beat as many on the reference's",
-        of_data.labels_where_the_policy_is,
+        rounds.labels_where_the_policy_is,
     ),
     Claim(
         "odin",
