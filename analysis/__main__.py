@@ -199,7 +199,8 @@ def _fit(argv) -> int:
     args = parser.parse_args(argv)
     if args.share not in (None, "alpha", "beta"):
         return _complain(f"--share {args.share}: allowed are alpha, beta")
-    from analysis import fit, tables
+    from analysis import fit
+    from analysis.drawing import tables
     from analysis.numbers import with_interval
 
     options = _fit_options(args, args.share)
@@ -288,8 +289,8 @@ def _claims(argv) -> int:
     _add_several_runs(parser, "an experiment is read from the first that has it")
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
-    from analysis import tables
     from analysis.claims import catalogue
+    from analysis.drawing import tables
 
     table = catalogue.table([Store(root) for root in args.runs], args.preset)
     tables.write(args.out / "claims", [table])
@@ -325,7 +326,8 @@ def _calibration(argv) -> int:
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
-    from analysis import calibration, tables
+    from analysis import calibration
+    from analysis.drawing import tables
 
     for table in calibration.tables(args.replications):
         print(tables.plain_text(table) + "\n", flush=True)

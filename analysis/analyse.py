@@ -21,13 +21,11 @@ from analysis import (
     policy_size,
     records,
     regret,
-    report,
     rm_size,
-    tables,
-    transcripts,
     variants,
     worlds,
 )
+from analysis.drawing import report, tables, transcripts
 from analysis.findings import Findings
 from analysis.numbers import plain
 from gold_sim import laws

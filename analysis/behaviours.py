@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from analysis import curves, figures, tables, variants
+from analysis import curves, variants
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval

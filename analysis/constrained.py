@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from analysis import figures, proxy_points, runs, tables, variants
+from analysis import proxy_points, runs, variants
 from analysis.claims import optimisers as of_methods
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 
 PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface

@@ -7,10 +7,10 @@ section 4.2, who read it off their figure).
 import numpy as np
 import pandas as pd
 
-from analysis import figures, tables
 from analysis.claims import data as of_data
 from analysis.claims.catalogue import checks_of
 from analysis.curves import interval
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.variants import titles
 

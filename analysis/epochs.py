@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, tables
+from analysis import curves
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import with_interval

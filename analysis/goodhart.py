@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, tables, variants
+from analysis import curves, variants
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 
 FIXED = {"bon": 4.0, "rl": 10.0}  # nats at which gold is told; a run that ends before is told at its end

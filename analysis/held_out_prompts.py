@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, tables
+from analysis import curves
 from analysis.claims.catalogue import checks_of
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval

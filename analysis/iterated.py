@@ -8,9 +8,10 @@ of equal KL to be k times that of one: R(d) = d (alpha - beta log d + beta log k
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, tables
+from analysis import curves
 from analysis.claims import data as of_data
 from analysis.claims.catalogue import checks_of
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from gold_sim import laws
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, scaling, tables
+from analysis import curves, scaling
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import number, plain, with_interval

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from analysis import figures, tables, variants
+from analysis import variants
 from analysis.claims import data as of_data
 from analysis.curves import interval
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 
 CLEAR = 0.1  # of its largest gain, from which a proxy's gain is divided by: at the start both are noise

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from analysis import curves, figures, records, tables
+from analysis import curves, records
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tueplots import bundles
 
-from analysis import curves, figures, scaling, tables
+from analysis import curves, scaling
+from analysis.drawing import figures, tables
 from analysis.plates import PLATES, Book
 from gold_sim.records import Store, StoreError
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from analysis import curves, figures, judgement, scaling, tables
+from analysis import curves, judgement, scaling
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import above, check
 from analysis.numbers import number, with_interval

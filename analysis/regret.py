@@ -8,7 +8,8 @@ the reference lies is exact: "all the data" stands for infinitely much.
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, records, tables
+from analysis import curves, records
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from gold_sim.records import StoreError

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from analysis import curves, figures, scaling, tables
+from analysis import curves, scaling
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from gold_sim import laws
 from gold_sim.columns import CURVE_COLUMNS

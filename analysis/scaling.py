@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, tables
+from analysis import curves
+from analysis.drawing import figures, tables
 from analysis.findings import Figure
 from analysis.judgement import check, disjoint_and_above, excludes_zero
 from analysis.numbers import number, with_interval

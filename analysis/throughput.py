@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import figures
+from analysis.drawing import figures
 
 
 def study(records: Path, folder: Path) -> list[str]:

@@ -7,8 +7,9 @@ which runs of one kind agree, since a penalised run may stop gaining KL and go o
 import numpy as np
 import pandas as pd
 
-from analysis import curves, figures, scaling, tables
+from analysis import curves, scaling
 from analysis.claims.catalogue import checks_of
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.numbers import slug
 

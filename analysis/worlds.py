@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, scaling, tables
+from analysis import curves, scaling
+from analysis.drawing import tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, surely
 from analysis.numbers import with_interval

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import bon_vs_rl, curves, findings, fit, scaling, tables
+from analysis import bon_vs_rl, curves, findings, fit, scaling
 from analysis.__main__ import main
+from analysis.drawing import tables
 from gold_sim import columns, laws, records
 
 SEEDS = (0, 1, 2, 3)
@@ -180,7 +181,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(runs, tmp_path_factory):
     """Every experiment analysed once, at low resolution to save time."""
-    from analysis import figures
+    from analysis.drawing import figures
 
     folder = tmp_path_factory.mktemp("out")
     with figures.plt.rc_context({"savefig.dpi": 40}):
@@ -359,7 +360,7 @@ def test_files_of_every_experiment(out, name):
 
 
 def test_figures_are_the_same_bytes_again(tmp_path):
-    from analysis import figures
+    from analysis.drawing import figures
 
     for again in ("a", "b"):
         figure, (ax,) = figures.panels(1)

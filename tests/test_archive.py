@@ -13,7 +13,6 @@ from analysis import curves, scaling
 from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.records import load
-from experiments import catalogue
 from gold_sim import archive
 from gold_sim.columns import TABLES
 from gold_sim.records import Store, StoreError

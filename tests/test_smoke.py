@@ -47,7 +47,7 @@ PLAIN_FONTS = {"pdf.use14corefonts": True}  # nothing to embed: the paper's figu
 
 def here(main, *words, **style):
     """A command in this process: what does not compile need not start python anew."""
-    from analysis import figures
+    from analysis.drawing import figures
 
     with figures.plt.rc_context({"savefig.dpi": 40} | style):
         return main([str(word) for word in words])

@@ -3,7 +3,8 @@
 import plotly.graph_objects as go
 from matplotlib.colors import to_hex
 
-from analysis import curves, figures
+from analysis import curves
+from analysis.drawing import figures
 
 HOVER = "cell %{customdata[0]}<br>seed %{customdata[1]}<br>control %{customdata[2]}<br>KL %{customdata[3]:.3f} nats"
 HOVER += "<br>proxy %{customdata[4]:.3f}<br>gold %{y:.3f}<extra>%{fullData.name}</extra>"

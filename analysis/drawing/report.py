@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from analysis import interactive, tables
+from analysis.drawing import interactive, tables
 from analysis.findings import Findings
 from analysis.records import Data
 
