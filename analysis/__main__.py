@@ -172,13 +172,13 @@ def _fit_arguments(prog: str, about: str) -> _Parser:
 
 
 def _fit_options(args, share=None):
-    from analysis import fit
+    from analysis.fit import fits
 
     laws.form_named(args.form)
     if args.d_min is not None and not args.d_min >= 0:
         raise ValueError(f"--d-min {args.d_min}: allowed from 0")
     seeds = tuple(args.seed_column.split(",")) if args.seed_column else ()
-    return fit.Options(
+    return fits.Options(
         x=args.x,
         form=args.form,
         y=args.y,
@@ -199,21 +199,21 @@ def _fit(argv) -> int:
     args = parser.parse_args(argv)
     if args.share not in (None, "alpha", "beta"):
         return _complain(f"--share {args.share}: allowed are alpha, beta")
-    from analysis import fit
     from analysis.drawing import tables
+    from analysis.fit import fits
     from analysis.numbers import with_interval
 
     options = _fit_options(args, args.share)
     if options.share and options.se:
         return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
-    points, odd = fit.load(args.file, options)
-    result = fit.fit(points, options)
+    points, odd = fits.load(args.file, options)
+    result = fits.fit(points, options)
     result["warnings"] = odd + result["warnings"]
-    print(tables.plain_text(fit.table(result)))
+    print(tables.plain_text(fits.table(result)))
     for name, line in result["trends"].items():
         print(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
     if args.compare:
-        result["comparison"] = fit.compare(points, options)
+        result["comparison"] = fits.compare(points, options)
         for told in result["comparison"]:
             print(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
     return _tell(result, args.json)
@@ -221,7 +221,7 @@ def _fit(argv) -> int:
 
 def _advise(argv) -> int:
     """Advice from a file of curves, or from an experiment's records with a back-test."""
-    from analysis import advise
+    from analysis.fit import advise
 
     if argv[:1] and argv[0] in STUDIES:
         parser = _Parser(prog="python -m analysis advise", description=advise.__doc__)
@@ -241,11 +241,11 @@ def _advise(argv) -> int:
         parser = _fit_arguments("advise", "How far may I optimise? From an experiment NAME or a file of curves.")
         parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
         args = parser.parse_args(argv)
-        from analysis import fit
+        from analysis.fit import fits
 
         options = _fit_options(args)
-        points, warnings = fit.load(args.file, options)
-        parts = fit.parts(points, options)
+        points, warnings = fits.load(args.file, options)
+        parts = fits.parts(points, options)
     if args.at_kl is not None and not args.at_kl > 0:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
@@ -326,10 +326,10 @@ def _calibration(argv) -> int:
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
-    from analysis import calibration
     from analysis.drawing import tables
+    from analysis.fit import coverage
 
-    for table in calibration.tables(args.replications):
+    for table in coverage.tables(args.replications):
         print(tables.plain_text(table) + "\n", flush=True)
     return 0
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import advise
 from analysis.__main__ import main
-from analysis.calibration import TRUTHS, replicated_runs
+from analysis.fit import advise
+from analysis.fit.coverage import TRUTHS, replicated_runs
 from gold_sim import laws
 
 FAR = np.linspace(0.05, 6, 37)

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import bon_vs_rl, curves, findings, fit, scaling
+from analysis import bon_vs_rl, curves, findings, scaling
 from analysis.__main__ import main
 from analysis.drawing import tables
+from analysis.fit import fits
 from gold_sim import columns, laws, records
 
 SEEDS = (0, 1, 2, 3)
@@ -462,20 +463,20 @@ def test_fit_from_n_of_best_of_n(tmp_path):
     d = np.sqrt(np.log(n) - (n - 1) / n)
     path = tmp_path / "n.csv"
     pd.DataFrame({"n": n, "gold": laws.overoptimization_bon(d, 0.6, 0.1)}).to_csv(path, index=False)
-    options = fit.Options(x="n", form="bon")
-    points, _ = fit.load(path, options)
-    result = fit.fit(points, options)
+    options = fits.Options(x="n", form="bon")
+    points, _ = fits.load(path, options)
+    result = fits.fit(points, options)
     group = result["groups"][0]
     assert (group["alpha"], group["beta"]) == pytest.approx((0.6, 0.1)) and np.isnan(group["alpha_ci"]).all()
     assert any("no intervals" in w for w in result["warnings"])
 
 
 def test_fit_warns_where_gold_does_not_start_at_zero(tmp_path):
-    options = fit.Options(x="kl", form="rl", by="size", seeds=("seed",))
-    points, _ = fit.load(csv(tmp_path), options)
-    assert not any("subtract" in w for w in fit.fit(points, options)["warnings"])
+    options = fits.Options(x="kl", form="rl", by="size", seeds=("seed",))
+    points, _ = fits.load(csv(tmp_path), options)
+    assert not any("subtract" in w for w in fits.fit(points, options)["warnings"])
     points["gold"] += 0.4
-    assert any("subtract" in w for w in fit.fit(points, options)["warnings"])
+    assert any("subtract" in w for w in fits.fit(points, options)["warnings"])
 
 
 @pytest.mark.parametrize(

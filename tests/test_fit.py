@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import fit, importers
 from analysis.__main__ import main
-from analysis.calibration import replicated_runs
+from analysis.fit import fits, importers
+from analysis.fit.coverage import replicated_runs
 from gold_sim import laws
 
 # ICML version of Gao et al. 2023, figures 3a and 3b, by eye: (alpha, beta) of best-of-n by reward-model size.
@@ -222,6 +222,6 @@ def test_fitting_needs_no_seed_column_named_group(tmp_path):
     """A table with a column named as the result's default key."""
     table = pd.DataFrame({"group": ["a"] * 5, "kl": np.arange(1.0, 6), "gold": [0.3, 0.4, 0.45, 0.47, 0.48]})
     table.to_csv(tmp_path / "g.csv", index=False)
-    options = fit.Options(x="kl", form="bon", by="group")
-    points, _ = fit.load(tmp_path / "g.csv", options)
-    assert fit.fit(points, options)["groups"][0]["group"] == "a"
+    options = fits.Options(x="kl", form="bon", by="group")
+    points, _ = fits.load(tmp_path / "g.csv", options)
+    assert fits.fit(points, options)["groups"][0]["group"] == "a"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.calibration import D, correlated_noise, covered, joint_coverage, replicated_runs, truths
+from analysis.fit.coverage import D, correlated_noise, covered, joint_coverage, replicated_runs, truths
 from gold_sim import crosschecks, hierarchy, intervals, laws
 
 REPLICATIONS = 800  # s.e. 0.0106 at 90 %

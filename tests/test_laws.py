@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.calibration import TRUTHS, D
+from analysis.fit.coverage import TRUTHS, D
 from gold_sim import laws
 
 TWO = [name for name, law in laws.FORMS.items() if not law.shape and law.num_linear == 2]

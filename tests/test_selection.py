@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis.calibration import D, replicated_runs
+from analysis.fit.coverage import D, replicated_runs
 from gold_sim import laws, selection
 
 CLEAR, NOISY = 0.003, 0.1  # gold s.d. of the noise along a run; peaks here are 0.9 to 1.3

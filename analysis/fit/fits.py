@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import importers
 from analysis.findings import Table
-from analysis.importers import BadInput
+from analysis.fit import importers
+from analysis.fit.importers import BadInput
 from analysis.numbers import plain
 from gold_sim import intervals, laws, selection
 
