@@ -270,10 +270,10 @@ def _paper(argv) -> int:
     _add_runs(parser)
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
-    from analysis import paper
+    from analysis.paper import venue
 
     out = args.out / f"paper_{args.name}"
-    made, missing = paper.make(Store(args.runs), out, args.venue, args.preset)
+    made, missing = venue.make(Store(args.runs), out, args.venue, args.preset)
     for plate, seen in made:
         print(f"figure {int(plate.number):>2}  {plate.title}. {seen}")
     for plate, why in missing:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import paper
 from analysis.__main__ import main as analysis_main
+from analysis.paper import venue
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
 from experiments.__main__ import missing, plan
@@ -77,7 +77,7 @@ def test_the_papers_figures_are_drawn_from_these_records_the_same_twice(runs, tm
     for folder in folders:
         assert here(analysis_main, "paper", "gao2023", "--runs", runs, "--out", folder, "--venue", "icml") == 0
         assert capsys.readouterr().err == ""
-        monkeypatch.setattr(paper, "PLATES", paper.PLATES[::8])
+        monkeypatch.setattr(venue, "PLATES", venue.PLATES[::8])
     one, other = ({p.name: p.read_bytes() for p in (f / "paper_gao2023").iterdir()} for f in folders)
     assert {f"figure_{i:02d}.{kind}" for i in range(2, 27) for kind in ("png", "pdf")} <= set(one)
     assert {"captions.md", "laws.tex", "laws.md", "reward_models.tex"} <= set(one)

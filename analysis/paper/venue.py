@@ -12,7 +12,7 @@ from tueplots import bundles
 
 from analysis import curves, scaling
 from analysis.drawing import figures, tables
-from analysis.plates import PLATES, Book
+from analysis.paper.gao2023 import PLATES, Book
 from gold_sim.records import Store, StoreError
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib
