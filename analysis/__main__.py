@@ -142,7 +142,7 @@ def _list(runs: Path) -> int:
 
 def _throughput(runs: Path, folder: Path) -> int:
     """Figures of the newest measurements of its parts."""
-    from analysis import throughput
+    from analysis.studies import throughput
 
     figures = throughput.study(runs / "throughput", folder)
     if not figures:

@@ -4,7 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from analysis import (
+from analysis import records, variants
+from analysis.drawing import report, tables, transcripts
+from analysis.findings import Findings
+from analysis.numbers import plain
+from analysis.studies import (
     behaviours,
     bon_vs_rl,
     constrained,
@@ -19,15 +23,10 @@ from analysis import (
     length,
     negative_controls,
     policy_size,
-    records,
     regret,
     rm_size,
-    variants,
     worlds,
 )
-from analysis.drawing import report, tables, transcripts
-from analysis.findings import Findings
-from analysis.numbers import plain
 from gold_sim import laws
 
 STUDIES = {

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import constrained, proxy_points, records
+from analysis import records
 from analysis.claims import catalogue
 from analysis.drawing import figures
+from analysis.studies import constrained, proxy_points
 from gold_sim import columns
 from tests.test_analysis import SEEDS, Records, one_run
 

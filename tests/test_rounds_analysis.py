@@ -7,7 +7,7 @@ import pytest
 
 from analysis import analyse, records
 from analysis.claims import catalogue
-from analysis.claims import data as of_data
+from analysis.studies import data_split, iterated
 from tests.test_analysis import SEEDS, Records, one_run
 
 
@@ -35,7 +35,7 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
     """Both are told from their own start; gaps of 0.32 d and 0.12 d reach 0.25 at d = 0.78 and 2.08."""
     store = made_split(tmp_path / "later", {"proxy small": 0.3, "proxy large": 0.5, "proxy same": 0.62})
     read = records.load(store, "data_split")
-    found = {variant: run for (variant, _), run in of_data.parted(read).items()}
+    found = {variant: run for (variant, _), run in data_split.parted(read).items()}
     for name, slope in (("proxy small", 0.32), ("proxy large", 0.12)):
         step = np.diff(found[name]["d"], axis=1).max()  # the first recorded point behind
         assert np.all(found[name]["d_parted"] >= 0.25 / slope - 1e-9), name
@@ -72,7 +72,7 @@ def made_rounds(root, peaks):
 def test_rounds_are_told_from_the_reference_policy(tmp_path):
     """Gold of a round that goes on is as recorded minus the first round's start, 0.1; ways share round 1."""
     read = records.load(made_rounds(tmp_path, (0.6, 0.8)), "iterated")
-    found = of_data.rounds_of(read)
+    found = iterated.rounds_of(read)
     assert [list(rounds) for rounds in found.values()] == [[1, 2], [1, 2], [1, 2], [1]]
     assert np.allclose(found["concatenate, restart"][1]["gold"][:, 0], 0)
     on = found["concatenate, continue"]

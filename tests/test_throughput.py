@@ -10,7 +10,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from analysis import throughput as throughput_figures
+from analysis.studies import throughput as throughput_figures
 from experiments import roofline
 from gold_sim import device, transformer
 from gold_sim.transformer import Network

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import behaviours, curves, judgement, records, runs, variants
+from analysis import curves, judgement, records, runs, variants
 from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.claims import data as of_data
+from analysis.studies import behaviours, length
 from gold_sim.records import Store
 from tests.test_analysis import SEEDS, Records, one_run
 
@@ -120,7 +121,7 @@ def test_area_under_the_roc_curve_by_hand():
 
 def test_share_of_length_by_hand():
     """The proxy gains 1 and then 4, its lengths 1 and then 2: all of it, then half; at the start there is no gain."""
-    share = of_data.share_of_length(np.array([[2.0, 3.0, 6.0]]), np.array([[5.0, 6.0, 7.0]]))
+    share = length.share_of_length(np.array([[2.0, 3.0, 6.0]]), np.array([[5.0, 6.0, 7.0]]))
     assert np.isnan(share[0, 0]) and share[0, 1:].tolist() == [1.0, 0.5]
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import policy_size, records, worlds
+from analysis import records
 from analysis.claims import data as of_data
 from analysis.claims import ensembles, inference_time, rounds
 from analysis.claims import optimisers as of_methods
 from analysis.findings import Table
 from analysis.judgement import check
+from analysis.studies import policy_size, worlds
 from gold_sim.records import Store, StoreError
 
 

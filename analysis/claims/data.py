@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from analysis import curves
 from analysis.judgement import SMALL, every, surely, surely_above, surely_at_most, told, told_share
 from analysis.numbers import with_interval
 from analysis.runs import along, fall_share
+from analysis.studies.data_split import parted
+from analysis.studies.length import length_shares, of_reward_models
 from gold_sim import laws
 
 TASTES = ("likes length", "likes agreement", "likes refusals")  # of `annotators`
-PARTED = 0.25  # gold s.d. by which two reward models' gains differ when they count as parted
 
 # --- annotators, losses, behaviours ---------------------------------------------------------------
 
@@ -118,50 +118,6 @@ def held_out(read):
 # --- rounds, data ---------------------------------------------------------------------------------
 
 
-def rounds_of(read) -> dict[str, dict[int, dict]]:
-    """way -> round -> column -> [S, T] of rounds of RLHF; gold from the reference policy's, of the same seeds.
-
-    Ways may share their first round, which the records keep once, under the first way.
-    """
-    names = [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]
-
-    def one(way, k, start):
-        columns = {c: along(read, way, "rl", c, round=k) for c in ("control", "kl", "num_pairs", *curves.SCORES)}
-        if k > 1 and columns["kl"][0, 0] >= laws.AT_REFERENCE**2:  # goes on: scores are as recorded
-            columns["gold"] = columns["gold"] - start
-        return columns
-
-    table = read.curves[(read.curves["variant"] == names[0]) & (read.curves["round"] == 1)]
-    start = table[table["control"] == 0].sort_values("seed")["gold"].to_numpy()[:, None]
-    out = {}
-    for way in names:
-        has = sorted(int(k) for k in set(read.curves.loc[read.curves["variant"] == way, "round"]))
-        out[way] = ({} if 1 in has else {1: out[names[0]][1]}) | {k: one(way, k, start) for k in has}
-    return out
-
-
-def parted(read) -> dict[tuple[str, str], dict]:
-    """(variant, form) of `data_split` -> kl, proxy, other, gap, gold [S, T]; d_parted [S], never [S]; params, samples.
-
-    d_parted is the last distance for a run that never parts.
-    """
-    out = {}
-    for form, table in curves.methods(read.curves).items():
-        for variant in [v for v in table["variant"].cat.categories if (table["variant"] == v).any()]:
-            run = {name: along(read, variant, form, name) for name in ("kl", "proxy", "gold", "control", "d")}
-            run["other"] = along(read, variant, form, "proxy_left_out")
-            run["gap"] = run["proxy"] - run["other"]
-            reached = run["gap"] >= PARTED
-            run["never"] = ~reached.any(1)
-            first = np.where(run["never"], reached.shape[1] - 1, reached.argmax(1))
-            run["d_parted"] = np.take_along_axis(run["d"], first[:, None], 1)[:, 0]
-            run["samples"] = float(np.take_along_axis(run["control"], first[:, None], 1).mean())
-            mine = table[table["variant"] == variant].iloc[0]
-            run["params"] = int(mine["policy_params" if variant.startswith("policy") else "rm_params"])
-            out[variant, form] = run
-    return out
-
-
 def larger_part_later(what: str, form: str, later: bool):
     """Change of the distance at parting over tenfold parameters: rising (later), or by 0.5 at most."""
 
@@ -193,15 +149,6 @@ def other_half_sees(read):
 # --- length ---------------------------------------------------------------------------------------
 
 
-def of_reward_models(read, variant, name: str) -> np.ndarray:
-    """[S] of one column of the reward models that a variant optimises; ValueError where none was recorded."""
-    cells = set(read.curves.loc[read.curves[read.axis] == variant, "rm_cell"])
-    values = read.reward_models.loc[read.reward_models["cell"].isin(cells)].sort_values("seed")[name].to_numpy()
-    if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"no {name} of the reward models of {variant}")
-    return values
-
-
 def odin(read):
     follows = {v: of_reward_models(read, v, "length_correlation") for v in ("single", "ODIN")}
     more = {}
@@ -211,22 +158,6 @@ def odin(read):
     says = f"correlation with length: single {told(follows['single'])}, ODIN {told(follows['ODIN'])}; gold at the end, "
     says += "ODIN minus single: " + "; ".join(f"{name} {told(values)}" for name, values in more.items())
     return every([blind, *map(surely_above, more.values())]), says
-
-
-def share_of_length(proxy, of_length) -> np.ndarray:
-    """Share of the proxy's gain since the start that lengths alone would have earned; [..., T], NaN where none is."""
-    gain, of_length = (values - values[..., :1] for values in (proxy, of_length))
-    return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
-
-
-def length_shares(read, form: str) -> dict:
-    """Variant -> [S] share at the end, of the variants where it was recorded."""
-    out = {}
-    for name in [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]:
-        share = share_of_length(*(along(read, name, form, column) for column in ("proxy", "proxy_of_length")))[:, -1]
-        if np.isfinite(share).all():
-            out[name] = share
-    return out
 
 
 def gain_is_length(read):

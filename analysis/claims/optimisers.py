@@ -7,6 +7,7 @@ from analysis import curves
 from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_share
 from analysis.numbers import number
 from analysis.runs import along, fall, lost, peak
+from analysis.studies.constrained import at_the_end, thresholds
 from gold_sim import laws
 
 # --- ensembles ------------------------------------------------------------------------------------
@@ -124,20 +125,6 @@ def par(read):
 
 
 # --- constraints ----------------------------------------------------------------------------------
-
-
-def thresholds(read, variant) -> tuple[float, ...]:
-    """Of one variant's cell, () where it has none; ValueError if the variant was not run."""
-    cell = next((c for c in read.manifest["cells"] if c["variant"] == variant), None)
-    if cell is None:
-        raise ValueError(f"no runs of {variant}")
-    record = read.store.record(read.store.find(cell["stage"], cell["fingerprint"]))
-    return tuple(record["config"]["optimiser"].get("thresholds", ()))
-
-
-def at_the_end(values) -> np.ndarray:
-    """[S] mean over the last tenth of [S, T]: single points of a held component waver."""
-    return values[:, -max(1, values.shape[1] // 10) :].mean(1)
 
 
 def constraints_met(read):

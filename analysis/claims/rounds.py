@@ -1,10 +1,10 @@
 """TODO."""
 
 
-from analysis.claims.data import rounds_of
 from analysis.judgement import every, surely_above, surely_within, told
 from analysis.numbers import number
 from analysis.runs import peak
+from analysis.studies.iterated import rounds_of
 
 
 def rounds_raise_the_peak(read):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from analysis import variants
-from analysis.claims import data as of_data
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
+from analysis.runs import along
 
 CLEAR = 0.1  # of its largest gain, from which a proxy's gain is divided by: at the start both are noise
 
@@ -26,13 +26,13 @@ def share(g) -> np.ndarray:
     """[S, T], NaN before the mean gain of the proxy is clear."""
     proxy = variants.along(g, "proxy")
     gain = (proxy - proxy[:, :1]).mean(0)
-    shares = of_data.share_of_length(proxy, variants.along(g, "proxy_of_length"))
+    shares = share_of_length(proxy, variants.along(g, "proxy_of_length"))
     return np.where(gain >= CLEAR * gain.max(), shares, np.nan)
 
 
 def row(data, form, g) -> dict:
     try:
-        follows = of_data.of_reward_models(data, g.key, "length_correlation")
+        follows = of_reward_models(data, g.key, "length_correlation")
     except ValueError:  # stored before the column was
         follows = np.full(len(g.seeds), np.nan)
     out = {"method": figures.METHOD_NAMES[form], "variant": g.key}
@@ -59,3 +59,28 @@ def draw(folder, panels) -> Figure:
     figures.key_outside(figure, keys, "variant", [])
     caption = "Share of the proxy's gain since the start that reference responses of the same lengths would have had."
     return Figure(figures.save(figure, folder, "share_of_length"), caption)
+
+
+def of_reward_models(read, variant, name: str) -> np.ndarray:
+    """[S] of one column of the reward models that a variant optimises; ValueError where none was recorded."""
+    cells = set(read.curves.loc[read.curves[read.axis] == variant, "rm_cell"])
+    values = read.reward_models.loc[read.reward_models["cell"].isin(cells)].sort_values("seed")[name].to_numpy()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"no {name} of the reward models of {variant}")
+    return values
+
+
+def share_of_length(proxy, of_length) -> np.ndarray:
+    """Share of the proxy's gain since the start that lengths alone would have earned; [..., T], NaN where none is."""
+    gain, of_length = (values - values[..., :1] for values in (proxy, of_length))
+    return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
+
+
+def length_shares(read, form: str) -> dict:
+    """Variant -> [S] share at the end, of the variants where it was recorded."""
+    out = {}
+    for name in [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]:
+        share = share_of_length(*(along(read, name, form, column) for column in ("proxy", "proxy_of_length")))[:, -1]
+        if np.isfinite(share).all():
+            out[name] = share
+    return out

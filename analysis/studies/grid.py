@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis import curves, diagnostics, scaling
+from analysis import curves, scaling
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import number, with_interval
+from analysis.studies import diagnostics
 from gold_sim import hierarchy
 
 FORM = "bon"

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from analysis import proxy_points, runs, variants
-from analysis.claims import optimisers as of_methods
+from analysis import runs, variants
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
+from analysis.studies import proxy_points
 
 PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface
 COMPONENTS = ("component_0", "component_1")
@@ -55,8 +55,8 @@ def of_runs(data) -> tuple[dict, proxy_points.Surface | None, list[str]]:
 def held_at(data, label) -> list[dict]:
     """One row a component of a variant with thresholds: threshold, mean at the end with interval over seeds."""
     rows = []
-    for name, threshold in zip(COMPONENTS, of_methods.thresholds(data, label), strict=False):
-        ends = of_methods.at_the_end(runs.along(data, label, "rl", name))
+    for name, threshold in zip(COMPONENTS, thresholds(data, label), strict=False):
+        ends = at_the_end(runs.along(data, label, "rl", name))
         row = {"variant": label, "component": name, "threshold": threshold, "end": float(ends.mean())}
         row["end_ci"] = runs.curves.interval(ends)
         rows.append({k: row[k] for k in ("variant", "component", "threshold")} | tables.spread(row, "end"))
@@ -85,3 +85,17 @@ def draw(data, folder, points, surface) -> Figure:
     caption = "Gold as a quadratic surface over both components, within what unconstrained runs visited; the mean path "
     caption += "of every variant to its end (dot); independent (cross) and joint (star) proxy points."
     return Figure(figures.save(figure, folder, "proxy_points"), caption)
+
+
+def thresholds(read, variant) -> tuple[float, ...]:
+    """Of one variant's cell, () where it has none; ValueError if the variant was not run."""
+    cell = next((c for c in read.manifest["cells"] if c["variant"] == variant), None)
+    if cell is None:
+        raise ValueError(f"no runs of {variant}")
+    record = read.store.record(read.store.find(cell["stage"], cell["fingerprint"]))
+    return tuple(record["config"]["optimiser"].get("thresholds", ()))
+
+
+def at_the_end(values) -> np.ndarray:
+    """[S] mean over the last tenth of [S, T]: single points of a held component waver."""
+    return values[:, -max(1, values.shape[1] // 10) :].mean(1)

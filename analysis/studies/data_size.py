@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from analysis import curves, rm_size, scaling
+from analysis import curves, scaling
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import with_interval
+from analysis.studies import rm_size
 from gold_sim import laws
 
 LEGEND = "training pairs"

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.claims import data as of_data
 from analysis.claims.catalogue import checks_of
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
+from analysis.runs import along
 from gold_sim import laws
 
 
 def study(data, folder) -> Findings:
-    found = of_data.rounds_of(data)
+    found = rounds_of(data)
     once = next(iter(found.values()))[1]
     law = laws.fit("rl", list(np.sqrt(once["kl"])), list(once["gold"]))
     rows = [row(way, k, run) for way, rounds in found.items() for k, run in rounds.items()]
@@ -70,3 +70,25 @@ def draw(folder, found, law) -> list[Figure]:
         "same gold against KL; dotted: k rounds as predicted from the first."
     )
     return [Figure(figures.save(figure, folder, "rounds"), caption)]
+
+
+def rounds_of(read) -> dict[str, dict[int, dict]]:
+    """way -> round -> column -> [S, T] of rounds of RLHF; gold from the reference policy's, of the same seeds.
+
+    Ways may share their first round, which the records keep once, under the first way.
+    """
+    names = [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]
+
+    def one(way, k, start):
+        columns = {c: along(read, way, "rl", c, round=k) for c in ("control", "kl", "num_pairs", *curves.SCORES)}
+        if k > 1 and columns["kl"][0, 0] >= laws.AT_REFERENCE**2:  # goes on: scores are as recorded
+            columns["gold"] = columns["gold"] - start
+        return columns
+
+    table = read.curves[(read.curves["variant"] == names[0]) & (read.curves["round"] == 1)]
+    start = table[table["control"] == 0].sort_values("seed")["gold"].to_numpy()[:, None]
+    out = {}
+    for way in names:
+        has = sorted(int(k) for k in set(read.curves.loc[read.curves["variant"] == way, "round"]))
+        out[way] = ({} if 1 in has else {1: out[names[0]][1]}) | {k: one(way, k, start) for k in has}
+    return out

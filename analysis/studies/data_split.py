@@ -7,18 +7,19 @@ section 4.2, who read it off their figure).
 import numpy as np
 import pandas as pd
 
-from analysis.claims import data as of_data
+from analysis import curves
 from analysis.claims.catalogue import checks_of
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
+from analysis.runs import along
 from analysis.variants import titles
 
 
 def study(data, folder) -> Findings:
-    found = of_data.parted(data)
+    found = parted(data)
     rows = [row(variant, form, run) for (variant, form), run in found.items()]
-    title = f"Where the gain of the optimised reward model is {of_data.PARTED} s.d. above that of the other half's"
+    title = f"Where the gain of the optimised reward model is {PARTED} s.d. above that of the other half's"
     summary = {"parted": rows, "checks": checks_of(data)}
     return Findings(summary, draw(data, folder, found), [tables.Table("parted", title, pd.DataFrame(rows))])
 
@@ -50,7 +51,7 @@ def draw(data, folder, found) -> list[Figure]:
             figures.kl_axis(ax, max(run["kl"].mean(0).max() for (_, f), run in found.items() if f == form))
         scores.set_title(named("", form))
         scores.set_ylabel("score (gold s.d.)")
-        gaps.axhline(of_data.PARTED, color=figures.FAINT, lw=0.8)
+        gaps.axhline(PARTED, color=figures.FAINT, lw=0.8)
         gaps.set_ylabel("gap (gold s.d.)")
     figures.key_of(figure, keys, keys, "reward model\nor policy")
     caption = (
@@ -58,3 +59,28 @@ def draw(data, folder, found) -> list[Figure]:
         "(dashed). Right: their gap, and the height at which they count as parted."
     )
     return [Figure(figures.save(figure, folder, "parting"), caption)]
+
+
+PARTED = 0.25  # gold s.d. by which two reward models' gains differ when they count as parted
+
+
+def parted(read) -> dict[tuple[str, str], dict]:
+    """(variant, form) of `data_split` -> kl, proxy, other, gap, gold [S, T]; d_parted [S], never [S]; params, samples.
+
+    d_parted is the last distance for a run that never parts.
+    """
+    out = {}
+    for form, table in curves.methods(read.curves).items():
+        for variant in [v for v in table["variant"].cat.categories if (table["variant"] == v).any()]:
+            run = {name: along(read, variant, form, name) for name in ("kl", "proxy", "gold", "control", "d")}
+            run["other"] = along(read, variant, form, "proxy_left_out")
+            run["gap"] = run["proxy"] - run["other"]
+            reached = run["gap"] >= PARTED
+            run["never"] = ~reached.any(1)
+            first = np.where(run["never"], reached.shape[1] - 1, reached.argmax(1))
+            run["d_parted"] = np.take_along_axis(run["d"], first[:, None], 1)[:, 0]
+            run["samples"] = float(np.take_along_axis(run["control"], first[:, None], 1).mean())
+            mine = table[table["variant"] == variant].iloc[0]
+            run["params"] = int(mine["policy_params" if variant.startswith("policy") else "rm_params"])
+            out[variant, form] = run
+    return out
