@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from analysis import records, variants
+from analysis import records
 from analysis.drawing import report, tables, transcripts
 from analysis.findings import Findings
 from analysis.numbers import plain
@@ -27,6 +27,7 @@ from analysis.studies import (
     rm_size,
     worlds,
 )
+from analysis.templates import variants
 from gold_sim import laws
 
 STUDIES = {

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import curves, findings, scaling
+from analysis import curves, findings
 from analysis.__main__ import main
 from analysis.drawing import tables
 from analysis.fit import fits
 from analysis.studies import bon_vs_rl
+from analysis.templates import scaling
 from gold_sim import columns, laws, records
 
 SEEDS = (0, 1, 2, 3)

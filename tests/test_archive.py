@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.records import load
+from analysis.templates import scaling
 from gold_sim import archive
 from gold_sim.columns import TABLES
 from gold_sim.records import Store, StoreError

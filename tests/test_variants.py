@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import curves, judgement, records, runs, variants
+from analysis import curves, judgement, records, runs
 from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.claims import data as of_data
 from analysis.studies import behaviours, length
+from analysis.templates import variants
 from gold_sim.records import Store
 from tests.test_analysis import SEEDS, Records, one_run
 

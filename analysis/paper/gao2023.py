@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import curves, records, scaling
+from analysis import curves, records
 from analysis.drawing import figures
 from analysis.numbers import number, with_interval
 from analysis.studies import bon_vs_rl, epochs, grid, kl_penalty, policy_size
+from analysis.templates import scaling
 from gold_sim import laws, selection
 from gold_sim.records import Store
 

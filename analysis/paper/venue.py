@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tueplots import bundles
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
+from analysis.templates import scaling
 from gold_sim.records import Store, StoreError
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from analysis import curves, variants
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval
+from analysis.templates import variants
 
 SHOWN = {  # column -> title
     "sycophancy": "agrees with wrong claims",

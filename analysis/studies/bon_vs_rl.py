@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import number, with_interval
+from analysis.templates import scaling
 
 LEGEND = "RM parameters"
 SHARE = 0.8  # of the lower of the two peaks: the gold whose price in KL is compared

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from analysis import runs, variants
+from analysis import runs
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.studies import proxy_points
+from analysis.templates import variants
 
 PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface
 COMPONENTS = ("component_0", "component_1")

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import with_interval
 from analysis.studies import rm_size
+from analysis.templates import scaling
 from gold_sim import laws
 
 LEGEND = "training pairs"

@@ -13,7 +13,7 @@ from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.runs import along
-from analysis.variants import titles
+from analysis.templates.variants import titles
 
 
 def study(data, folder) -> Findings:

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, variants
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
+from analysis.templates import variants
 
 FIXED = {"bon": 4.0, "rl": 10.0}  # nats at which gold is told; a run that ends before is told at its end
 MEASURES = {"level": "gold at {kl:g} nats", "fall": "fall from the peak"}

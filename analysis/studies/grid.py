@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import number, with_interval
 from analysis.studies import diagnostics
+from analysis.templates import scaling
 from gold_sim import hierarchy
 
 FORM = "bon"

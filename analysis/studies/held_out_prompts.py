@@ -9,7 +9,7 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval
-from analysis.variants import along
+from analysis.templates.variants import along
 
 LEGEND = "training\nprompts"
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import number, plain, with_interval
+from analysis.templates import scaling
 from gold_sim import laws
 
 LEGEND = "KL penalty\n(gold s.d. per nat)"

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from analysis import variants
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.runs import along
+from analysis.templates import variants
 
 CLEAR = 0.1  # of its largest gain, from which a proxy's gain is divided by: at the start both are noise
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from analysis import curves, judgement, scaling
+from analysis import curves, judgement
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import above, check
 from analysis.numbers import number, with_interval
+from analysis.templates import scaling
 from gold_sim import laws
 
 LEGEND = "policy parameters"

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
+from analysis.templates import scaling
 from gold_sim import laws
 from gold_sim.columns import CURVE_COLUMNS
 

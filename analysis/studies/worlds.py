@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.drawing import tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, surely
 from analysis.numbers import with_interval
+from analysis.templates import scaling
 
 LEGEND = "RM parameters"
 SIGNS = {"bon_alpha": 1, "rl_beta": -1}  # of the slopes per tenfold size, as the paper has them

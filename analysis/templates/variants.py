@@ -7,11 +7,12 @@ which runs of one kind agree, since a penalised run may stop gaining KL and go o
 import numpy as np
 import pandas as pd
 
-from analysis import curves, scaling
+from analysis import curves
 from analysis.claims.catalogue import checks_of
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.numbers import slug
+from analysis.templates import scaling
 
 COLUMNS = 4  # panels in a row of a figure
 FEW = 4  # curves in a panel up to which their intervals can be told apart
