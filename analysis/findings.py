@@ -27,5 +27,3 @@ class Findings:
     figures: list[Figure]
     tables: list[Table]
     warnings: list[str] = field(default_factory=list)
-
-

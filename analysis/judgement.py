@@ -1,6 +1,5 @@
 """TODO."""
 
-
 import numpy as np
 
 from analysis import curves

@@ -52,5 +52,3 @@ def lost(gold) -> np.ndarray:
     """[S] fall as a share of the mean curve's peak; NaN where the mean never rises."""
     top = gold.mean(0).max()
     return fall(gold) / top if top > 0 else np.full(len(gold), np.nan)
-
-

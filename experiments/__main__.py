@@ -27,7 +27,9 @@ def _arguments(argv):
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
     p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given (README)")
-    p.add_argument("--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs")
+    p.add_argument(
+        "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
+    )
     return p.parse_args(argv)
 
 
@@ -205,8 +207,11 @@ def _run(args) -> int:
             args.remote.fetch(every)
         missed = missing(store, curves, every)
         todo |= {c.fingerprint: c for c in missed}
-        print(f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
-              f"at preset cpu {experiment.cost}", flush=True)
+        print(
+            f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
+            f"at preset cpu {experiment.cost}",
+            flush=True,
+        )
     if args.dry_run:
         _price(args.runs, {c.fingerprint: c for _, _, every in plans for c in every}, todo)
         if args.preset == "gpu" and not costs.measured(args.runs):

@@ -1,7 +1,7 @@
 """Whose labels teach a proxy what gold wants?
 
-    python -m experiments annotators           2 min on two cores, after rm_size
-    python -m analysis annotators
+python -m experiments annotators           2 min on two cores, after rm_size
+python -m analysis annotators
 """
 
 from experiments.experiment import Experiment

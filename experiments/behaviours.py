@@ -1,7 +1,7 @@
 """What do policies become as gold falls, and what warns of it?
 
-    python -m experiments behaviours           8 min on two cores, after rm_size
-    python -m analysis behaviours
+python -m experiments behaviours           8 min on two cores, after rm_size
+python -m analysis behaviours
 """
 
 from experiments.experiment import Experiment

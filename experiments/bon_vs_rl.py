@@ -1,6 +1,6 @@
 """Do best-of-n and RL trade proxy for gold alike?
 
-    python -m experiments bon_vs_rl          no new cells after rm_size
+python -m experiments bon_vs_rl          no new cells after rm_size
 """
 
 from experiments.experiment import Experiment

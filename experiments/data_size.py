@@ -1,6 +1,6 @@
 """How does over-optimization depend on the number of preference pairs?
 
-    python -m experiments data_size          3 minutes on two cores, after rm_size
+python -m experiments data_size          3 minutes on two cores, after rm_size
 """
 
 from experiments.experiment import Experiment

@@ -1,7 +1,7 @@
 """Does direct alignment over-optimise as RL does, without a reward model?
 
-    python -m experiments direct_alignment     8 min on two cores, after rm_size
-    python -m analysis direct_alignment
+python -m experiments direct_alignment     8 min on two cores, after rm_size
+python -m analysis direct_alignment
 """
 
 from experiments.experiment import Experiment

@@ -1,7 +1,7 @@
 """Do pessimistic losses of direct alignment keep what plain DPO loses?
 
-    python -m experiments direct_alignment_pessimism 3 min on two cores, after rm_size
-    python -m analysis direct_alignment_pessimism
+python -m experiments direct_alignment_pessimism 3 min on two cores, after rm_size
+python -m analysis direct_alignment_pessimism
 """
 
 from experiments.experiment import Experiment

@@ -1,7 +1,7 @@
 """Is chi-squared a better leash than KL?
 
-    python -m experiments divergence           1 min on two cores, after kl_penalty
-    python -m analysis divergence
+python -m experiments divergence           1 min on two cores, after kl_penalty
+python -m analysis divergence
 """
 
 from experiments.experiment import Experiment

@@ -1,7 +1,7 @@
 """What must differ between members for an ensemble to help?
 
-    python -m experiments diversity            5 min on two cores, after ensembles
-    python -m analysis diversity
+python -m experiments diversity            5 min on two cores, after ensembles
+python -m analysis diversity
 """
 
 from experiments.ensembles import MEMBERS

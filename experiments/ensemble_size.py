@@ -1,7 +1,7 @@
 """How many members, and what price on their disagreement?
 
-    python -m experiments ensemble_size        2 min on two cores, after ensembles
-    python -m analysis ensemble_size
+python -m experiments ensemble_size        2 min on two cores, after ensembles
+python -m analysis ensemble_size
 """
 
 from experiments.ensembles import MEMBERS, members

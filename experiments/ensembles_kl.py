@@ -1,7 +1,7 @@
 """With a small KL penalty, do pessimistic ensembles keep all that they gained?
 
-    python -m experiments ensembles_kl         3 min on two cores, after ensembles
-    python -m analysis ensembles_kl
+python -m experiments ensembles_kl         3 min on two cores, after ensembles
+python -m analysis ensembles_kl
 """
 
 from experiments.ensembles import IN_RL, members

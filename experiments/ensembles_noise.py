@@ -1,7 +1,7 @@
 """Do ensembles still help when a third of the labels is wrong?
 
-    python -m experiments ensembles_noise      5 min on two cores, after ensembles
-    python -m analysis ensembles_noise
+python -m experiments ensembles_noise      5 min on two cores, after ensembles
+python -m analysis ensembles_noise
 """
 
 import dataclasses

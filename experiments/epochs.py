@@ -1,7 +1,7 @@
 """Are few preference pairs too few, or seen too seldom?
 
-    python -m experiments epochs             1 minute on two cores, after grid
-    python -m analysis epochs
+python -m experiments epochs             1 minute on two cores, after grid
+python -m analysis epochs
 """
 
 from experiments.experiment import Experiment

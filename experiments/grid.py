@@ -1,7 +1,7 @@
 """Reward-model size by preference data: where does best-of-n over-optimise?
 
-    python -m experiments grid               5 minutes on two cores, after rm_size and data_size
-    python -m analysis grid
+python -m experiments grid               5 minutes on two cores, after rm_size and data_size
+python -m analysis grid
 """
 
 from experiments import data_size

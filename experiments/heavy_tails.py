@@ -1,7 +1,7 @@
 """Does best-of-n over-optimise by itself, or only where the proxy's error has heavy tails?
 
-    python -m experiments heavy_tails          1 min on two cores, after rm_size
-    python -m analysis heavy_tails
+python -m experiments heavy_tails          1 min on two cores, after rm_size
+python -m analysis heavy_tails
 """
 
 from experiments.experiment import Experiment

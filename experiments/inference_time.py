@@ -1,7 +1,7 @@
 """Which rule makes most of n samples when the proxy is learned?
 
-    python -m experiments inference_time       1 min on two cores, after rm_size
-    python -m analysis inference_time
+python -m experiments inference_time       1 min on two cores, after rm_size
+python -m analysis inference_time
 """
 
 from experiments.experiment import Experiment

@@ -27,9 +27,7 @@ def experiment(preset: str) -> Experiment:
         cost="3 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=of(MIDDLE_RM, preset)
-        | of(SHORTER, preset)
-        | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
+        base=of(MIDDLE_RM, preset) | of(SHORTER, preset) | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
         grid={"rounds.count": rounds},
         variants={f"{d}, {s}": {"rounds.data": d, "rounds.start": s} for d, s in ways}
         | {"as many labels, one round": {"rounds.count": 1, "reward_model.num_pairs": pairs * rounds[-1]}},

@@ -1,6 +1,6 @@
 """Does a KL penalty change the gold reached at a given KL, or only stop early?
 
-    python -m experiments kl_penalty         2 minutes on two cores, after rm_size
+python -m experiments kl_penalty         2 minutes on two cores, after rm_size
 """
 
 from experiments.experiment import Experiment

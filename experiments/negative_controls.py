@@ -1,6 +1,6 @@
 """Controls that must fail: proxy = gold, shuffled labels, a random function as gold.
 
-    python -m experiments negative_controls  2 minutes on two cores, after rm_size
+python -m experiments negative_controls  2 minutes on two cores, after rm_size
 """
 
 from experiments.experiment import Experiment

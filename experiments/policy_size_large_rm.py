@@ -1,7 +1,7 @@
 """Do larger policies over-optimise more, under the largest reward model?
 
-    python -m experiments policy_size_large_rm    5 minutes on two cores, after rm_size and policy_size
-    python -m analysis policy_size_large_rm
+python -m experiments policy_size_large_rm    5 minutes on two cores, after rm_size and policy_size
+python -m analysis policy_size_large_rm
 """
 
 import dataclasses

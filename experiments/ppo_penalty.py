@@ -1,7 +1,7 @@
 """PPO under KL penalties: how often does its ratio clip, and is it a penalty of its own?
 
-    python -m experiments ppo_penalty        1 minute on two cores, after rm_size
-    python -m analysis ppo_penalty
+python -m experiments ppo_penalty        1 minute on two cores, after rm_size
+python -m analysis ppo_penalty
 """
 
 import dataclasses

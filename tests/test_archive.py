@@ -14,6 +14,7 @@ from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.records import load
 from analysis.templates import scaling
+from experiments.catalogue import NAMES
 from gold_sim import archive
 from gold_sim.columns import TABLES
 from gold_sim.records import Store, StoreError
@@ -86,7 +87,7 @@ def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_p
 
 def test_claims_read_an_experiment_whole_from_the_first_store_that_has_it(store, tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "CLAIMS", [catalogue.Claim("it", "own", "", "", lambda read: (True, read["title"]))])
-    monkeypatch.setattr(catalogue.data, "load", lambda store, name, preset: store.manifest(name, preset))
+    monkeypatch.setattr(catalogue.records, "load", lambda store, name, preset: store.manifest(name, preset))
     stores = {title: Store(tmp_path / title) for title in ("first", "second")}
     for title, of in stores.items():
         of.write_manifest("own-cpu", store.manifest("own") | {"title": title})
@@ -153,7 +154,7 @@ def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
     here = [{p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json")} for store in stores]
     twice = {name for one, other in itertools.combinations(here, 2) for name in one & other}
     assert twice == {"rm_size"}  # an experiment is of one draw, but for what `regret` reads beside its own
-    assert set.union(*here) == set(catalogue.NAMES)
+    assert set.union(*here) == set(NAMES)
     assert not (told[""] == catalogue.NOT_RUN).any()
     said = re.search(r"Of (\d+) claims (\d+)\s+hold, (\d+) fail and (\d+) are open", (ROOT / "README.md").read_text())
     count = told[""].value_counts()

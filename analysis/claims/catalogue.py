@@ -120,7 +120,11 @@ CLAIMS = (
         ensembles.shared_errors_defeat_ensembles,
     ),
     Claim(
-        "light_tails", "heavy_tails", "Kwa et al. 2024", "normal errors: best-of-n never falls", inference_time.light_tails
+        "light_tails",
+        "heavy_tails",
+        "Kwa et al. 2024",
+        "normal errors: best-of-n never falls",
+        inference_time.light_tails,
     ),
     Claim(
         "heavy_tails",
@@ -150,7 +154,9 @@ CLAIMS = (
         "best-of-Poisson gives best-of-n's gold at equal KL",
         inference_time.poisson,
     ),
-    Claim("hedge_learned", "inference_time", "Khalaf et al. 2025", "the same with learned proxies", inference_time.hedge),
+    Claim(
+        "hedge_learned", "inference_time", "Khalaf et al. 2025", "the same with learned proxies", inference_time.hedge
+    ),
     Claim(
         "pessimism_small_proxy",
         "inference_time",

@@ -1,6 +1,5 @@
 """TODO."""
 
-
 from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_share
 from analysis.runs import along, fall, lost
 

@@ -1,6 +1,5 @@
 """TODO."""
 
-
 from analysis.judgement import every, surely_above, surely_within, told
 from analysis.numbers import number
 from analysis.runs import peak
