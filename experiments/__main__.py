@@ -3,18 +3,16 @@
 import argparse
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from experiments import catalogue, costs, engine, executors
+from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
+from experiments.screen import Screen
 from gold_sim.config import parse
 from gold_sim.records import Store, StoreError
 from gold_sim.remote import Remote, is_url
-
-HEARTBEAT_SECONDS = 15
 
 
 def _arguments(argv):
@@ -31,122 +29,6 @@ def _arguments(argv):
         "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
     )
     return p.parse_args(argv)
-
-
-def plan(name: str, preset: str, overrides: dict):
-    """(experiment, curve cells, all cells in an order that can be run)."""
-    from gold_sim import cells
-
-    experiment = catalogue.find(name, preset)
-    curves = {}
-    # The largest reward model takes longest: start it first.
-    points = experiment.points(PRESETS[preset], overrides)
-    for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
-        for stage in stages:
-            cell = cells.cell(stage, config)
-            curves.setdefault(cell.fingerprint, cell)
-    curves = dict(sorted(curves.items(), key=lambda item: list(cells.VERSIONS).index(item[1].stage)))
-    every = {}
-    for cell in curves.values():
-        for c in [*cell.all_upstream(), cell]:
-            every.setdefault(c.fingerprint, c)
-    order, rounds = list(cells.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
-    return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
-
-
-def missing(store: Store, curves: list, every: list) -> list:
-    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
-    absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
-    wanted = [*curves, *(c for c in every if c.stage == "reward_model")]
-    needed = set()
-    while wanted:
-        cell = wanted.pop()
-        if cell.fingerprint in absent and cell.fingerprint not in needed:
-            needed.add(cell.fingerprint)
-            wanted.extend(parent for _, parent in cell.upstream)
-    return [c for c in every if c.fingerprint in needed]
-
-
-def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
-    """Fingerprint of a curve cell -> the first variant that has it."""
-    from gold_sim import cells
-
-    found = {}
-    for label, stages, config in experiment.points(PRESETS[preset], overrides):
-        for stage in stages:
-            found.setdefault(cells.cell(stage, config).fingerprint, label)
-    return found
-
-
-def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
-    """What `analysis` reads to know which cells an experiment consists of."""
-    variants = variants_of(experiment, preset, overrides)
-    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return dict(
-        experiment=experiment.name,
-        preset=preset,
-        title=experiment.title,
-        question=experiment.question,
-        figure=experiment.figure,
-        expected=experiment.expected,
-        axis=experiment.axis,
-        panels=experiment.panels,
-        variants=list(experiment.variants),
-        cells=[
-            dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
-        ],
-        reward_models=sorted(models),
-        overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        commit=commit,
-    )
-
-
-class _Screen:
-    """Progress: a live line a cell on a terminal, a plain line on every event and every 15 s in a log."""
-
-    def __init__(self, total: int):
-        self.total, self.finished, self.started, self.at = total, 0, time.monotonic(), {}
-        self.beat = self.started
-        self.live = None
-        if sys.stdout.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            share = TextColumn("{task.percentage:3.0f} %")
-            self.live = Progress(TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn())
-            self.live.start()
-            self.tasks = {"": self.live.add_task("all cells", total=total)}
-
-    def close(self):
-        if self.live is not None:
-            self.live.stop()
-
-    def __call__(self, event: str, cell, done: int, total: int):
-        label = f"{cell.stage} {cell.name}" if cell else ""
-        if event in ("done", "lost"):
-            self.finished += event == "done"
-            self.at.pop(label, None)
-        elif cell:
-            self.at[label] = (done, total)
-        if self.live is not None:
-            if event == "lost":
-                self.live.remove_task(self.tasks.pop(label))
-            elif event == "start":
-                self.tasks[label] = self.live.add_task(label, total=None)
-            elif event == "progress":
-                self.live.update(self.tasks[label], completed=done, total=total)
-            elif event == "done":
-                self.live.remove_task(self.tasks.pop(label))
-                self.live.advance(self.tasks[""])
-            return
-        now = time.monotonic()
-        if event in ("done", "lost") or (event == "wait" and now - self.beat > HEARTBEAT_SECONDS):
-            self.beat = now
-            running = ", ".join(f"{name} {100 * d // max(t, 1)} %" for name, (d, t) in self.at.items())
-            doing = f"running {running}" if event == "wait" else f"{event} {label}"
-            doing += f", tried {done} of {total} times; once more" if event == "lost" else ""
-            print(f"[{now - self.started:5.0f} s] {self.finished}/{self.total} cells; {doing}", flush=True)
 
 
 def _list(root: Path):
@@ -223,7 +105,7 @@ def _run(args) -> int:
     if todo:
         root = args.where if args.remote else args.runs
         executor = executors.make(args.engine, root, args.workers, resources)
-        screen = _Screen(len(todo))
+        screen = Screen(len(todo))
 
         def report(event, cell, done, total):
             nonlocal waiting
@@ -243,12 +125,12 @@ def _run(args) -> int:
 def _queue(root: Path, plans: list, todo: dict) -> list:
     """The cells to do, in the order in which they should be begun."""
     found = costs.measured(root)
-    queue = {}
+    ordered = {}
     for _, _, every in plans:
-        own = [c for c in every if c.fingerprint in todo and c.fingerprint not in queue]
+        own = [c for c in every if c.fingerprint in todo and c.fingerprint not in ordered]
         own = engine.longest_first(own, costs.seconds(costs.model(found), own, found))
-        queue |= {c.fingerprint: c for c in own}
-    return list(queue.values())
+        ordered |= {c.fingerprint: c for c in own}
+    return list(ordered.values())
 
 
 def _price(root: Path, every: dict, todo: dict):

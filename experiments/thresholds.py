@@ -49,7 +49,7 @@ def search(value, first, size: float, budget: int) -> list[tuple[tuple[float, ..
 
 def gold_of(store: Store, preset: str, overrides: dict):
     """thresholds -> mean gold over seeds at the end of a short xi run, minus its start."""
-    from experiments.__main__ import missing
+    from experiments.plan import missing
     from gold_sim import cells, pipeline
 
     def value(thresholds) -> float:

@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from experiments import executors
-from experiments.__main__ import missing, plan
+from experiments.plan import missing, plan
 from gold_sim import inputs, pipeline
 from gold_sim.records import Store
 from gold_sim.remote import Remote

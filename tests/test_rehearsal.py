@@ -7,7 +7,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments import executors
-from experiments.__main__ import plan
+from experiments.plan import plan
 from gold_sim import pipeline, rehearsal, runs
 from gold_sim.cells import STEPWISE
 from gold_sim.records import Store

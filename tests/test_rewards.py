@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.__main__ import missing, plan
+from experiments.plan import missing, plan
 from gold_sim import cells, config, gold, goodhart, models, pools, reward_model, rewards, streams, world
 from gold_sim.config import Config
 from gold_sim.records import Store

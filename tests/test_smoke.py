@@ -16,7 +16,7 @@ from analysis.__main__ import main as analysis_main
 from analysis.paper import venue
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
-from experiments.__main__ import missing, plan
+from experiments.plan import missing, plan
 from gold_sim import (
     direct_alignment,
     gold,

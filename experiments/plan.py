@@ -1,0 +1,77 @@
+"""From an experiment's name to the cells that answer it, those that are not stored yet, and its manifest."""
+
+import subprocess
+import time
+
+from experiments import catalogue
+from experiments.presets import PRESETS
+from gold_sim import cells
+from gold_sim.records import Store
+
+
+def plan(name: str, preset: str, overrides: dict):
+    """(experiment, curve cells, all cells in an order that can be run)."""
+
+    experiment = catalogue.find(name, preset)
+    curves = {}
+    # The largest reward model takes longest: start it first.
+    points = experiment.points(PRESETS[preset], overrides)
+    for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
+        for stage in stages:
+            cell = cells.cell(stage, config)
+            curves.setdefault(cell.fingerprint, cell)
+    curves = dict(sorted(curves.items(), key=lambda item: list(cells.VERSIONS).index(item[1].stage)))
+    every = {}
+    for cell in curves.values():
+        for c in [*cell.all_upstream(), cell]:
+            every.setdefault(c.fingerprint, c)
+    order, rounds = list(cells.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
+    return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
+
+
+def missing(store: Store, curves: list, every: list) -> list:
+    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
+    absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
+    wanted = [*curves, *(c for c in every if c.stage == "reward_model")]
+    needed = set()
+    while wanted:
+        cell = wanted.pop()
+        if cell.fingerprint in absent and cell.fingerprint not in needed:
+            needed.add(cell.fingerprint)
+            wanted.extend(parent for _, parent in cell.upstream)
+    return [c for c in every if c.fingerprint in needed]
+
+
+def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
+    """Fingerprint of a curve cell -> the first variant that has it."""
+
+    found = {}
+    for label, stages, config in experiment.points(PRESETS[preset], overrides):
+        for stage in stages:
+            found.setdefault(cells.cell(stage, config).fingerprint, label)
+    return found
+
+
+def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
+    """What `analysis` reads to know which cells an experiment consists of."""
+    variants = variants_of(experiment, preset, overrides)
+    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return dict(
+        experiment=experiment.name,
+        preset=preset,
+        title=experiment.title,
+        question=experiment.question,
+        figure=experiment.figure,
+        expected=experiment.expected,
+        axis=experiment.axis,
+        panels=experiment.panels,
+        variants=list(experiment.variants),
+        cells=[
+            dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
+        ],
+        reward_models=sorted(models),
+        overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        commit=commit,
+    )
