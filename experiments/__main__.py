@@ -69,7 +69,7 @@ def _main(args) -> int:
     if "throughput" in args.names:
         if len(args.names) > 1:
             raise ValueError(f"{' '.join(args.names)}: throughput is a benchmark and runs alone")
-        from experiments import throughput
+        from experiments.benchmark import throughput
 
         return throughput.main(args)
     return _run(args)

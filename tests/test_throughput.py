@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from analysis.studies import throughput as throughput_figures
-from experiments import roofline
+from experiments.benchmark import roofline
 from gold_sim import device, transformer
 from gold_sim.transformer import Network
 

@@ -23,8 +23,9 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import executors, roofline
-from experiments.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, judged_flops
+from experiments import executors
+from experiments.benchmark import roofline
+from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, judged_flops
 
 PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
