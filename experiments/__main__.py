@@ -6,7 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from experiments import catalogue, costs, engine, executors
+from experiments import catalogue
+from experiments.engine import costs, executors, job, queue, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
@@ -48,7 +49,7 @@ def main(argv=None) -> int:
         done = _main(args)
         sys.stdout.flush()
         return done
-    except (ValueError, StoreError, executors.WorkerLost) as error:
+    except (ValueError, StoreError, job.WorkerLost) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output has left, as `| head` does
@@ -115,7 +116,7 @@ def _run(args) -> int:
                 waiting = _tell(args, store, overrides, waiting)
 
         try:
-            engine.run(args.runs, _queue(args.runs, plans, todo), executor, report)
+            queue.run(args.runs, _queue(args.runs, plans, todo), executor, report)
         finally:
             screen.close()
             executor.close()
@@ -128,7 +129,7 @@ def _queue(root: Path, plans: list, todo: dict) -> list:
     ordered = {}
     for _, _, every in plans:
         own = [c for c in every if c.fingerprint in todo and c.fingerprint not in ordered]
-        own = engine.longest_first(own, costs.seconds(costs.model(found), own, found))
+        own = queue.longest_first(own, costs.seconds(costs.model(found), own, found))
         ordered |= {c.fingerprint: c for c in own}
     return list(ordered.values())
 
@@ -141,7 +142,10 @@ def _price(root: Path, every: dict, todo: dict):
     for code, c in every.items():
         cost = f"to do {seconds[code]:6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB" if code in todo else "stored"
         print(f"  {cost:24s}  {c.stage:16s} {c.name}-{code}")
-    flops, most = sum(costs.work(c).flops for c in todo.values()), max(map(predicted.bytes, todo.values()), default=0)
+    flops, most = (
+        sum(workload.work(c).flops for c in todo.values()),
+        max(map(predicted.bytes, todo.values()), default=0),
+    )
     largest = f"the largest cell takes {max(seconds.values(), default=0) / 60:.1f} min, or {most / 2**30:.1f} GiB"
     print(f"about {sum(seconds.values()) / 60:.0f} min of one worker, {flops:.1e} operations; {largest}")
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import costs
+from experiments.engine import costs, workload
 from gold_sim import cells, pipeline, transformer
 from gold_sim.config import Config, replace, to_dict
 
@@ -22,20 +22,20 @@ def test_forward_by_hand():
     18 * 2 * 16 for keys and values, a sixth of a block's, 10 * 16 for the last token, which attends to 24 (2 * 4 each).
     """
     network = lambda depth: dataclasses.replace(Config().reward_model, width=4, depth=depth)
-    found = costs.forward(network(1), 16, outputs=3)
+    found = workload.forward(network(1), 16, outputs=3)
     assert found.flops == 2 * 18 * (192 + 128 + 12) and found.tokens == 18
-    found = costs.forward(network(2), 16)
+    found = workload.forward(network(2), 16)
     assert found.flops == 2 * 18 * (192 + 128) + 2 * (576 + 160 + 192) and found.tokens == 18 + 18 / 6
 
 
 def test_work_follows_what_is_run():
     cell = lambda **changes: costs.Stored("policy_gradient", replace(Config(), changes))
-    base = costs.work(cell())
-    twice = costs.work(cell(**{"optimiser.steps": 600, "optimiser.evaluations": 30}))
-    more = costs.work(cell(**{"kl_coefs": (0.0, 0.1)}))
+    base = workload.work(cell())
+    twice = workload.work(cell(**{"optimiser.steps": 600, "optimiser.evaluations": 30}))
+    more = workload.work(cell(**{"kl_coefs": (0.0, 0.1)}))
     assert base.flops < twice.flops < 2 * base.flops  # measuring is not doubled
     assert more.flops > 2 * base.flops  # two runs a seed, and the reference policy is read
-    rm = lambda **changes: costs.work(costs.Stored("reward_model", replace(Config(), changes)))
+    rm = lambda **changes: workload.work(costs.Stored("reward_model", replace(Config(), changes)))
     assert rm(**{"reward_model.members": 5}).flops == pytest.approx(5 * rm().flops)
 
 
@@ -48,11 +48,11 @@ def test_rates_are_recovered_and_resumed_cells_do_not_matter():
             for known in (costs.NEW, costs.PARTLY, costs.COMPILED):
                 changes = {"policy.width": width, "policy.depth": 1 + steps % 4, "optimiser.steps": steps}
                 cell = costs.Stored("policy_gradient", replace(Config(), changes))
-                w, n = costs.work(cell), costs.blocks(cell)
+                w, n = workload.work(cell), workload.blocks(cell)
                 new, own = 4 + 3 * n, (4 + 3 * n, 2.5 + 2 * n, 1 + n)[known]
                 compiling = own * rng.uniform(0.95, 1.05)
                 running = (2 + 0.03 * w.flops / 1e9 + 0.5 * w.tokens / 1e6) * rng.uniform(0.95, 1.05)
-                held, spared = 1e9 + 2 * costs.holds(cell), new - own
+                held, spared = 1e9 + 2 * workload.holds(cell), new - own
                 rows.append(costs.Measured(cell, running + compiling, compiling, spared, known, held))
     truth = np.array([m.seconds for m in rows])
     rows[6] = dataclasses.replace(rows[6], seconds=1.0, compiling=0.5, peak_bytes=None)  # tells of its last seconds
@@ -74,12 +74,12 @@ def test_a_program_is_compiled_once():
     cell = lambda stage="policy_gradient", **changes: costs.Stored(stage, replace(Config(), changes))
     same = [{}, {"seeds": (7, 8, 9, 10)}, {"preferences.label_noise": 0.2}, {"reward_model.learning_rate": 0.1}]
     other = [{"seeds": (1, 2)}, {"reward_model.width": 8}, {"kl_coefs": (0.1,)}, {"optimiser.learning_rate": 0.1}]
-    assert len({costs.program(cell(**changes)) for changes in same}) == 1
-    assert len({costs.program(cell(**changes)) for changes in other}) == 4
-    assert len({costs.program(cell(stage)) for stage in cells.VERSIONS}) == len(cells.VERSIONS)
+    assert len({workload.program(cell(**changes)) for changes in same}) == 1
+    assert len({workload.program(cell(**changes)) for changes in other}) == 4
+    assert len({workload.program(cell(stage)) for stage in cells.VERSIONS}) == len(cells.VERSIONS)
     one, two = (costs.Measured(cell(**changes), 9.0, 1.0, 0.0, costs.NEW, None) for changes in (same[0], other[1]))
     made = costs.Model(*({"policy_gradient": pair} for pair in ((1, 0, 0), (1, 1), (5, 1), (3, 1), (2, 1))))
-    assert costs.blocks(cell()) == 2 + 1
+    assert workload.blocks(cell()) == 2 + 1
     told = costs.seconds(made, [cell(), cell(**same[1]), cell(**other[0]), cell(**other[1])], [two])
     # The first shares all but its scores with the stored cell; the third has two seeds where all others have four.
     assert told == [1 + 3 + 3, 1 + 2 + 3, 1 + 5 + 3, 1 + 2 + 3]
@@ -92,7 +92,7 @@ def test_what_was_compiled_ahead_and_what_a_worker_still_held():
         known = costs.COMPILED if i % 2 else costs.NEW
         compiling, spared = (1.0, 0.0) if i % 2 else (2.0, 8.0) if i % 4 else (10.0, 0.0)
         stored = costs.Stored("gold", replace(Config(), {"gold.steps": 100 * (i + 1)}))
-        running = 2.0 + costs.work(stored).flops / 1e10
+        running = 2.0 + workload.work(stored).flops / 1e10
         rows.append(costs.Measured(stored, running + compiling, compiling, spared, known, None))
     assert [m.met for m in rows[:4]] == [costs.NEW, costs.COMPILED, costs.COMPILED, costs.COMPILED]
     found, running = costs.fit(rows), rows[0].seconds - rows[0].compiling
@@ -136,7 +136,7 @@ def test_compiling_is_counted_once_and_of_this_cell_alone():
 
 def test_rounds_and_rankings_are_counted():
     """Round 3 learns from 2,000 + 2 x 1,000 pairs, or the newest 1,000; a ranking of four is two pairs."""
-    work = lambda **changes: costs.work(costs.Stored("reward_model", replace(Config(), changes))).flops
+    work = lambda **changes: workload.work(costs.Stored("reward_model", replace(Config(), changes))).flops
     held_out = {"preferences.num_pairs": 20_000, "reward_model.num_pairs": 2000, "rounds.num_pairs": 1000}
     plain = {n: work(**held_out | {"reward_model.num_pairs": n}) for n in (1000, 2000, 4000)}
     third = held_out | {"rounds.count": 3}
@@ -148,13 +148,13 @@ def test_rounds_and_rankings_are_counted():
 
 
 def test_blocks_written_out_are_the_transformers():
-    assert costs.WRITTEN_OUT == transformer.UNROLLED
+    assert workload.WRITTEN_OUT == transformer.UNROLLED
 
 
 def test_workers_beside_an_accelerator_are_few(monkeypatch):
-    from experiments import executors
+    from experiments.engine import executors, local, worker
 
     monkeypatch.setattr(executors.os, "cpu_count", lambda: 32)
-    assert executors._usual(1) == 32
-    monkeypatch.setattr(executors, "accelerator", lambda: True)
-    assert [executors._usual(devices) for devices in (1, 2, 16)] == [4, 8, 32]
+    assert local._usual(1) == 32
+    monkeypatch.setattr(worker, "accelerator", lambda: True)
+    assert [local._usual(devices) for devices in (1, 2, 16)] == [4, 8, 32]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from experiments import executors
+from experiments.engine import job, local, worker
 from experiments.plan import missing, plan
 from gold_sim import inputs, pipeline
 from gold_sim.records import Store
@@ -301,7 +301,7 @@ def test_a_worker_on_a_cpu_computes_on_one_thread(tmp_path, monkeypatch):
     """Otherwise two workers on two cores are four threads, each a fifth slower."""
     monkeypatch.delenv("PJRT_NPROC")
     count = "import jax, glob; jax.devices(); names = [open(p).read() for p in glob.glob('/proc/self/task/*/comm')]"
-    environment = os.environ | executors.environment(tmp_path) | {"JAX_PLATFORMS": "cpu"}
+    environment = os.environ | worker.environment(tmp_path) | {"JAX_PLATFORMS": "cpu"}
     line = [sys.executable, "-c", f"{count}; print(sum('XLAEigen' in name for name in names))"]
     assert subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout.strip() == "1"
 
@@ -321,9 +321,9 @@ def policies_of(root):
 
 def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
     """A cell that takes its process with it, three times: real processes, one line."""
-    from experiments import engine, executors
+    from experiments.engine import job, local, queue
 
-    class Killed(executors.Local):
+    class Killed(local.Local):
         def submit(self, cell):
             job = super().submit(cell)
             next(iter(self._pools[0]._processes.values())).kill()
@@ -331,8 +331,8 @@ def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
 
     executor, events = Killed(tmp_path, 1, {}), []
     cell = plan("rm_size", "smoke", {})[2][0]
-    with pytest.raises(executors.WorkerLost, match=f"{cell.stage} {cell.name}: worker lost 3 times"):
-        engine.run(tmp_path, [cell], executor, lambda event, *_: events.append(event))
+    with pytest.raises(job.WorkerLost, match=f"{cell.stage} {cell.name}: worker lost 3 times"):
+        queue.run(tmp_path, [cell], executor, lambda event, *_: events.append(event))
     executor.close()
     assert events.count("start") == 3 and events.count("lost") == 2 and "done" not in events
 
@@ -347,7 +347,7 @@ def test_a_worker_killed_with_nothing_to_do_is_replaced(tmp_path):
         assert job.exception() is None
         return executor._busy[0].result()
 
-    executor = executors.Local(tmp_path, 1, {})
+    executor = local.Local(tmp_path, 1, {})
     assert result_of("one") == str(tmp_path / "one")
     first = executor._pools[0]
     next(iter(first._processes.values())).kill()
@@ -359,20 +359,20 @@ def test_a_worker_killed_with_nothing_to_do_is_replaced(tmp_path):
 
 def test_what_holds_up_the_end_goes_first():
     """By hand: b - d and c - e hang on a, f on nothing; the ways are a 9, c 8, e 6, b 5, f 4, d 1."""
-    from experiments import engine
+    from experiments.engine import queue
     from gold_sim.cells import Cell
 
     made = {}
     for name, *ups in ("a", "f", "ba", "ca", "db", "ec"):
         made[name] = Cell("gold", name, name, None, tuple((up, made[up]) for up in ups))
     cells = list(made.values())  # a f b c d e
-    assert [c.name for c in engine.longest_first(cells, [1.0, 4.0, 4.0, 2.0, 1.0, 6.0])] == list("acebfd")
-    assert [c.name for c in engine.longest_first(cells, [1.0] * 6)] == list("abcfde")  # ties: as they came
+    assert [c.name for c in queue.longest_first(cells, [1.0, 4.0, 4.0, 2.0, 1.0, 6.0])] == list("acebfd")
+    assert [c.name for c in queue.longest_first(cells, [1.0] * 6)] == list("abcfde")  # ties: as they came
 
 
 def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeypatch):
     """The schedule alone, of cells that each need up to three earlier ones; every fiftieth loses its worker once."""
-    from experiments import engine, executors
+    from experiments.engine import job, queue
     from gold_sim.cells import Cell
 
     rng, cells = np.random.default_rng(0), []
@@ -389,9 +389,7 @@ def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeyp
             assert all(up.fingerprint in done for _, up in cell.upstream), cell.name
             tries[cell.fingerprint] += 1
             lost = int(cell.fingerprint, 16) % 50 == 0 and tries[cell.fingerprint] == 1
-            return types.SimpleNamespace(
-                done=lambda: True, exception=lambda: executors.WorkerLost("made") if lost else None
-            )
+            return types.SimpleNamespace(done=lambda: True, exception=lambda: job.WorkerLost("made") if lost else None)
 
         def prepare(self, cell):
             return None
@@ -401,14 +399,14 @@ def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeyp
             assert cell.fingerprint not in done
             done.add(cell.fingerprint)
 
-    monkeypatch.setattr(engine, "TURN_SECONDS", 0.0)
-    engine.run(tmp_path, cells, Instant(), report)
+    monkeypatch.setattr(queue, "TURN_SECONDS", 0.0)
+    queue.run(tmp_path, cells, Instant(), report)
     assert len(done) == 10_000 and sum(tries.values()) == 10_200
 
 
 def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch):
     """Each set of programs once, of cells that cannot run yet; never more jobs than slots; a lost one does no harm."""
-    from experiments import costs, engine
+    from experiments.engine import queue, workload
 
     _, curves, every = plan("rm_size", "smoke", {})
     cells, started, prepared, open_jobs = missing(Store(tmp_path), curves, every), [], [], []
@@ -430,22 +428,22 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
         def prepare(self, cell):
             assert cell.fingerprint not in started
             prepared.append(cell)
-            return self._begin(2, executors.WorkerLost("made"))
+            return self._begin(2, job.WorkerLost("made"))
 
     def turn(_):
         for job in open_jobs:
             job.left -= 1
 
-    monkeypatch.setattr(engine.time, "sleep", turn)
-    engine.run(tmp_path, cells, Watched(), lambda *_: None)
+    monkeypatch.setattr(queue.time, "sleep", turn)
+    queue.run(tmp_path, cells, Watched(), lambda *_: None)
     assert sorted(started) == sorted(c.fingerprint for c in cells)
-    assert len({costs.program(c) for c in prepared}) == len(prepared) > 3
+    assert len({workload.program(c) for c in prepared}) == len(prepared) > 3
     assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient"}
 
 
 def test_a_cell_that_runs_is_not_compiled_ahead(tmp_path):
     """Three slots, two cells that need nothing: the third slot stays idle."""
-    from experiments import engine
+    from experiments.engine import queue
 
     _, curves, _ = plan("rm_size", "smoke", {})
     cells = [dataclasses.replace(c, upstream=()) for c in curves if c.stage == "policy_gradient"]
@@ -464,19 +462,19 @@ def test_a_cell_that_runs_is_not_compiled_ahead(tmp_path):
         def prepare(self, cell):
             prepared.append(cell)
 
-    engine.run(tmp_path, cells, Idle(), lambda *_: None)
+    queue.run(tmp_path, cells, Idle(), lambda *_: None)
     assert len(cells) == 2 and not prepared
 
 
 def test_what_a_stored_cell_had_compiled_is_not_compiled_ahead(runs):
     """Other seeds: other cells, the same programs."""
-    from experiments import costs, engine
+    from experiments.engine import queue, workload
 
     _, _, every = plan("rm_size", "smoke", {"seeds": (7, 8), "preferences.seed": 7})
     _, _, wider = plan("rm_size", "smoke", {"reward_model.width": 12})
-    assert engine._of_each_program(runs, every) == []
-    new = engine._of_each_program(runs, wider)
-    assert new and all(costs.program(c) not in {costs.program(other) for other in every} for c in new)
+    assert queue._of_each_program(runs, every) == []
+    new = queue._of_each_program(runs, wider)
+    assert new and all(workload.program(c) not in {workload.program(other) for other in every} for c in new)
 
 
 def test_an_identical_call_compiles_nothing(runs):

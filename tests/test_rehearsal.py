@@ -6,7 +6,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments import executors
+from experiments.engine import worker
 from experiments.plan import plan
 from gold_sim import pipeline, rehearsal, runs
 from gold_sim.cells import STEPWISE
@@ -83,8 +83,8 @@ def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
 
 def test_a_worker_keeps_its_programs_for_so_many_cells_and_then_forgets_them(monkeypatch):
     cleared = []
-    monkeypatch.setattr(executors, "_kept", 0)
-    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(executors._kept))
-    for _ in range(2 * executors.MOST_KEPT + 1):
-        executors._forget_programs()
-    assert cleared == [executors.MOST_KEPT] * 2
+    monkeypatch.setattr(worker, "_kept", 0)
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(worker._kept))
+    for _ in range(2 * worker.MOST_KEPT + 1):
+        worker._forget_programs()
+    assert cleared == [worker.MOST_KEPT] * 2

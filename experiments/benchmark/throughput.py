@@ -23,9 +23,9 @@ import sys
 import time
 from pathlib import Path
 
-from experiments import executors
 from experiments.benchmark import roofline
 from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, judged_flops
+from experiments.engine import worker
 
 PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
@@ -109,9 +109,9 @@ def _on_one_core(line: list, show: bool = False) -> dict:
 
     show: what it says on standard error is passed on as it comes.
     """
-    a_worker = executors.environment(Path("."))
+    a_worker = worker.environment(Path("."))
     environment = os.environ | {name: a_worker[name] for name in a_worker if not name.startswith("JAX_")}  # no cache
-    pin = hasattr(os, "sched_setaffinity") and not executors.accelerator()  # Linux
+    pin = hasattr(os, "sched_setaffinity") and not worker.accelerator()  # Linux
     cores = os.sched_getaffinity(0) if pin else None
     if pin:
         os.sched_setaffinity(0, {max(cores)})  # the child inherits it

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments import costs
-from experiments.executors import Executor, WorkerLost
+from experiments.engine import costs, workload
+from experiments.engine.job import Executor, WorkerLost
 from gold_sim.cells import STEPWISE
 from gold_sim.records import Store
 
@@ -30,10 +30,10 @@ def longest_first(cells: list, seconds: list[float]) -> list:
 
 def _of_each_program(root: Path, cells: list) -> list:
     """The first cell of each set of programs that can be compiled ahead (rehearsal.py) and that no stored cell had."""
-    first = {costs.program(m.cell): None for m in costs.measured(root)}
+    first = {workload.program(m.cell): None for m in costs.measured(root)}
     for cell in cells:
         if cell.stage in STEPWISE and cell.config.rounds.count == 1:  # later rounds' policies have the same programs
-            first.setdefault(costs.program(cell), cell)
+            first.setdefault(workload.program(cell), cell)
     return list(filter(None, first.values()))
 
 

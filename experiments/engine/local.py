@@ -1,0 +1,79 @@
+"""Processes of this machine, one a slot."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from experiments.engine.job import Job, Watched, check_resources
+from experiments.engine.worker import accelerator, environment, rehearse, work
+
+
+class Local:
+    """Processes of this machine, one a slot; they die with the driver.
+
+    resources: devices=0,1 gives slot i one of them, devices=0+1,2+3 two.
+
+    Each slot is a pool of one: when a process is killed, the cells of the others go on.
+    """
+
+    def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
+        check_resources("local", resources, ("devices",))
+        devices = resources["devices"].split(",") if "devices" in resources else [None]
+        self.root, self.slots = root, workers or _usual(len(devices))
+        self._devices = [devices[i % len(devices)] for i in range(self.slots)]
+        self._pools: dict[int, ProcessPoolExecutor] = {}
+        self._busy: dict[int, Future] = {}
+        os.environ.update(environment(root))  # spawned processes inherit it
+        sharing = -(-self.slots // len(devices))  # jax takes most of a device's memory at its start
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / sharing:.2f}")
+
+    def submit(self, cell) -> Job:
+        return self._begin(work, cell)
+
+    def prepare(self, cell) -> Job | None:
+        return None if accelerator() else self._begin(rehearse, cell)  # there a device would be taken from a cell
+
+    def _begin(self, what: Callable, cell) -> Job:
+        slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())
+        try:
+            self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
+        except BrokenProcessPool:  # its process was killed: with its last cell, or with nothing to do
+            self._pools.pop(slot).shutdown(wait=False)
+            self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
+        return Watched(self._busy[slot], BrokenProcessPool)
+
+    def _pool(self, slot: int) -> ProcessPoolExecutor:
+        if slot not in self._pools:
+            context = multiprocessing.get_context("spawn")
+            self._pools[slot] = ProcessPoolExecutor(1, context, _start, (os.getpid(), self._devices[slot]))
+        return self._pools[slot]
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+
+
+A_DEVICE = 4  # workers: while one computes there the others compile, read and sort
+
+
+def _usual(devices: int) -> int:
+    """Workers of this machine where nobody says how many: one a core, or a few a device that they share."""
+    cores = os.cpu_count() or 1
+    return min(cores, A_DEVICE * devices) if accelerator() else cores
+
+
+def _start(driver: int, device: str | None):
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device.replace("+", ",")
+
+    def watch():
+        while os.getppid() == driver:
+            time.sleep(0.5)
+        os._exit(1)  # the driver is gone: nobody waits for this cell, and the same command will redo it
+
+    threading.Thread(target=watch, daemon=True).start()

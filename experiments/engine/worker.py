@@ -1,0 +1,96 @@
+"""What a worker's process does: its environment, one cell computed and stored, programs compiled ahead."""
+
+import os
+import time
+from pathlib import Path
+
+from gold_sim import pipeline, rehearsal
+from gold_sim.records import Store
+from gold_sim.remote import Remote, cache_of, is_url
+
+CODE = Path(__file__).resolve().parent.parent
+REPORT_SECONDS = 0.5  # least time between two reports of one cell
+# Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
+# the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
+# whoever changes flags draws again, and must not choose among draws.
+XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
+ACCELERATOR_FLAGS = "--xla_cpu_multi_thread_eigen=false"  # there level 1 would slow the kernels
+
+
+def accelerator() -> bool:
+    """Whether this machine seems to have a GPU or TPU that jax may use; told without starting jax."""
+    nodes = [node for kind in ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*", "kfd") for node in Path("/dev").glob(kind)]
+    return bool(nodes) and os.environ.get("JAX_PLATFORMS", "") != "cpu"
+
+
+def environment(root: Path | str) -> dict[str, str]:
+    """What a worker's process needs before jax starts: one thread a worker, one compilation cache for all."""
+    wanted = {
+        "XLA_FLAGS": ACCELERATOR_FLAGS if accelerator() else XLA_FLAGS,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(local_folder(root) / ".compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    if not accelerator():  # else jax runs a program's independent parts on as many threads as there are cores
+        wanted["PJRT_NPROC"] = "1"
+        # Else glibc gives back what a program held for its time where that is more than 32 MB, and the system clears
+        # every page anew for the next: a tenth of a gradient step at 0.8M parameters. Between cells it is given back.
+        wanted |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+    passed_on = [name for name in ("GOLD_SIM_MODEL_DEVICES",) if name in os.environ]
+    return {name: os.environ.get(name, value) for name, value in wanted.items()} | {n: os.environ[n] for n in passed_on}
+
+
+def local_folder(root: Path | str) -> Path:
+    """The folder of a store on this machine."""
+    return cache_of(root) if is_url(root) else root
+
+
+def work(root: Path | str, cell) -> None:
+    """Compute and store one cell, in whatever process, and tell of it as it goes.  root: a folder or an address."""
+    import jax
+
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
+        jax.distributed.initialize()
+    remote = Remote(root) if is_url(root) else None
+    store, last = remote.store if remote else Store(root), -REPORT_SECONDS
+
+    def progress(done: int, total: int):
+        nonlocal last
+        if time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            store.report(cell.fingerprint, done, total)
+
+    progress(0, 1)
+    _forget_programs()
+    try:
+        if remote:
+            remote.fetch([*cell.all_upstream(), cell])
+        path = pipeline.run(store, cell, progress)
+        if remote:
+            remote.publish(path)
+    finally:
+        store.drop_report(cell.fingerprint)
+
+
+def rehearse(root: Path | str, cell) -> None:
+    """Compile a cell's programs ahead, in whatever process."""
+
+    _forget_programs()
+    rehearsal.rehearse(Store(local_folder(root)), cell)
+
+
+MOST_KEPT = 24  # cells and rehearsals: one's programs take 10 to 60 MB (measured)
+_kept = 0  # whose programs this process still holds
+
+
+def _forget_programs():
+    """Now and then, before a cell. Until then policies of one shape find theirs, whatever ran in between."""
+    global _kept
+    if _kept == MOST_KEPT:
+        import jax
+
+        jax.clear_caches()
+        _kept = 0
+    _kept += 1
