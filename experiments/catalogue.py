@@ -2,7 +2,9 @@
 
 import importlib
 
-from experiments import (
+from experiments.experiment import Experiment
+from experiments.presets import PRESETS
+from experiments.studies import (
     annotators,
     behaviours,
     bon_vs_rl,
@@ -41,8 +43,6 @@ from experiments import (
     shared_errors,
     worlds,
 )
-from experiments.experiment import Experiment
-from experiments.presets import PRESETS
 
 _MODULES = (
     *(rm_size, data_size, grid, epochs, kl_penalty, ppo_penalty, bon_vs_rl),

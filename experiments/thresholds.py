@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from experiments.constrained import composite, held
 from experiments.presets import PRESETS, of
+from experiments.studies.constrained import composite, held
 from gold_sim.config import Config, parse, replace
 from gold_sim.records import Store, StoreError
 

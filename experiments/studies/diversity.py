@@ -4,9 +4,9 @@ python -m experiments diversity            5 min on two cores, after ensembles
 python -m analysis diversity
 """
 
-from experiments.ensembles import MEMBERS
 from experiments.experiment import Experiment
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
+from experiments.studies.ensembles import MEMBERS
 
 NOISE = 0.25
 KINDS = ("order", "init", "bootstrap", "features")

@@ -8,8 +8,8 @@ no KL penalty (but online DPO, whose beta is one).
 """
 
 from experiments.experiment import Experiment
-from experiments.ppo_penalty import SCHEDULE
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
+from experiments.studies.ppo_penalty import SCHEDULE
 
 DISTILLED = {"smoke": 4, "cpu": 16}  # n, all of which one gradient step reads
 

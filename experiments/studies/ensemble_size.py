@@ -4,9 +4,9 @@ python -m experiments ensemble_size        2 min on two cores, after ensembles
 python -m analysis ensemble_size
 """
 
-from experiments.ensembles import MEMBERS, members
 from experiments.experiment import Experiment
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
+from experiments.studies.ensembles import MEMBERS, members
 
 SIZES = {"smoke": (1, 2), "cpu": (1, 2, 3, 4, 5)}
 COEFS = {"smoke": (0.5,), "cpu": (0.1, 0.5, 2.0, 8.0)}

@@ -6,9 +6,9 @@ python -m analysis ppo_penalty
 
 import dataclasses
 
-from experiments import kl_penalty
 from experiments.experiment import Experiment
 from experiments.presets import MIDDLE_RM, of
+from experiments.studies import kl_penalty
 
 COEFFICIENTS = {"smoke": (0.0, 0.1), "cpu": (0.0, 0.03, 0.12)}
 SCHEDULE = {  # four updates a batch of samples: fewer steps at a lower rate go as far as RLOO's (chosen on world 2)

@@ -4,9 +4,9 @@ python -m experiments ensembles_kl         3 min on two cores, after ensembles
 python -m analysis ensembles_kl
 """
 
-from experiments.ensembles import IN_RL, members
 from experiments.experiment import Experiment
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
+from experiments.studies.ensembles import IN_RL, members
 
 NOISE, KL_COEF = 0.25, 0.02
 

@@ -4,9 +4,9 @@ python -m experiments grid               5 minutes on two cores, after rm_size a
 python -m analysis grid
 """
 
-from experiments import data_size
 from experiments.experiment import Experiment
 from experiments.presets import RM_FIELDS, RM_SIZES, of
+from experiments.studies import data_size
 
 
 def experiment(preset: str) -> Experiment:

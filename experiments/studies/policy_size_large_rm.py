@@ -6,9 +6,9 @@ python -m analysis policy_size_large_rm
 
 import dataclasses
 
-from experiments import policy_size
 from experiments.experiment import Experiment
 from experiments.presets import LARGEST_RM, of
+from experiments.studies import policy_size
 
 
 def experiment(preset: str) -> Experiment:

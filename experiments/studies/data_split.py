@@ -7,8 +7,8 @@ Two reward models of a seed learn from disjoint halves of the pairs; one is opti
 """
 
 from experiments.experiment import Experiment
-from experiments.policy_size import ALIKE, POLICIES, POLICY_FIELDS
 from experiments.presets import RM_SIZES, SHORTER, few, of, size
+from experiments.studies.policy_size import ALIKE, POLICIES, POLICY_FIELDS
 
 PAIRS = {"smoke": 256, "cpu": 8000}  # a seed, both halves together
 

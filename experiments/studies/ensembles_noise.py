@@ -6,9 +6,9 @@ python -m analysis ensembles_noise
 
 import dataclasses
 
-from experiments import ensembles
 from experiments.experiment import Experiment
 from experiments.presets import of
+from experiments.studies import ensembles
 
 NOISES = {"smoke": (0.25,), "cpu": (0.25, 0.35)}  # 0.25 is that of `ensembles`
 

@@ -5,8 +5,8 @@ python -m analysis inference_time
 """
 
 from experiments.experiment import Experiment
-from experiments.heavy_tails import RULES
 from experiments.presets import RM_FIELDS, RM_SIZES, few, of
+from experiments.studies.heavy_tails import RULES
 
 SIZES = {"smoke": RM_SIZES["smoke"], "cpu": RM_SIZES["cpu"][::3]}
 
