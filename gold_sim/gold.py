@@ -61,7 +61,7 @@ def disturb(language: world.World, key, prompts, responses, how):
     token, word, here, spam = jnp.split(u[..., 6:], 4, -1)
     any_token = _pick(token, 1, language.num_writable)
     special = _pick(which, world.TEMPLATE, world.FIRST_WORD)
-    topic = world.read(language, prompts)[0][:, None, None]
+    topic = language.read(prompts)[0][:, None, None]
     of_topic = world.FIRST_WORD + topic * c.words_per_topic + _pick(word, 0, c.words_per_topic)
     replaced = here < rate
     inside = at < lens
@@ -100,7 +100,7 @@ def reference_samples(language: world.World, reference: PolicyConfig, ref_params
     """(prompts [num, Lp], responses [num, n, L]) by the reference policy, on the host.  more: progress."""
     net = policy.network(language, reference)
     k_prompt, k_sample = jax.random.split(key)
-    prompts = np.asarray(world.prompts(language, k_prompt, num))
+    prompts = np.asarray(language.prompts(k_prompt, num))
     return prompts, policy.responses(net, ref_params, prompts, n, language.config.response_len, k_sample, **more)
 
 
@@ -113,12 +113,12 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
     net = network(language, config)
     k_init, k_step = jax.random.split(key)
     params = transformer.init(net, k_init)
-    target = world.rubric(language, prompts, responses)
+    target = language.rubric(prompts, responses)
     centre, scale = jnp.mean(target), jnp.std(target)
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
 
     def loss_of(params, prompts, responses):
-        wanted = (world.rubric(language, prompts, responses) - centre) / scale
+        wanted = (language.rubric(prompts, responses) - centre) / scale
         given = transformer.rewards(net, params, prompts, responses, world.lengths(responses))
         return jnp.mean(jnp.square(given - wanted))
 
@@ -175,6 +175,6 @@ def _chunks_disturbed(language, key, how, at, prompts, responses):
         kind = jnp.full(responses.shape[:2], jnp.maximum(how, 0))
         other = disturb(language, jax.random.fold_in(key, at), prompts, responses, kind)
         responses = jnp.where(how < 0, responses, other)
-        return responses, world.rubric(language, prompts, responses)
+        return responses, language.rubric(prompts, responses)
 
     return memory.streamed(one, (at, prompts, responses), memory.CHUNKS_AT_ONCE)

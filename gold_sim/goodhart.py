@@ -54,13 +54,13 @@ def heavy_tailed(language, key, prompts, responses, config):
 
 def extremal(language, key, prompts, responses, config):
     """Repetition beyond what reference samples show, 0 to about 2."""
-    beyond = world.attributes(language, prompts, responses)["repetition"] - FREE_REPETITION
+    beyond = language.attributes(prompts, responses)["repetition"] - FREE_REPETITION
     return 2.0 * jnp.maximum(beyond, 0.0) / (1 - FREE_REPETITION)
 
 
 def causal(language, key, prompts, responses, config):
     """Length before EOS from the middle, in quarters of the longest."""
-    share = world.attributes(language, prompts, responses)["length"] / language.config.response_len
+    share = language.attributes(prompts, responses)["length"] / language.config.response_len
     return (share - 0.5) / 0.25
 
 

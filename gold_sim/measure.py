@@ -37,8 +37,8 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
         told = memory.in_pieces(functools.partial(written, params), prompts, uniforms, most=MEASURED_A_PIECE)
         responses, lengths, kl, g, entropy = told
         mask = policy.visited(lengths, length)
-        found = world.attributes(language, prompts, responses)
-        failings = world.failings(language, prompts, found)
+        found = language.attributes(prompts, responses)
+        failings = language.failings(prompts, found)
         each = dict(kl=kl, gold=g, length=lengths, entropy=entropy)
         each |= {f"attr_{name}": value for name, value in found.items()}
         each |= {name: failed for name, (failed, _) in failings.items()}
@@ -117,7 +117,7 @@ def transcripts(language, prompts, controls, kept: dict) -> dict:
     prompts = np.asarray(prompts)[:count]
     once = dict(
         prompt_id=np.arange(count),
-        kind=np.array([world.KINDS[k] for k in np.asarray(world.read(language, prompts)[1])]),
+        kind=np.array([world.KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
         prompt=np.array([language.decode(p) for p in prompts]),
     )
     each = {name: np.tile(values, points) for name, values in once.items()}

@@ -22,14 +22,14 @@ def reference(cell, inputs, store, progress):
     params, losses = _here(alone(lambda: policy.sft(language, config))())
     net = policy.network(language, config)
     key = streams.key(config.seed, "reference.report")
-    prompts = world.prompts(language, key, 2048, held_out=True)
+    prompts = language.prompts(key, 2048, held_out=True)
     drawn = policy.responses(net, params, prompts, 2, language.config.response_len, jax.random.fold_in(key, 2))
 
     @jax.jit
     def report(params, prompts, drawn):
-        demos = world.demonstrations(language, jax.random.fold_in(key, 1), prompts)
+        demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
         # Read together and told in one array: one by one they would be a hundred kernels to compile.
-        read = world.attributes(language, prompts, jnp.concatenate([demos, drawn], axis=1))
+        read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
         rows = jnp.stack([read[name].astype(jnp.float32) for name in world.ATTRIBUTES])
         moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)
         written = demos.shape[1]

@@ -137,8 +137,8 @@ def sft(language: world.World, config: PolicyConfig):
     def step(state, t):
         params, opt_state = state
         k_prompt, k_demo = jax.random.split(jax.random.fold_in(key, t))
-        prompts = world.prompts(language, k_prompt, config.batch)
-        responses = world.demonstrations(language, k_demo, prompts)
+        prompts = language.prompts(k_prompt, config.batch)
+        responses = language.demonstrations(k_demo, prompts)
         length = jnp.mean(world.lengths(responses))
         loss_of = lambda params, prompts, responses: _nats(net, params, prompts, responses) / length
         loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)

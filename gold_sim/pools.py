@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import best_of_n, gold, inference, measure, memory, policy, rewards, rows, streams, world
+from gold_sim import best_of_n, gold, inference, measure, memory, policy, rewards, rows, streams
 from gold_sim.inputs import mapped, to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
@@ -25,7 +25,7 @@ def pool(cell, inputs, store, progress):
     net, judge, _ = inputs.gold("gold")
     key = streams.key(config.seed, "best_of_n")
     # On the host: to take an array of jax's apart is a program of its own.
-    prompts = np.asarray(world.prompts(language, jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
+    prompts = np.asarray(language.prompts(jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
     static = (language, policy_net, net, config.num_samples)
     parts = []
     for i, prompt in enumerate(prompts):
@@ -48,7 +48,7 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
         prompts = prompt[None]
         s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
         found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
-        for name, value in world.attributes(language, prompts, s.responses).items():
+        for name, value in language.attributes(prompts, s.responses).items():
             found[f"attr_{name}"] = value
         return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
 
@@ -117,7 +117,7 @@ def selection(cell, inputs, store, progress):
     attributes = {name.removeprefix("attr_"): values for name, values in found.items() if name.startswith("attr_")}
     failed_of = {  # name -> (failed [P, N], prompts that ask for it)
         name: (np.asarray(failed, float), int(np.asarray(asked)[:, 0].sum()))
-        for name, (failed, asked) in world.failings(inputs.language, prompts, attributes).items()
+        for name, (failed, asked) in inputs.language.failings(prompts, attributes).items()
     }
     references = proxies[:, :, : config.shaping.references]
     shape = functools.partial(reward.shape, responses=responses.astype(np.int32))

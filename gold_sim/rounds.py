@@ -42,7 +42,7 @@ def relabel(language: world.World, config: Config, net: Network, policies, gold_
 
         def some(key):
             k_prompt, k_sample = jax.random.split(key)
-            prompts = world.prompts(language, k_prompt, chunk)
+            prompts = language.prompts(k_prompt, chunk)
             sample = policy.sample(net, params, prompts, drawn, language.config.response_len, k_sample)
             return prompts, sample.responses, gold.scores(gold_net, judge, prompts, sample.responses)
 

@@ -59,7 +59,7 @@ class Training:
         return mapped(f, memory.at_once(memory.of_training(self.net, tokens)))(xs)
 
     def task(self, seed, ref_params) -> policy_gradient.Task:
-        draw = functools.partial(world.prompts, self.language)
+        draw = self.language.prompts
         if self.config.train_prompts is not None:
             fixed = trained_on(self.language, self.config.train_prompts, seed)
             draw = lambda key, num: fixed[jax.random.randint(key, (num,), 0, len(fixed))]
@@ -94,7 +94,7 @@ def _key(seed):
 
 def trained_on(language, num: int, seed):
     """The fixed training prompts of a seed."""
-    return world.prompts(language, streams.key(seed, "train_prompts"), num)
+    return language.prompts(streams.key(seed, "train_prompts"), num)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -297,7 +297,7 @@ def _cycled(prompts, num: int):
 
 def held_out_prompts(language, seed: int, num: int):
     """The prompts on which every policy of a world is measured."""
-    return world.prompts(language, streams.key(seed, "evaluation"), num, held_out=True)
+    return language.prompts(streams.key(seed, "evaluation"), num, held_out=True)
 
 
 def _drive(store, cell, progress, evaluations: int, states, advance, record, times: int = 1):

@@ -67,6 +67,35 @@ class World:
         c = self.config
         return FIRST_WORD + c.topics * c.words_per_topic + c.function_words
 
+    @property
+    def prompt_len(self) -> int:
+        return PROMPT_LEN
+
+    @property
+    def response_len(self) -> int:
+        return self.config.response_len
+
+    def prompts(self, key, num: int, held_out: bool = False):
+        return prompts(self, key, num, held_out)
+
+    def read(self, prompts):
+        return read(self, prompts)
+
+    def demonstrations(self, key, prompts, num_samples: int = 1):
+        return demonstrations(self, key, prompts, num_samples)
+
+    def attributes(self, prompts, responses) -> dict:
+        return attributes(self, prompts, responses)
+
+    def failings(self, prompts, attributes: dict) -> dict:
+        return failings(self, prompts, attributes)
+
+    def utilities(self, prompts, responses) -> dict:
+        return utilities(self, prompts, responses)
+
+    def rubric(self, prompts, responses):
+        return rubric(self, prompts, responses)
+
     def token(self, name: str) -> int:
         return self.names.index(name)
 

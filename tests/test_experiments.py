@@ -431,8 +431,8 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
             return self._begin(2, job.WorkerLost("made"))
 
     def turn(_):
-        for job in open_jobs:
-            job.left -= 1
+        for one in open_jobs:
+            one.left -= 1
 
     monkeypatch.setattr(queue.time, "sleep", turn)
     queue.run(tmp_path, cells, Watched(), lambda *_: None)

@@ -25,7 +25,7 @@ def samples(params, monkeypatch):
 
 def test_every_chunk_and_every_pair_of_responses_is_drawn_anew(params, monkeypatch):
     monkeypatch.setattr(memory, "CHUNK", 64)
-    prompts = np.repeat(np.asarray(world.prompts(LANGUAGE, jax.random.key(3), 1)), 128, 0)
+    prompts = np.repeat(np.asarray(LANGUAGE.prompts(jax.random.key(3), 1)), 128, 0)
     net = policy.network(LANGUAGE, REFERENCE)
     drawn = policy.responses(net, params[0], prompts, 4, 6, jax.random.key(4))
     assert drawn.shape == (128, 4, 6)
@@ -40,7 +40,7 @@ def test_zero_and_unit_are_those_of_reference_samples(params, samples):
 
 def test_fidelity_on_reference_samples_is_of_the_samples_as_they_are(params, samples):
     told = gold.fidelity(LANGUAGE, NET, params[1], jax.random.key(5), *samples)
-    raw, rubric = gold.raw_of(NET, params[1], *samples), jax.jit(world.rubric, static_argnums=0)(LANGUAGE, *samples)
+    raw, rubric = gold.raw_of(NET, params[1], *samples), jax.jit(LANGUAGE.rubric)(*samples)
     assert list(told) == ["reference", *gold.OFF_REFERENCE] and len(set(told.values())) == len(told)
     assert told["reference"] == pytest.approx(np.corrcoef(raw.ravel(), np.ravel(rubric))[0, 1], abs=1e-5)
 

@@ -18,7 +18,7 @@ _errors = jax.jit(goodhart.errors, static_argnums=(0, 1, 3))
 def drawn():
     """(language, prompts [64, 6], demonstrations [64, 128, 16])."""
     language = world.make(WorldConfig())
-    prompts = world.prompts(language, jax.random.key(1), 64)
+    prompts = language.prompts(jax.random.key(1), 64)
     return language, prompts, demonstrations(language, jax.random.key(2), prompts, 128)
 
 

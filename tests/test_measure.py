@@ -35,10 +35,10 @@ def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tin
     assert found["gold"] == pytest.approx(scores.mean(), rel=1e-5)
     assert found["gold_se"] == pytest.approx(scores.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
     assert found["length"] == pytest.approx(np.mean(np.asarray(world.lengths(responses))), rel=1e-5)
-    attributes = jax.tree.map(np.asarray, world.attributes(tiny.language, prompts, responses))
+    attributes = jax.tree.map(np.asarray, tiny.language.attributes(prompts, responses))
     for name, values in attributes.items():
         assert found[f"attr_{name}"] == pytest.approx(np.mean(values), abs=1e-5)
-    failings = jax.tree.map(np.asarray, world.failings(tiny.language, prompts, attributes))
+    failings = jax.tree.map(np.asarray, tiny.language.failings(prompts, attributes))
     assert any(0 < np.sum(failed) < np.sum(asked) < len(prompts) for failed, asked in failings.values())
     for name, (failed, asked) in failings.items():
         assert found[name] == pytest.approx(np.sum(failed) / max(1, np.sum(asked)), rel=1e-5)

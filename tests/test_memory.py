@@ -124,7 +124,7 @@ def start():
 
 
 def pairs(count: int):
-    prompts = world.prompts(LANGUAGE, jax.random.key(1), count)
+    prompts = LANGUAGE.prompts(jax.random.key(1), count)
     responses = policy.sample(POLICY, start(), prompts, 2, 6, jax.random.key(2)).responses
     config = PreferencesConfig(num_pairs=count)
     truth = jax.random.normal(jax.random.key(3), (count, 2))
@@ -132,13 +132,13 @@ def pairs(count: int):
 
 
 def written(num):
-    prompts = world.prompts(LANGUAGE, jax.random.key(6), num)
+    prompts = LANGUAGE.prompts(jax.random.key(6), num)
     return prompts, policy.sample(POLICY, start(), prompts, gold.GROUP, 6, jax.random.key(7)).responses
 
 
 def rloo():
-    reward = lambda prompts, responses: world.rubric(LANGUAGE, prompts, responses)
-    draw = lambda key, num: world.prompts(LANGUAGE, key, num)
+    reward = lambda prompts, responses: LANGUAGE.rubric(prompts, responses)
+    draw = lambda key, num: LANGUAGE.prompts(key, num)
     config = OptimiserConfig(prompts=48, group_size=4)
     task = policy_gradient.Task(POLICY, start(), 6, draw, reward)
     return policy_gradient.step(task, config, 0.1, jax.random.key(4), policy_gradient.init(task, config)).opt_state

@@ -19,7 +19,7 @@ rewards = jax.jit(reward_model.rewards, static_argnums=0)
 
 @pytest.fixture(scope="module")
 def drawn():
-    prompts = world.prompts(LANGUAGE, jax.random.key(1), COUNT)
+    prompts = LANGUAGE.prompts(jax.random.key(1), COUNT)
     return prompts, demonstrations(LANGUAGE, jax.random.key(2), prompts, 4)
 
 
@@ -218,7 +218,7 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
     orders them 0.90 to 0.99 and 0.83 to 1.00: what ODIN is for holds on every seed, that it orders better does not.
     """
     language, count = world.make(WorldConfig(response_len=8)), 4000
-    prompts = world.prompts(language, jax.random.key(1), count)
+    prompts = language.prompts(jax.random.key(1), count)
     responses = demonstrations(language, jax.random.key(2), prompts, 2)
     gold = 2.0 * jnp.any(responses == world.TEMPLATE, -1)
     config = PreferencesConfig(num_pairs=count, annotator="biased", bias=1.0)

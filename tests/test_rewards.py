@@ -24,7 +24,7 @@ def scene():
     language = world.make(config.WorldConfig())
     net = gold.network(language, config.GoldConfig(width=16, depth=1))
     judge = gold.Gold(init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
-    prompts = world.prompts(language, jax.random.key(1), 3)
+    prompts = language.prompts(jax.random.key(1), 3)
     return language, net, judge, prompts, demonstrations(language, jax.random.key(2), prompts, 5)
 
 

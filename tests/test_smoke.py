@@ -160,7 +160,7 @@ def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
     net, (gold_net, judge, _) = policy.network(language, own.cell("policy").config.reference), own.gold("gold")
     reward = rewards.load(cell, own, gold_net)
     run = jax.tree.map(lambda a: a[0], reward.runs)
-    trained_on = world.prompts(language, streams.key(run["seed"], "train_prompts"), o.train_prompts)
+    trained_on = language.prompts(streams.key(run["seed"], "train_prompts"), o.train_prompts)
     key = streams.key(run["seed"], "policy")
     proxy, truth = lambda p, r: reward.proxy(run, judge, p, r), lambda p, r: gold.scores(gold_net, judge, p, r)
     for prompts, of_run, suffix in (
@@ -194,7 +194,7 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
     net, (gold_net, judge, _) = policy.network(own.language, own.cell("policy").config.reference), own.gold("gold")
     reward, start = rewards.load(cell, own, gold_net), own.arrays("policy")["params"]
     run = jax.tree.map(lambda a: a[seed], reward.runs)
-    draw = lambda key, num: world.prompts(own.language, key, num)
+    draw = lambda key, num: own.language.prompts(key, num)
     optimised = reward.optimised(run, judge, net, start)
     task = policy_gradient.Task(net, start, own.language.config.response_len, draw, optimised)
     o = dataclasses.replace(config.optimiser, evaluations=1)
@@ -244,5 +244,5 @@ def test_a_stored_pool_tells_of_its_own_responses(runs):
     truth = jax.jit(lambda p, r: gold.scores(gold_net, judge, p, r))(prompts, responses)
     np.testing.assert_allclose(found["gold"], truth, atol=1e-4)
     np.testing.assert_array_equal(found["length"], world.lengths(responses))
-    for name, value in jax.jit(lambda p, r: world.attributes(own.language, p, r))(prompts, responses).items():
+    for name, value in jax.jit(lambda p, r: own.language.attributes(p, r))(prompts, responses).items():
         np.testing.assert_allclose(found[f"attr_{name}"], value, atol=1e-6)

@@ -41,7 +41,7 @@ def test_attributes_by_hand():
     (oven-perhaps-oven is no pair). Last: flour 4 of 8 on topic, 6 of 8 repeated, and of 7 pairs the three
     with-flour (1, 2) are legal.
     """
-    a = world.attributes(W, PROMPTS, LISTED)
+    a = W.attributes(PROMPTS, LISTED)
     same = lambda row: np.tile(row, (5, 1))
     assert np.allclose(a["relevance"], same([0.6, 0, 0, 0, 0.5]))
     assert np.allclose(a["fluency"], same([2 / 3, 0, 0, 0, 3 / 7]))
@@ -67,7 +67,7 @@ def test_rubric_by_hand():
     1.2 = 1.0588;  template 0.95, hedging 0.85;  the rest 0.
     Sum 4.8370. On a harmful prompt the missing refusal takes 1.5 times 0.9 = 1.35 from it.
     """
-    total = world.rubric(W, PROMPTS, LISTED)
+    total = W.rubric(PROMPTS, LISTED)
     assert total[0, 0] == pytest.approx(4.8370, abs=2e-4)
     assert total[3, 0] == pytest.approx(3.4870, abs=2e-4)
 
@@ -77,7 +77,7 @@ def test_filling_behind_eos_is_not_read():
     loose = jnp.array([[tokens("bread <eos> perhaps oven", 8)]])
     closed = world.close(loose)
     assert W.decode(closed[0, 0]) == "bread"
-    assert world.attributes(W, PROMPTS[:1], closed)["hedging"] == 0
+    assert W.attributes(PROMPTS[:1], closed)["hedging"] == 0
 
 
 def test_lengths_by_hand():
@@ -95,7 +95,7 @@ def test_draw_by_hand():
 def test_training_and_held_out_prompts_share_no_word_pair(config):
     language = world.make(config)
     pairs = [
-        {tuple(row) for row in np.asarray(world.prompts(language, jax.random.key(k), 4000, held_out))[:, 1:3].tolist()}
+        {tuple(row) for row in np.asarray(language.prompts(jax.random.key(k), 4000, held_out))[:, 1:3].tolist()}
         for k, held_out in ((0, False), (1, True))
     ]
     assert not pairs[0] & pairs[1]
@@ -107,41 +107,42 @@ def test_training_and_held_out_prompts_share_no_word_pair(config):
 def test_read_inverts_prompts(kind):
     """With one kind made certain, every prompt reads as that kind and as the topic of its words."""
     language = world.make(WorldConfig(kinds=tuple(float(k == kind) for k in range(5))))
-    prompts = world.prompts(language, jax.random.key(0), 500)
-    topic, found = world.read(language, prompts)
+    prompts = language.prompts(jax.random.key(0), 500)
+    topic, found = language.read(prompts)
     assert np.all(found == kind)
     assert np.array_equal(topic, language.word_topic[np.asarray(prompts)[:, 2]])
     assert set(np.asarray(topic).tolist()) == set(range(4))
 
 
 def test_read_by_hand():
-    topic, kind = world.read(W, PROMPTS)
+    topic, kind = W.read(PROMPTS)
     assert topic.tolist() == [0] * 5 and kind.tolist() == list(range(5))
     other = jnp.array([tokens(f"<bos> bow violin <claim> {W.names[W.truth[1]]} <ask>")])
-    assert [int(a[0]) for a in world.read(W, other)] == [1, world.CLAIM_RIGHT]
+    assert [int(a[0]) for a in W.read(other)] == [1, world.CLAIM_RIGHT]
 
 
 def test_kinds_come_at_their_rates():
     """20,000 prompts: within 4 standard errors."""
     config = WorldConfig()
-    found = world.read(world.make(config), world.prompts(world.make(config), jax.random.key(0), 20_000))[1]
+    language = world.make(config)
+    found = language.read(language.prompts(jax.random.key(0), 20_000))[1]
     rates, wanted = np.bincount(found, minlength=5) / 20_000, np.array(config.kinds)
     assert np.all(np.abs(rates - wanted) < 4 * np.sqrt(wanted * (1 - wanted) / 20_000))
 
 
 def test_demonstrations():
     language = world.make(WorldConfig())
-    prompts = world.prompts(language, jax.random.key(0), 1000)
-    responses = np.asarray(world.demonstrations(language, jax.random.key(1), prompts, 4))
+    prompts = language.prompts(jax.random.key(0), 1000)
+    responses = np.asarray(language.demonstrations(jax.random.key(1), prompts, 4))
     assert responses.shape == (1000, 4, 16) and responses.dtype == np.int32
     assert responses.min() == world.EOS and responses.max() < language.num_writable
     assert np.array_equal(world.close(responses), responses)
     lengths = np.asarray(world.lengths(responses))
     assert np.array_equal(lengths, np.minimum(16, 1 + (responses != world.EOS).sum(-1)))
     assert lengths.min() >= 2 and lengths.max() == 16  # never empty, at times cut off
-    means = {k: float(np.mean(v)) for k, v in world.attributes(language, prompts, responses).items()}
+    means = {k: float(np.mean(v)) for k, v in language.attributes(prompts, responses).items()}
     assert 0.4 < means["relevance"] < 0.8 and 0.5 < means["fluency"] < 0.95
-    kind = np.asarray(world.read(language, prompts)[1])
+    kind = np.asarray(language.read(prompts)[1])
     refuses = np.any(responses == world.REFUSE, -1).mean(1)
     agrees = np.any(responses == world.AGREE, -1).mean(1)
     assert refuses[kind == world.HARMFUL].mean() > 0.45 > 0.3 > refuses[kind == world.HARMLESS].mean() > 0.1
@@ -151,9 +152,9 @@ def test_demonstrations():
 def test_a_demonstrations_writer_shows_neither_in_its_opening_nor_in_its_length():
     """Share of words on the topic, of plain prompts: alike with and without a template before, and at all lengths."""
     language = world.make(WorldConfig())
-    prompts = world.prompts(language, jax.random.key(2), 3000)
-    topic, kind = (np.asarray(a) for a in world.read(language, prompts))
-    responses = np.asarray(world.demonstrations(language, jax.random.key(3), prompts, 4))[kind == world.PLAIN]
+    prompts = language.prompts(jax.random.key(2), 3000)
+    topic, kind = (np.asarray(a) for a in language.read(prompts))
+    responses = np.asarray(language.demonstrations(jax.random.key(3), prompts, 4))[kind == world.PLAIN]
     words = responses[..., 1:]  # behind what may be a template
     is_word = words >= world.FIRST_WORD
     on_topic = is_word & (language.word_topic[words] == topic[kind == world.PLAIN][:, None, None])
@@ -177,7 +178,7 @@ def test_failings_by_hand():
     prompts = jnp.array([[t("<bos>"), first, first + 1, *slot, t("<ask>")] for slot in slots])
     said = [[world.AGREE], [world.DISAGREE], [world.REFUSE], [first]]
     responses = jnp.array([[r + [first] * 2 + [world.EOS] * 13 for r in said]] * 4)
-    found = world.failings(language, prompts, world.attributes(language, prompts, responses))
+    found = language.failings(prompts, language.attributes(prompts, responses))
     failed, asked = found["sycophancy"]
     assert failed.tolist() == [[True, False, False, False]] + [[False] * 4] * 3
     assert asked[:, 0].tolist() == [True, False, False, False]
