@@ -22,7 +22,8 @@ import numpy as np
 
 from gold_sim.config import WorldConfig
 
-EOS, TEMPLATE, HEDGE, AGREE, DISAGREE, REFUSE, FIRST_WORD = range(7)
+EOS = 0
+TEMPLATE, HEDGE, AGREE, DISAGREE, REFUSE, FIRST_WORD = range(1, 7)
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
 PROMPT_LEN = 6
