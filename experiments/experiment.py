@@ -3,7 +3,8 @@
 import itertools
 from dataclasses import dataclass, field
 
-from gold_sim.config import Config, replace
+from gold_sim.config import Config
+from gold_sim.settings import replace
 
 
 @dataclass(frozen=True)

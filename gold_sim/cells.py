@@ -9,7 +9,8 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 
-from gold_sim.config import Config, fingerprint, to_hashed
+from gold_sim.config import Config
+from gold_sim.settings import fingerprint, to_hashed
 
 VERSIONS = dict(  # raise a stage's number when its numbers change: it and all that reads it run anew
     **dict(reference=5, gold=5, preferences=2, reward_model=4, pool=1, scores=1),

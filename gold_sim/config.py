@@ -5,21 +5,11 @@ pipeline maps. A value outside its range raises ValueError naming field, value a
 """
 
 import dataclasses
-import hashlib
-import json
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-
-@dataclass(frozen=True)
-class Between:
-    """Allowed closed range of a number, or of every element of a tuple."""
-
-    low: float
-    high: float
-
+from gold_sim.settings import Between, Checked, later
 
 Count = Annotated[int, Between(1, 2**31 - 1)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
@@ -29,24 +19,8 @@ Positive = Annotated[float, Between(1e-12, 1e12)]
 Precision = Literal["float32", "bfloat16"]  # of the products within blocks (transformer.Network)
 
 
-def _later(default):
-    """A field that came after cells were stored: left out of fingerprints at its default, so that they stay valid.
-
-    default: a value, or the class of a group of settings.
-    """
-    make = default if isinstance(default, type) else lambda: default
-    return field(default_factory=make, metadata={"later": make})
-
-
-class _Checked:
-    def __post_init__(self):
-        hints = typing.get_type_hints(type(self), include_extras=True)
-        for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name]))
-
-
 @dataclass(frozen=True)
-class WorldConfig(_Checked):
+class WorldConfig(Checked):
     """The synthetic language (world.py). The enumerable world is the same with tiny sizes."""
 
     seed: Seed = 0  # draws grammar and facts
@@ -63,7 +37,7 @@ class WorldConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class PolicyConfig(_Checked):
+class PolicyConfig(Checked):
     """A policy network and its supervised fine-tuning on demonstrations."""
 
     width: Annotated[int, Between(4, 16384)] = 48  # model width
@@ -72,11 +46,11 @@ class PolicyConfig(_Checked):
     steps: Count = 500  # gradient steps
     batch: Count = 256  # demonstrations a step
     learning_rate: Positive = 3e-3  # peak of a warm-up and cosine schedule
-    precision: Precision = _later("float32")
+    precision: Precision = later("float32")
 
 
 @dataclass(frozen=True)
-class GoldConfig(_Checked):
+class GoldConfig(Checked):
     """The gold reward model: the largest network, raised on the rubric, then frozen and standardised."""
 
     kind: Literal["rubric", "random"] = "rubric"  # random: a frozen random network (a control)
@@ -87,11 +61,11 @@ class GoldConfig(_Checked):
     batch: Count = 256  # responses a step, over all sources
     learning_rate: Positive = 2e-3
     off_reference: Rate = 0.6  # share of training responses that the reference policy did not write
-    precision: Precision = _later("float32")
+    precision: Precision = later("float32")
 
 
 @dataclass(frozen=True)
-class PreferencesConfig(_Checked):
+class PreferencesConfig(Checked):
     """Pairs of reference samples on one prompt, labelled by gold."""
 
     seed: Seed = 0
@@ -102,15 +76,15 @@ class PreferencesConfig(_Checked):
     ] = "deterministic"  # preferences.ANNOTATORS
     temperature: Positive = 1.0  # of bradley_terry, implicit, plackett_luce; gold standard deviations
     label_noise: Annotated[float, Between(0.0, 0.5)] = 0.0  # uniform flips; 0.5 is shuffled labels
-    bias_on: Literal["length", "template", "agreement", "refusal"] = _later("length")  # of biased
-    bias: Annotated[float, Between(-1e3, 1e3)] = _later(1.0)  # of biased: gold s.d. a unit of preferences.FEATURES
-    people: Annotated[int, Between(1, 10**6)] = _later(10)  # of offsets: annotators, each with tastes of their own
-    spread: Annotated[float, Between(0.0, 1e3)] = _later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
-    ranked: Annotated[int, Between(2, 64)] = _later(4)  # of plackett_luce and mallows: responses ranked at once
-    phi: Annotated[float, Between(1e-6, 1.0)] = _later(0.3)  # of mallows: 0 never errs, 1 ranks at random
+    bias_on: Literal["length", "template", "agreement", "refusal"] = later("length")  # of biased
+    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # of biased: gold s.d. a unit of preferences.FEATURES
+    people: Annotated[int, Between(1, 10**6)] = later(10)  # of offsets: annotators, each with tastes of their own
+    spread: Annotated[float, Between(0.0, 1e3)] = later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
+    ranked: Annotated[int, Between(2, 64)] = later(4)  # of plackett_luce and mallows: responses ranked at once
+    phi: Annotated[float, Between(1e-6, 1.0)] = later(0.3)  # of mallows: 0 never errs, 1 ranks at random
     # Of a ranking of `ranked` responses: two at random, or beside these the whole (num_pairs then counts prompts).
     # Held-out validation, calibration and direct alignment read the two alone.
-    keep: Literal["pair", "ranking"] = _later("pair")
+    keep: Literal["pair", "ranking"] = later("pair")
 
     def __post_init__(self):
         super().__post_init__()
@@ -121,7 +95,7 @@ class PreferencesConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class RewardModelConfig(_Checked):
+class RewardModelConfig(Checked):
     """A proxy reward model: Bradley-Terry on preferences (one epoch, as Gao et al. 2023)."""
 
     width: Annotated[int, Between(4, 16384)] = 16
@@ -131,20 +105,20 @@ class RewardModelConfig(_Checked):
     batch: Count = 64  # pairs a step (Gao et al. 2023, table 1)
     learning_rate: Positive = 3e-3
     weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01
-    members: Annotated[int, Between(1, 64)] = _later(1)  # of an ensemble, for each seed
+    members: Annotated[int, Between(1, 64)] = later(1)  # of an ensemble, for each seed
     loss: Literal[
         *("bradley_terry", "margin", "smoothed", "unbiased", "known_channel", "huberised", "squared", "hinge"),
         *("all_pairs", "plackett_luce"),  # of whole rankings: preferences.keep
-    ] = _later("bradley_terry")
-    loss_coef: Annotated[float, Between(0.0, 1e3)] = _later(0.25)  # flip rate or margin: reward_model.LOSSES
-    blind: tuple[Special, ...] = _later(())  # tokens not seen
-    diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = _later("init")  # see fit
-    heads: Literal["one", "odin"] = _later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
-    precision: Precision = _later("float32")
+    ] = later("bradley_terry")
+    loss_coef: Annotated[float, Between(0.0, 1e3)] = later(0.25)  # flip rate or margin: reward_model.LOSSES
+    blind: tuple[Special, ...] = later(())  # tokens not seen
+    diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")  # see fit
+    heads: Literal["one", "odin"] = later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
+    precision: Precision = later("float32")
 
 
 @dataclass(frozen=True)
-class EnsembleConfig(_Checked):
+class EnsembleConfig(Checked):
     """How the scores of an ensemble's members become one reward (ensemble.py); a single member needs no rule."""
 
     rule: Literal[
@@ -152,11 +126,11 @@ class EnsembleConfig(_Checked):
     ] = "mean"
     take: Annotated[int, Between(1, 64)] | None = None  # of the members, from the first; None: all
     coef: Annotated[float, Between(0.0, 1e6)] = 0.5  # of uncertainty_weighted (Coste et al. 2023) and the two after it
-    only: Annotated[int, Between(0, 63)] | None = _later(None)  # the one member that is optimised, from 0; None: take
+    only: Annotated[int, Between(0, 63)] | None = later(None)  # the one member that is optimised, from 0; None: take
 
 
 @dataclass(frozen=True)
-class ErrorConfig(_Checked):
+class ErrorConfig(Checked):
     """The error of a synthetic proxy = gold + error (goodhart.py), for reward='synthetic'."""
 
     kind: Literal["regressional", "heavy_tailed", "extremal", "causal", "adversarial"] = "regressional"
@@ -166,7 +140,7 @@ class ErrorConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class ShapingConfig(_Checked):
+class ShapingConfig(Checked):
     """A transform of the reward before optimisation (shaping.py)."""
 
     name: str = "none"  # a rule of shaping.py, or module:function of yours
@@ -175,7 +149,7 @@ class ShapingConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class RoundsConfig(_Checked):
+class RoundsConfig(Checked):
     """Iterated RLHF: policies of one round write the pairs that the next round's reward models learn from."""
 
     count: Annotated[int, Between(1, 64)] = 1  # the round of this cell; 1 is ordinary RLHF
@@ -186,7 +160,7 @@ class RoundsConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class DirectConfig(_Checked):
+class DirectConfig(Checked):
     """Direct alignment: a policy fit to preferences without a reward model (direct_alignment.py)."""
 
     loss: Literal["dpo", "ipo", "slic", "rpo", "chipo", "length_dpo"] = "dpo"
@@ -206,7 +180,7 @@ class DirectConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class BestOfNConfig(_Checked):
+class BestOfNConfig(Checked):
     """One pool of reference samples a held-out prompt, shared by every reward model."""
 
     seed: Seed = 0
@@ -215,7 +189,7 @@ class BestOfNConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class SelectionConfig(_Checked):
+class SelectionConfig(Checked):
     """How one response is chosen from reference samples by their proxy scores (selection rules of best_of_n.py)."""
 
     rule: Literal["best_of_n", "soft", "poisson", "pessimism", "tilt"] = "best_of_n"
@@ -223,7 +197,7 @@ class SelectionConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class OptimiserConfig(_Checked):
+class OptimiserConfig(Checked):
     """Policy optimisation against a proxy (policy_gradient.py)."""
 
     name: Literal["ppo", "rloo", "grpo", "reinforce", "expert_iteration", "distillation", "online_dpo"] = "rloo"
@@ -241,16 +215,16 @@ class OptimiserConfig(_Checked):
     value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO
     kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of its KL term in the loss
     eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
-    train_prompts: Annotated[int, Between(1, 10**9)] | None = _later(None)  # a fixed set; None: all but held-out ones
-    length_share: bool = _later(False)  # also record proxy_of_length
-    divergence: Literal["kl", "chi2"] = _later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
-    constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = _later("none")  # constrained.py; rloo only
-    thresholds: tuple[Annotated[float, Between(-1e6, 1e6)], ...] = _later(())  # gold s.d., one a member
-    kl_target: Positive = _later(6.0)  # of adaptive_kl, nats a response
+    train_prompts: Annotated[int, Between(1, 10**9)] | None = later(None)  # a fixed set; None: all but held-out ones
+    length_share: bool = later(False)  # also record proxy_of_length
+    divergence: Literal["kl", "chi2"] = later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
+    constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = later("none")  # constrained.py; rloo only
+    thresholds: tuple[Annotated[float, Between(-1e6, 1e6)], ...] = later(())  # gold s.d., one a member
+    kl_target: Positive = later(6.0)  # of adaptive_kl, nats a response
 
 
 @dataclass(frozen=True)
-class Config(_Checked):
+class Config(Checked):
     """One cell: everything that decides its numbers."""
 
     world: WorldConfig = field(default_factory=WorldConfig)
@@ -259,18 +233,18 @@ class Config(_Checked):
     preferences: PreferencesConfig = field(default_factory=PreferencesConfig)
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
     reward: Literal["proxy", "gold", "synthetic"] = "proxy"  # what is optimised; gold is a control; see ErrorConfig
-    ensemble: EnsembleConfig = _later(EnsembleConfig)
-    error: ErrorConfig = _later(ErrorConfig)
-    shaping: ShapingConfig = _later(ShapingConfig)
-    selection: SelectionConfig = _later(SelectionConfig)
+    ensemble: EnsembleConfig = later(EnsembleConfig)
+    error: ErrorConfig = later(ErrorConfig)
+    shaping: ShapingConfig = later(ShapingConfig)
+    selection: SelectionConfig = later(SelectionConfig)
     policy: PolicyConfig | None = None  # what is optimised from; None: the reference policy
     best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     seeds: tuple[Seed, ...] = (0, 1, 2, 3)  # reward-model and policy seeds, mapped
     kl_coefs: tuple[Annotated[float, Between(0.0, 1e6)], ...] = (0.0,)  # KL penalties, gold s.d. a nat, mapped
-    rounds: RoundsConfig = _later(RoundsConfig)
-    direct: DirectConfig = _later(DirectConfig)
-    dpo_betas: tuple[Positive, ...] = _later((0.1,))  # of direct alignment, mapped
+    rounds: RoundsConfig = later(RoundsConfig)
+    direct: DirectConfig = later(DirectConfig)
+    dpo_betas: tuple[Positive, ...] = later((0.1,))  # of direct alignment, mapped
 
     def __post_init__(self):
         super().__post_init__()
@@ -359,106 +333,3 @@ def _check_constraint(config: Config):
 
 
 # --- reading, overriding, hashing -------------------------------------------------------------
-
-
-def _checked(name: str, value, hint):
-    """`value` as the type `hint` wants it, or ValueError."""
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        base, *rules = typing.get_args(hint)
-        value = _checked(name, value, base)
-        for rule in rules:
-            if not rule.low <= value <= rule.high:  # False for NaN as well
-                raise ValueError(f"{name}={value!r}: allowed from {rule.low:g} to {rule.high:g}")
-        return value
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{name}={value!r}: allowed are {', '.join(map(repr, typing.get_args(hint)))}")
-        return value
-    if origin is types.UnionType or origin is typing.Union:
-        if value is None:
-            return None
-        return _checked(name, value, next(a for a in typing.get_args(hint) if a is not type(None)))
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            value = (value,)
-        return tuple(_checked(name, v, typing.get_args(hint)[0]) for v in value)
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, name)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{name}={value!r}: a value of type {hint.__name__} is wanted")
-    return value
-
-
-def from_dict(cls, values, where: str = "config"):
-    """Config of class `cls` from nested dicts, as `to_dict` makes them."""
-    known = [f.name for f in dataclasses.fields(cls)]
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}={values!r}: a group of settings with fields {', '.join(known)} is wanted")
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{where} has no field {name!r}: allowed are {', '.join(known)}")
-    return cls(**values)
-
-
-def to_dict(config) -> dict:
-    return dataclasses.asdict(config)
-
-
-def to_hashed(config) -> dict:
-    """As `to_dict`, without the fields that were added later and are at their default: what fingerprints see."""
-    out = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if "later" in f.metadata and value == f.metadata["later"]():
-            continue
-        out[f.name] = to_hashed(value) if dataclasses.is_dataclass(value) else value
-    return out
-
-
-def replace(config, changes: dict):
-    """`config` with dotted fields changed together: {"reward_model.width": 32, "seeds": (1, 2)}."""
-    values = to_dict(config)
-    for path, value in changes.items():
-        *groups, last = path.split(".")
-        at, cls = values, type(config)
-        for group in groups:
-            if group not in at:
-                raise ValueError(f"--set {path}: no field {group!r}; allowed are {', '.join(at)}")
-            if at[group] is None:  # an optional group starts from its defaults
-                hint = typing.get_type_hints(cls)[group]
-                at[group] = to_dict(next(a for a in typing.get_args(hint) if a is not type(None))())
-            if not isinstance(at[group], dict):
-                raise ValueError(f"--set {path}: {group!r} is a single value, it has no fields")
-            cls = typing.get_type_hints(cls)[group]
-            cls = cls if isinstance(cls, type) else next(a for a in typing.get_args(cls) if a is not type(None))
-            at = at[group]
-        if last not in at:
-            raise ValueError(f"--set {path}: no field {last!r}; allowed are {', '.join(at)}")
-        at[last] = value
-    return from_dict(type(config), values)
-
-
-def parse(text: str) -> tuple[str, object]:
-    """One `path=value` of the command line; the value is JSON, or else a word."""
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise ValueError(f"--set {text!r}: path=value is wanted, as in --set reward_model.width=32")
-    try:
-        return path, json.loads(value)
-    except json.JSONDecodeError:
-        return path, value
-
-
-def fingerprint(stage: str, version: int, values: dict, upstream: dict[str, str]) -> str:
-    """sha256 (first 16 hex digits) of what decides a cell's numbers; TypeError without a canonical form.
-
-    values: the config groups that the stage reads.  upstream: fingerprints of the cells it reads.
-    """
-    parts = {"stage": stage, "version": version, "config": values, "upstream": upstream}
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -15,9 +15,9 @@ import jax
 
 from gold_sim import models, pools, records, runs
 from gold_sim.cells import Cell
-from gold_sim.config import to_dict
 from gold_sim.inputs import Inputs
 from gold_sim.records import Store
+from gold_sim.settings import to_dict
 
 STAGES = dict(
     reference=models.reference,

@@ -1,6 +1,6 @@
 """Digests of every table of every experiment at smoke size: the same numbers before and after a move.
 
-    python -m tests.digests RUNS                 print the digests of a store, running what it lacks
+    python -m tests.digests RUNS                 print the digests of the tables by this tree
     python -m tests.digests RUNS --against REV   the same for another revision, beside those of this tree; status 1 if
                                                  a table differs
 
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,10 +60,11 @@ def run(tree: Path, runs: Path) -> None:
 
 def main(argv=None) -> int:
     p = argparse.ArgumentParser(prog="python -m tests.digests", description=__doc__.splitlines()[0])
-    p.add_argument("runs", type=Path, help="a folder for the stores; kept, so that a second call runs nothing anew")
+    p.add_argument("runs", type=Path, help="a folder for the stores; that of the other revision is kept")
     p.add_argument("--against", metavar="REV", help="a revision to compare with")
     args = p.parse_args(argv)
     here = args.runs.absolute() / "here"
+    shutil.rmtree(here, ignore_errors=True)  # fingerprints do not see the code, so nothing stored may be taken
     run(ROOT, here)
     ours = digests(here)
     if args.against is None:

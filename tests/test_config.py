@@ -2,8 +2,9 @@
 
 import pytest
 
-from gold_sim import cells, config
+from gold_sim import cells
 from gold_sim.config import Config
+from gold_sim.settings import fingerprint, from_dict, parse, replace, to_dict
 
 
 @pytest.mark.parametrize(
@@ -46,37 +47,37 @@ from gold_sim.config import Config
 )
 def test_bad_settings_say_what_is_allowed(changes, words):
     with pytest.raises(ValueError) as error:
-        config.replace(Config(), changes)
+        replace(Config(), changes)
     assert all(word in str(error.value) for word in words), error.value
     assert "\n" not in str(error.value)
 
 
 def test_dict_round_trip_and_nested_replacement():
-    changed = config.replace(Config(), {"policy.width": 64, "kl_coefs": 0.5, "world.seed": 7})
+    changed = replace(Config(), {"policy.width": 64, "kl_coefs": 0.5, "world.seed": 7})
     assert changed.policy.width == 64 and changed.kl_coefs == (0.5,) and changed.world.seed == 7
-    assert config.from_dict(Config, config.to_dict(changed)) == changed
-    assert hash(changed) == hash(config.from_dict(Config, config.to_dict(changed)))
+    assert from_dict(Config, to_dict(changed)) == changed
+    assert hash(changed) == hash(from_dict(Config, to_dict(changed)))
 
 
 def test_command_line_values():
-    assert config.parse("seeds=[1,2]") == ("seeds", [1, 2])
-    assert config.parse("optimiser.name=ppo") == ("optimiser.name", "ppo")
-    assert config.parse("reward_model.num_pairs=null") == ("reward_model.num_pairs", None)
+    assert parse("seeds=[1,2]") == ("seeds", [1, 2])
+    assert parse("optimiser.name=ppo") == ("optimiser.name", "ppo")
+    assert parse("reward_model.num_pairs=null") == ("reward_model.num_pairs", None)
     for bad in ("seeds", "=3"):
         with pytest.raises(ValueError, match="path=value"):
-            config.parse(bad)
+            parse(bad)
 
 
 def test_fingerprints_see_every_part_and_refuse_what_has_no_canonical_form():
-    base = config.fingerprint("gold", 1, {"a": 1}, {"reference": "x"})
-    assert base == config.fingerprint("gold", 1, {"a": 1}, {"reference": "x"})
+    base = fingerprint("gold", 1, {"a": 1}, {"reference": "x"})
+    assert base == fingerprint("gold", 1, {"a": 1}, {"reference": "x"})
     others = [("golds", 1, {"a": 1}, {"reference": "x"}), ("gold", 2, {"a": 1}, {"reference": "x"})]
     others += [("gold", 1, {"a": 2}, {"reference": "x"}), ("gold", 1, {"a": 1}, {"reference": "y"})]
-    assert len({base, *(config.fingerprint(*o) for o in others)}) == 5
+    assert len({base, *(fingerprint(*o) for o in others)}) == 5
     with pytest.raises((TypeError, ValueError)):
-        config.fingerprint("gold", 1, {"a": object()}, {})
+        fingerprint("gold", 1, {"a": object()}, {})
     with pytest.raises(ValueError):
-        config.fingerprint("gold", 1, {"a": float("nan")}, {})
+        fingerprint("gold", 1, {"a": float("nan")}, {})
 
 
 def test_a_stage_whose_number_is_raised_runs_anew_with_all_that_reads_it(monkeypatch):

@@ -12,7 +12,8 @@ import pytest
 
 from experiments.engine import costs, workload
 from gold_sim import cells, pipeline, transformer
-from gold_sim.config import Config, replace, to_dict
+from gold_sim.config import Config
+from gold_sim.settings import replace, to_dict
 
 
 def test_forward_by_hand():

@@ -13,6 +13,7 @@ from experiments.plan import missing, plan
 from gold_sim import cells, config, gold, goodhart, models, pools, reward_model, rewards, streams, world
 from gold_sim.config import Config
 from gold_sim.records import Store
+from gold_sim.settings import replace, to_hashed
 from tests.conftest import demonstrations, init
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +30,7 @@ def scene():
 
 
 def reward_of(scene, changes):
-    settings = config.replace(Config(), changes)
+    settings = replace(Config(), changes)
     runs = dict(seed=jnp.asarray(settings.seeds, jnp.int32))
     return rewards.Reward(scene[0], settings, None, scene[1], runs)
 
@@ -54,9 +55,9 @@ def test_a_synthetic_proxy_is_gold_and_its_error(scene):
 
 def test_the_first_members_are_taken(scene):
     scores = jax.random.normal(jax.random.key(0), (5, 3, 4))
-    two = config.replace(Config(), {"reward_model.members": 5, "ensemble.take": 2, "ensemble.rule": "worst_case"})
+    two = replace(Config(), {"reward_model.members": 5, "ensemble.take": 2, "ensemble.rule": "worst_case"})
     assert np.allclose(rewards.combine(two, scores)[0], scores[:2].min(0))
-    one = config.replace(Config(), {"reward_model.members": 5, "ensemble.take": 1})
+    one = replace(Config(), {"reward_model.members": 5, "ensemble.take": 1})
     assert np.allclose(rewards.combine(one, scores)[0], scores[0])
 
 
@@ -64,11 +65,11 @@ def test_what_a_reward_leaves_out_is_scored_by_the_others(scene):
     """Of three reward models the first is taken: the mean of the other two; nothing is left out where all are taken."""
     language, net, judge, prompts, responses = scene
     changes = {"reward_model.members": 3, "reward_model.width": 8, "ensemble.take": 1}
-    small = reward_model.network(language, config.replace(Config(), changes).reward_model)
+    small = reward_model.network(language, replace(Config(), changes).reward_model)
     params = jax.vmap(lambda key: init(small, key))(jax.random.split(jax.random.key(3), 3))
     models = reward_model.RewardModel(params, jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 0.1, 0.2]))
     run = dict(seed=jnp.int32(0), models=models)
-    of = lambda changes: rewards.Reward(language, config.replace(Config(), changes), small, net, {})
+    of = lambda changes: rewards.Reward(language, replace(Config(), changes), small, net, {})
     each = jax.jit(of(changes).members)(run, judge, prompts, responses)
     assert np.allclose(jax.jit(of(changes).left_out(run))(prompts, responses), each[1:].mean(0), atol=1e-6)
     assert np.allclose(jax.jit(of(changes).proxy)(run, judge, prompts, responses)[0], each[0], atol=1e-6)
@@ -99,9 +100,9 @@ def test_gold_as_reward_is_gold(scene):
 def test_what_came_later_leaves_old_fingerprints_alone():
     """Fields at their defaults are not hashed; changed they are, in the stages that read them alone."""
     base = Config()
-    assert "members" not in config.to_hashed(base)["reward_model"] and "shaping" not in config.to_hashed(base)
-    assert "heads" not in config.to_hashed(base)["reward_model"]
-    code = lambda stage, changes: cells.cell(stage, config.replace(base, changes)).fingerprint
+    assert "members" not in to_hashed(base)["reward_model"] and "shaping" not in to_hashed(base)
+    assert "heads" not in to_hashed(base)["reward_model"]
+    code = lambda stage, changes: cells.cell(stage, replace(base, changes)).fingerprint
     same = lambda stage, changes: code(stage, changes) == code(stage, {})
     assert same("policy_gradient", {"selection.rule": "poisson"}) and not same(
         "best_of_n", {"selection.rule": "poisson"}

@@ -8,6 +8,7 @@ import pytest
 from gold_sim import cells, config, gold, policy, preferences, reward_model, rounds, transformer, world
 from gold_sim.config import Config
 from gold_sim.preferences import Preferences
+from gold_sim.settings import replace
 from tests.conftest import init, logits
 
 SEEDS = (3, 8)
@@ -22,7 +23,7 @@ def settings(**changes):
         "rounds.count": 2,
         "rounds.num_pairs": 12,
     }
-    return config.replace(Config(), base | {name.replace("__", "."): value for name, value in changes.items()})
+    return replace(Config(), base | {name.replace("__", "."): value for name, value in changes.items()})
 
 
 def numbered(count, first=0):
@@ -59,7 +60,7 @@ def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
     policies = jax.tree.map(lambda a, b: jnp.stack([a, b]), *own)
     net = transformer.Network(8, 1, tiny.language.vocab_size, 1, tiny.net.max_len)
     judge = gold.Gold(init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
-    c = config.replace(settings(rounds__num_pairs=40), {"world.response_len": 3})
+    c = replace(settings(rounds__num_pairs=40), {"world.response_len": 3})
     write = lambda c: jax.jit(lambda p: rounds.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
     new = write(c)
     assert new.labels.shape == (2, 40) and new.responses.shape == (2, 40, 2, 3)
@@ -74,7 +75,7 @@ def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
 
     for seed in (0, 1):
         assert mean_log_prob(own[seed], seed) > mean_log_prob(own[1 - seed], seed) + 0.5
-    later = write(config.replace(c, {"rounds.count": 3}))
+    later = write(replace(c, {"rounds.count": 3}))
     assert not np.array_equal(new.prompts, later.prompts)
 
 
@@ -93,7 +94,7 @@ def test_the_chain_of_cells():
     goes_on = cells.cell("policy_gradient", settings(rounds__count=3, rounds__start="continue"))
     assert dict(goes_on.upstream)["last"].config.rounds.count == 2
     first = lambda **changes: cells.cell("policy_gradient", settings(rounds__count=1, **changes)).fingerprint
-    plain = cells.cell("policy_gradient", config.replace(settings(), {"rounds.count": 1, "rounds.num_pairs": 2000}))
+    plain = cells.cell("policy_gradient", replace(settings(), {"rounds.count": 1, "rounds.num_pairs": 2000}))
     assert first() == first(rounds__data="replace") == plain.fingerprint
     ways = ({}, {"rounds__data": "replace"}, {"rounds__start": "continue"}, {"rounds__num_pairs": 13})
     assert len({cells.cell("policy_gradient", settings(**way)).fingerprint for way in ways}) == 4

@@ -21,7 +21,8 @@ import scipy.optimize
 
 from experiments.engine.workload import Work, blocks, holds, program, shared, work
 from gold_sim import archive
-from gold_sim.config import Config, from_dict
+from gold_sim.config import Config
+from gold_sim.settings import from_dict
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
 
