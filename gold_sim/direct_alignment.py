@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import memory, policy, transformer, world
+from gold_sim import memory, policy, transformer
 from gold_sim.adam import adam, schedule
 from gold_sim.config import DirectConfig
+from gold_sim.language import sequences
 from gold_sim.transformer import Network
 
 LARGEST_U = 20.0  # chipo: e^u beyond it is cut, as its source cuts the whole margin
@@ -92,7 +93,7 @@ def init(ref_params, config: DirectConfig) -> TrainState:
 def log_probs(net: Network, params, pairs):
     """log pi of both responses of each pair, [D, 2]."""
     tokens = policy.log_probs(transformer.logits(net, params, pairs.prompts, pairs.responses), pairs.responses)
-    return jnp.sum(tokens * policy.visited(world.lengths(pairs.responses), pairs.responses.shape[-1]), -1)
+    return jnp.sum(tokens * policy.visited(sequences.lengths(pairs.responses), pairs.responses.shape[-1]), -1)
 
 
 def log_ratios(net: Network, params, ref_params, pairs):
@@ -105,7 +106,7 @@ def loss(net: Network, config: DirectConfig, beta, params, ref_params, pairs):
     own = log_probs(net, params, pairs)
     chosen_first = lambda x: jnp.where(pairs.labels[:, None], x[:, ::-1], x)
     u = chosen_first(own - jax.lax.stop_gradient(log_probs(net, ref_params, pairs)))
-    lengths = chosen_first(world.lengths(pairs.responses))
+    lengths = chosen_first(sequences.lengths(pairs.responses))
     return jnp.mean(LOSSES[config.loss](u, chosen_first(own)[:, 0], lengths, beta, config.coef))
 
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import policy, transformer, world
+from gold_sim import policy, transformer
+from gold_sim.language import sequences
 from gold_sim.transformer import Network
 
 
@@ -16,7 +17,7 @@ def response_log_probs(net: Network, params, prompts, responses):
     """Exact log pi(y | x) of every listed response: prompts [P, Lp], responses [R, L] -> [P, R]."""
     listed = jnp.broadcast_to(jnp.asarray(responses), (prompts.shape[0], *responses.shape))
     tokens = policy.log_probs(transformer.logits(net, params, prompts, listed), listed)
-    return jnp.sum(tokens * policy.visited(world.lengths(listed), responses.shape[1]), -1)
+    return jnp.sum(tokens * policy.visited(sequences.lengths(listed), responses.shape[1]), -1)
 
 
 def kl(log_p, log_ref):

@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import memory, policy, transformer, world
+from gold_sim import memory, policy, transformer
 from gold_sim.adam import adam, schedule
 from gold_sim.config import GoldConfig, PolicyConfig
+from gold_sim.language import sequences, world
+from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import FIRST_WORD, TEMPLATE
 from gold_sim.transformer import Network
 
 GROUP = 4  # responses a prompt
@@ -35,13 +38,13 @@ class Gold(NamedTuple):
 
 
 def network(language: world.World, config: GoldConfig) -> Network:
-    max_len = world.PROMPT_LEN + language.config.response_len
+    max_len = PROMPT_LEN + language.config.response_len
     return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
 
 
 def raw_scores(net: Network, gold: Gold, prompts, responses):
     """[P, N] in the network's own units."""
-    score = lambda p, r: transformer.rewards(net, gold.params, p, r, world.lengths(r))
+    score = lambda p, r: transformer.rewards(net, gold.params, p, r, sequences.lengths(r))
     return memory.in_pieces(score, prompts, responses, most=memory.A_PIECE // responses.shape[1])
 
 
@@ -53,16 +56,16 @@ def scores(net: Network, gold: Gold, prompts, responses):
 def disturb(language: world.World, key, prompts, responses, how):
     """Responses [P, N, L] taken off the reference distribution; how: [P, N] index into OFF_REFERENCE."""
     c, length = language.config, responses.shape[-1]
-    lens = jnp.maximum(world.lengths(responses) - 1, 1)[..., None]  # tokens before EOS
+    lens = jnp.maximum(sequences.lengths(responses) - 1, 1)[..., None]  # tokens before EOS
     at = jnp.arange(length)
     # One draw for all: each would be a loop of its own to compile.
     u = jax.random.uniform(key, (*responses.shape[:-1], 4 * length + 6))
     rate, which, cut_at, period, start, prefixed = jnp.split(u[..., :6], 6, -1)
     token, word, here, spam = jnp.split(u[..., 6:], 4, -1)
     any_token = _pick(token, 1, language.num_writable)
-    special = _pick(which, world.TEMPLATE, world.FIRST_WORD)
+    special = _pick(which, TEMPLATE, FIRST_WORD)
     topic = language.read(prompts)[0][:, None, None]
-    of_topic = world.FIRST_WORD + topic * c.words_per_topic + _pick(word, 0, c.words_per_topic)
+    of_topic = FIRST_WORD + topic * c.words_per_topic + _pick(word, 0, c.words_per_topic)
     replaced = here < rate
     inside = at < lens
 
@@ -70,18 +73,18 @@ def disturb(language: world.World, key, prompts, responses, how):
     spammed = jnp.where((spam < 0.6 * rate) & inside, special, responses)
     stuffed = jnp.where(replaced & inside, of_topic, responses)
     new_len = _pick(cut_at, 1, length + 1)
-    cut = lambda x: jnp.where(at < new_len, x, world.EOS)
+    cut = lambda x: jnp.where(at < new_len, x, sequences.EOS)
     period, start = _pick(period, 1, 5), _pick(start, 0, length) % lens
     loop = jnp.take_along_axis(responses, jnp.minimum((start + at % jnp.minimum(period, lens)), length - 1), -1)
-    loop = jnp.where(loop == world.EOS, any_token[..., :1], loop)
+    loop = jnp.where(loop == sequences.EOS, any_token[..., :1], loop)
     prefix = jnp.where(at < start, responses, jnp.roll(loop, 1, -1))
     repeated = cut(jnp.where(prefixed < 0.5, prefix, loop))
     other = jnp.roll(responses, 1, axis=0)
     appended = jnp.take_along_axis(other, (at - lens) % jnp.maximum(jnp.roll(lens, 1, axis=0), 1), -1)
     over_long = jnp.where(inside, responses, appended)
-    too_short = jnp.where(at < 1 + new_len // 5, responses, world.EOS)
+    too_short = jnp.where(at < 1 + new_len // 5, responses, sequences.EOS)
     kinds = jnp.stack([corrupted, repeated, spammed, stuffed, over_long, too_short, cut(any_token)])
-    return world.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
+    return sequences.close(jnp.take_along_axis(kinds, how[None, ..., None], axis=0)[0])
 
 
 def _batch(config: GoldConfig, key, num: int):
@@ -119,7 +122,7 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
 
     def loss_of(params, prompts, responses):
         wanted = (language.rubric(prompts, responses) - centre) / scale
-        given = transformer.rewards(net, params, prompts, responses, world.lengths(responses))
+        given = transformer.rewards(net, params, prompts, responses, sequences.lengths(responses))
         return jnp.mean(jnp.square(given - wanted))
 
     def step(state, t):

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import world
 from gold_sim.config import ErrorConfig
+from gold_sim.language import world
 
 FREE_REPETITION = 0.4  # share of repeated words up to which extremal errors are 0: reference samples have about 0.15
 REWARD_OF_PAIR = 2.0  # gold s.d. at scale 1, of every occurrence of the pair of words

@@ -10,9 +10,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
-from gold_sim import gold, records, transformer, world
+from gold_sim import gold, records, transformer
 from gold_sim.cells import Cell
 from gold_sim.device import accelerated
+from gold_sim.language import world
 from gold_sim.records import Store
 
 

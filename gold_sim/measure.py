@@ -10,7 +10,9 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import memory, policy, transformer, world
+from gold_sim import memory, policy, transformer
+from gold_sim.language import sequences
+from gold_sim.language.prompts import KINDS
 
 MEASURED_A_PIECE = 64  # responses; as their distributions are kept, half of what is best elsewhere
 SAMPLES = 16  # responses kept as they are, for transcripts
@@ -77,7 +79,7 @@ def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, component
     if left_out is not None:
         told |= dict(proxy_left_out=jnp.mean(left_out(prompts, responses)))
     if of_length is not None:
-        told |= dict(proxy_of_length=jnp.mean(of_length[world.lengths(responses) - 1]))
+        told |= dict(proxy_of_length=jnp.mean(of_length[sequences.lengths(responses) - 1]))
     if components is not None:
         parts = jnp.mean(components(prompts, responses), (1, 2))
         told |= {f"component_{i}": part for i, part in enumerate(parts)}
@@ -117,7 +119,7 @@ def transcripts(language, prompts, controls, kept: dict) -> dict:
     prompts = np.asarray(prompts)[:count]
     once = dict(
         prompt_id=np.arange(count),
-        kind=np.array([world.KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
+        kind=np.array([KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
         prompt=np.array([language.decode(p) for p in prompts]),
     )
     each = {name: np.tile(values, points) for name, values in once.items()}

@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer, world
+from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer
 from gold_sim.columns import REWARD_MODEL_COLUMNS
 from gold_sim.config import RewardModelConfig
 from gold_sim.inputs import alone, mapped, to_numpy
+from gold_sim.language import rubric, world
+from gold_sim.language.prompts import PROMPT_LEN
 
 
 def reference(cell, inputs, store, progress):
@@ -30,7 +32,7 @@ def reference(cell, inputs, store, progress):
         demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
         # Read together and told in one array: one by one they would be a hundred kernels to compile.
         read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
-        rows = jnp.stack([read[name].astype(jnp.float32) for name in world.ATTRIBUTES])
+        rows = jnp.stack([read[name].astype(jnp.float32) for name in rubric.ATTRIBUTES])
         moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)
         written = demos.shape[1]
         return (
@@ -40,7 +42,7 @@ def reference(cell, inputs, store, progress):
         )
 
     loss, of_demos, of_samples = to_numpy(report(params, prompts, drawn))
-    named = lambda moments: dict(zip(world.ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
+    named = lambda moments: dict(zip(rubric.ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
     record = dict(
         params=transformer.num_params(net),
         loss_curve=_thinned(losses),
@@ -160,7 +162,7 @@ class Fitting:
         return jax.tree.map(lambda a: a[at], data) if self.apart else data
 
     def tokens(self, pairs: int) -> int:
-        return pairs * 2 * (self.language.config.response_len + world.PROMPT_LEN)
+        return pairs * 2 * (self.language.config.response_len + PROMPT_LEN)
 
     @functools.partial(jax.jit, static_argnums=0)
     def begin(self, runs):

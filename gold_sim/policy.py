@@ -8,15 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import memory, streams, transformer, world
+from gold_sim import memory, streams, transformer
 from gold_sim.adam import adam, schedule
 from gold_sim.config import PolicyConfig
+from gold_sim.language import sequences, world
+from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.transformer import Network
 
 
 def network(language: world.World, config: PolicyConfig, values: int = 0) -> Network:
     """The policy's network: reads all tokens, writes the writable ones; values=1 adds PPO's value head."""
-    max_len = world.PROMPT_LEN + language.config.response_len
+    max_len = PROMPT_LEN + language.config.response_len
     size = (config.width, config.depth, language.vocab_size, language.num_writable, max_len)
     return Network(*size, values, config.precision)
 
@@ -45,11 +47,11 @@ def written(net: Network, params, prompts, uniforms) -> Samples:
 
     def choose(logits, u):
         rows = logits.reshape(-1, logits.shape[-1])
-        return world.draw(jnp.exp(rows - jnp.max(rows, -1, keepdims=True)), u.ravel()).reshape(u.shape), logits
+        return sequences.draw(jnp.exp(rows - jnp.max(rows, -1, keepdims=True)), u.ravel()).reshape(u.shape), logits
 
     tokens, logits = transformer.decode(net, params, prompts, num_samples, length, choose, uniforms)
-    responses = world.close(tokens)
-    return Samples(responses, world.lengths(responses), jnp.moveaxis(logits, 0, 2))
+    responses = sequences.close(tokens)
+    return Samples(responses, sequences.lengths(responses), jnp.moveaxis(logits, 0, 2))
 
 
 def responses(net: Network, params, prompts, num_samples: int, length: int, key, progress=lambda done, total: None):
@@ -113,13 +115,13 @@ def entropy(logits):
 
 def cross_entropy(net: Network, params, prompts, responses):
     """Mean negative log-likelihood of the responses, nats a token (EOS counts)."""
-    return _nats(net, params, prompts, responses) / jnp.mean(world.lengths(responses))
+    return _nats(net, params, prompts, responses) / jnp.mean(sequences.lengths(responses))
 
 
 def _nats(net, params, prompts, responses):
     """Mean negative log-likelihood of a response."""
     logits = transformer.logits(net, params, prompts, responses)
-    mask = visited(world.lengths(responses), responses.shape[-1])
+    mask = visited(sequences.lengths(responses), responses.shape[-1])
     return -jnp.mean(jnp.sum(log_probs(logits, responses) * mask, -1))
 
 
@@ -139,7 +141,7 @@ def sft(language: world.World, config: PolicyConfig):
         k_prompt, k_demo = jax.random.split(jax.random.fold_in(key, t))
         prompts = language.prompts(k_prompt, config.batch)
         responses = language.demonstrations(k_demo, prompts)
-        length = jnp.mean(world.lengths(responses))
+        length = jnp.mean(sequences.lengths(responses))
         loss_of = lambda params, prompts, responses: _nats(net, params, prompts, responses) / length
         loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)
         updates, opt_state = optimiser.update(grads, opt_state, params)

@@ -10,8 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gold_sim import rankings, streams, world
+from gold_sim import rankings, streams
 from gold_sim.config import PreferencesConfig
+from gold_sim.language import sequences
+from gold_sim.language.vocabulary import AGREE, REFUSE, TEMPLATE
 
 
 class Preferences(NamedTuple):
@@ -28,10 +30,10 @@ class Preferences(NamedTuple):
 
 
 FEATURES = dict(  # what a biased annotator sees of responses [D, 2, L], in units of about what they vary by
-    length=lambda r: world.lengths(r) / (r.shape[-1] / 4),
-    template=lambda r: jnp.sum(r == world.TEMPLATE, -1),
-    agreement=lambda r: jnp.any(r == world.AGREE, -1),
-    refusal=lambda r: jnp.any(r == world.REFUSE, -1),
+    length=lambda r: sequences.lengths(r) / (r.shape[-1] / 4),
+    template=lambda r: jnp.sum(r == TEMPLATE, -1),
+    agreement=lambda r: jnp.any(r == AGREE, -1),
+    refusal=lambda r: jnp.any(r == REFUSE, -1),
 )
 
 

@@ -9,8 +9,9 @@ import contextlib
 import jax
 import numpy as np
 
-from gold_sim import gold, policy, preferences, reward_model, transformer, world
+from gold_sim import gold, policy, preferences, reward_model, transformer
 from gold_sim.inputs import Inputs
+from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.pipeline import STAGES
 
 
@@ -61,7 +62,7 @@ def _gold(language, config):
 def _preferences(language, config):
     p, length = config.preferences, language.config.response_len
     found = dict(
-        prompts=np.zeros((p.num_pairs, world.PROMPT_LEN), np.int32),
+        prompts=np.zeros((p.num_pairs, PROMPT_LEN), np.int32),
         responses=np.zeros((p.num_pairs, 2, length), np.int32),
         gold=np.zeros((p.num_pairs, 2), np.float32),
         labels=np.zeros(p.num_pairs, bool),
@@ -86,7 +87,7 @@ def _reward_model(language, config):
 def _pool(language, config):
     b = config.best_of_n
     return dict(
-        prompts=np.zeros((b.num_prompts, world.PROMPT_LEN), np.int32),
+        prompts=np.zeros((b.num_prompts, PROMPT_LEN), np.int32),
         responses=np.zeros((b.num_prompts, b.num_samples, language.config.response_len), np.uint16),
     )
 

@@ -15,9 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import calibration, memory, rankings, streams, transformer, world
+from gold_sim import calibration, memory, rankings, streams, transformer
 from gold_sim.adam import adam, schedule
 from gold_sim.config import RewardModelConfig
+from gold_sim.language import sequences, world
+from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
 from gold_sim.preferences import Preferences
 from gold_sim.transformer import Network
 
@@ -29,13 +32,13 @@ class RewardModel(NamedTuple):
 
 
 def network(language: world.World, config: RewardModelConfig) -> Network:
-    max_len = world.PROMPT_LEN + language.config.response_len
+    max_len = PROMPT_LEN + language.config.response_len
     return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
 
 
 def raw_rewards(net: Network, model: RewardModel, prompts, responses):
     """[P, N] in the network's own units (a logit difference is a log-odds)."""
-    score = lambda p, r: transformer.rewards(net, model.params, p, r, world.lengths(r))
+    score = lambda p, r: transformer.rewards(net, model.params, p, r, sequences.lengths(r))
     return memory.in_pieces(score, prompts, responses, most=memory.A_PIECE // responses.shape[1])
 
 
@@ -180,7 +183,7 @@ def plan(language: world.World, config: RewardModelConfig, collected: int, seed,
     seen = jnp.ones((language.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
     if config.diversity == "features":
         at = jnp.arange(language.vocab_size)
-        words = (at >= world.FIRST_WORD) & (at < language.num_writable)
+        words = (at >= FIRST_WORD) & (at < language.num_writable)
         hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
         seen = seen * (1.0 - hidden[:, None])
     if config.diversity == "components":
@@ -260,7 +263,7 @@ def weight_average(net: Network, params, held_out: Preferences):
 def calibrated(params, raw, held_out: Preferences):
     """(RewardModel, metrics) of what `finish` gives, on the host: see the top of this file."""
     pairs = jax.tree.map(np.asarray, held_out)
-    metrics = calibration.calibrate(np.asarray(raw), pairs.labels, pairs.gold, world.lengths(pairs.responses))
+    metrics = calibration.calibrate(np.asarray(raw), pairs.labels, pairs.gold, sequences.lengths(pairs.responses))
     return RewardModel(params, np.float32(metrics["scale"]), np.float32(metrics["shift"])), metrics
 
 
@@ -291,7 +294,7 @@ def pairs_of(config: RewardModelConfig, collected: int, seed, own, member):
 
 
 TOKENS = dict(  # that a reward model blind to an attribute does not see
-    template=(world.TEMPLATE,), hedging=(world.HEDGE,), agreement=(world.AGREE, world.DISAGREE), refusal=(world.REFUSE,)
+    template=(TEMPLATE,), hedging=(HEDGE,), agreement=(AGREE, DISAGREE), refusal=(REFUSE,)
 )
 
 
@@ -305,7 +308,7 @@ def _mean_loss(net, config, params, pairs):
 
 def _ranking(net, config, params, pairs):
     """Mean over prompts of minus the log-probability of their whole rankings."""
-    r = transformer.rewards(net, params, pairs.prompts, pairs.ranked, world.lengths(pairs.ranked))
+    r = transformer.rewards(net, params, pairs.prompts, pairs.ranked, sequences.lengths(pairs.ranked))
     best_first = jnp.broadcast_to(jnp.arange(r.shape[-1]), r.shape)
     return -jnp.mean(RANKING_LOSSES[config.loss](r, best_first))
 
@@ -313,7 +316,7 @@ def _ranking(net, config, params, pairs):
 def _odin(net, config, params, pairs):
     """The loss of the summed heads, and what keeps length out of the first."""
     params = _unit_heads(params)
-    lengths = world.lengths(pairs.responses)
+    lengths = sequences.lengths(pairs.responses)
     r = transformer.heads(net, params, pairs.prompts, pairs.responses, lengths)
     fit = _loss(config, _difference(jnp.sum(r, -1)), pairs)
     return jnp.mean(fit) + disentanglement(r, lengths.astype(r.dtype), params["head"]["kernel"])
@@ -347,7 +350,7 @@ def _margins(net, params, pairs):
 
 def _of_pairs(net, params, pairs):
     """Raw scores [D, 2]."""
-    return transformer.rewards(net, params, pairs.prompts, pairs.responses, world.lengths(pairs.responses))
+    return transformer.rewards(net, params, pairs.prompts, pairs.responses, sequences.lengths(pairs.responses))
 
 
 def _difference(values):

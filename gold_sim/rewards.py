@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import ensemble, gold, goodhart, policy, reward_model, shaping, streams, world
+from gold_sim import ensemble, gold, goodhart, policy, reward_model, shaping, streams
 from gold_sim.config import Config
+from gold_sim.language import sequences, world
 from gold_sim.transformer import Network
 
 
@@ -62,7 +63,7 @@ class Reward:
 
     def shape(self, scores, references, responses):
         """The reward of combined scores [P, N], given those of reference responses [P, K]."""
-        share = world.lengths(responses) / responses.shape[-1]
+        share = sequences.lengths(responses) / responses.shape[-1]
         rule = self.config.shaping
         return shaping.find(rule.name)(scores, references, share, rule.coef)
 

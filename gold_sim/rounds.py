@@ -8,8 +8,9 @@ policy, so that scores keep their zero and unit.
 import jax
 import jax.numpy as jnp
 
-from gold_sim import gold, policy, preferences, reward_model, streams, world
+from gold_sim import gold, policy, preferences, reward_model, streams
 from gold_sim.config import Config
+from gold_sim.language import world
 from gold_sim.preferences import Preferences
 from gold_sim.transformer import Network
 

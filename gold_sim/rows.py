@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from gold_sim import gold, policy, reward_model, transformer, world
+from gold_sim import gold, policy, reward_model, transformer
 from gold_sim.cells import Cell
 from gold_sim.columns import CURVE_COLUMNS
+from gold_sim.language import world
 
 
 def describe(cell: Cell) -> dict:

@@ -25,11 +25,12 @@ from gold_sim import (
     rewards,
     rows,
     streams,
-    world,
 )
 from gold_sim.columns import SAMPLE_COLUMNS
 from gold_sim.config import OptimiserConfig
 from gold_sim.inputs import mapped, to_numpy
+from gold_sim.language import world
+from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.transformer import Network
 
 REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
@@ -55,7 +56,7 @@ class Training:
 
     def mapped(self, f, xs):
         c, length = self.config, self.language.config.response_len
-        tokens = c.prompts * (c.group_size * length + world.PROMPT_LEN)
+        tokens = c.prompts * (c.group_size * length + PROMPT_LEN)
         return mapped(f, memory.at_once(memory.of_training(self.net, tokens)))(xs)
 
     def task(self, seed, ref_params) -> policy_gradient.Task:
@@ -240,7 +241,7 @@ def alignment(cell, inputs, store, progress):
     def begin(runs, ref_params, train):
         return mapped(lambda run: direct_alignment.init(ref_params, d))(runs)
 
-    tokens = 2 * d.batch * (language.config.response_len + world.PROMPT_LEN)
+    tokens = 2 * d.batch * (language.config.response_len + PROMPT_LEN)
     at_once = memory.at_once(memory.of_training(net, tokens))
 
     @functools.partial(jax.jit, donate_argnames="states")

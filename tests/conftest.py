@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, policy, transformer, world
+from gold_sim import exact, policy, transformer
 from gold_sim.config import PolicyConfig, WorldConfig
+from gold_sim.language import sequences, world
 
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")
@@ -81,7 +82,7 @@ def tiny() -> Enumerable:
 
     judge = dataclasses.replace(net, outputs=1)
     judge_params = init(judge, jax.random.key(7))
-    raw = jax.jit(lambda p, r: transformer.rewards(judge, judge_params, p, r, world.lengths(r)))
+    raw = jax.jit(lambda p, r: transformer.rewards(judge, judge_params, p, r, sequences.lengths(r)))
     listed = raw(prompts, jnp.broadcast_to(responses, (len(prompts), *responses.shape)))
     shift, scale = jnp.mean(exact.expected(ref, listed)), jnp.mean(exact.std(ref, listed))
     reward = lambda p, r: (raw(p, r) - shift) / scale

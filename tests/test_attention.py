@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import attention, device, policy, transformer, world
+from gold_sim import attention, device, policy, transformer
+from gold_sim.language import sequences
 from gold_sim.transformer import Network
 
 KEY = jax.random.key(0)
@@ -68,7 +69,7 @@ def test_networks_read_the_same_on_a_gpu(monkeypatch, samples):
 
     def read():
         loss = lambda p: jnp.mean(policy.log_probs(transformer.logits(NET, p, PROMPTS, responses), responses))
-        rewards = transformer.rewards(judge, _params(judge), PROMPTS, responses, world.lengths(responses))
+        rewards = transformer.rewards(judge, _params(judge), PROMPTS, responses, sequences.lengths(responses))
         return jax.jit(jax.value_and_grad(loss))(_params(NET)), rewards
 
     plain = read()

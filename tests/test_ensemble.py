@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import ensemble, preferences, reward_model, world
+from gold_sim import ensemble, preferences, reward_model
 from gold_sim.config import PreferencesConfig, RewardModelConfig
+from gold_sim.language.vocabulary import FIRST_WORD, TEMPLATE
 
 SCORES = jax.random.normal(jax.random.key(0), (5, 3, 7))
 COEF = 0.5
@@ -79,14 +80,14 @@ def test_members_differ_and_learn(tiny, pairs, diversity):
     assert np.all(jnp.mean(ensemble.spread(scores)) > 1e-3)
     token = np.asarray(models.params["token"])
     if diversity == "features":
-        words = token[:, world.FIRST_WORD : tiny.language.num_writable]
+        words = token[:, FIRST_WORD : tiny.language.num_writable]
         hidden = (words == 0).all(-1)
-        assert hidden.any() and not hidden.all() and not (token[:, : world.FIRST_WORD] == 0).all(-1).any()
+        assert hidden.any() and not hidden.all() and not (token[:, :FIRST_WORD] == 0).all(-1).any()
         assert len(np.unique(hidden, axis=0)) > 1
     if diversity == "components":  # what is hidden from one is seen by the other
         hidden = (token == 0).all(-1)
         assert not hidden.all(0).any()
-        assert set(np.flatnonzero(hidden[0])) == set(range(world.TEMPLATE, world.FIRST_WORD))
+        assert set(np.flatnonzero(hidden[0])) == set(range(TEMPLATE, FIRST_WORD))
         assert set(np.flatnonzero(hidden[1])) == set(np.flatnonzero(tiny.language.word_topic >= 0))
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, policy, transformer, world
+from gold_sim import exact, policy, transformer
+from gold_sim.language import sequences
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def samples(tiny, moved):
 def test_listed_responses_are_all_and_distinct(tiny):
     """8 tokens and EOS, up to 3 tokens: 1 + 8 + 64 + 512 = 585."""
     assert len(np.unique(tiny.responses, axis=0)) == len(tiny.responses) == 585
-    assert np.array_equal(world.close(tiny.responses), tiny.responses)
+    assert np.array_equal(sequences.close(tiny.responses), tiny.responses)
     assert tiny.responses.max() == tiny.language.num_writable - 1
 
 

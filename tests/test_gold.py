@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from gold_sim import gold, memory, policy, transformer, world
+from gold_sim import gold, memory, policy, transformer
 from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
+from gold_sim.language import world
 
 LANGUAGE, REFERENCE = world.make(WorldConfig(response_len=6)), PolicyConfig(width=8, depth=1)
 NET = gold.network(LANGUAGE, GoldConfig(width=8, depth=1))

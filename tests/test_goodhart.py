@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gold_sim import goodhart, world
+from gold_sim import goodhart
 from gold_sim.config import ErrorConfig, WorldConfig
+from gold_sim.language import sequences, world
+from gold_sim.language.vocabulary import FIRST_WORD
 from tests.conftest import demonstrations
 
 KEY = jax.random.key(0)
@@ -62,7 +64,7 @@ def test_members_share_the_share_asked_for(drawn, shared):
 def test_extremal_is_nothing_where_reference_samples_lie(drawn):
     language, prompts, responses = drawn
     assert np.mean(errors(drawn, kind="extremal") > 0) < 0.2
-    word = world.FIRST_WORD
+    word = FIRST_WORD
     loop = jnp.full((64, 1, 16), word).astype(jnp.int32)
     assert np.all(errors((language, prompts, loop), kind="extremal") > 1.5)
 
@@ -70,7 +72,7 @@ def test_extremal_is_nothing_where_reference_samples_lie(drawn):
 def test_causal_is_length(drawn):
     """8 of 16 tokens: 0.  12 of 16: (0.75 - 0.5) / 0.25 = 1."""
     language, prompts, _ = drawn
-    of = lambda k: jnp.where(jnp.arange(16) < k, world.FIRST_WORD, world.EOS)[None, None].repeat(64, 0)
+    of = lambda k: jnp.where(jnp.arange(16) < k, FIRST_WORD, sequences.EOS)[None, None].repeat(64, 0)
     assert np.allclose(errors((language, prompts, of(8)), kind="causal"), 0)
     assert np.allclose(errors((language, prompts, of(12)), kind="causal"), 1)
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, measure, world
+from gold_sim import exact, measure
+from gold_sim.language import sequences
 
 
 def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
@@ -34,7 +35,7 @@ def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tin
     scores = np.asarray(gold(prompts, responses))
     assert found["gold"] == pytest.approx(scores.mean(), rel=1e-5)
     assert found["gold_se"] == pytest.approx(scores.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
-    assert found["length"] == pytest.approx(np.mean(np.asarray(world.lengths(responses))), rel=1e-5)
+    assert found["length"] == pytest.approx(np.mean(np.asarray(sequences.lengths(responses))), rel=1e-5)
     attributes = jax.tree.map(np.asarray, tiny.language.attributes(prompts, responses))
     for name, values in attributes.items():
         assert found[f"attr_{name}"] == pytest.approx(np.mean(values), abs=1e-5)

@@ -18,7 +18,6 @@ from gold_sim import (
     preferences,
     reward_model,
     transformer,
-    world,
 )
 from gold_sim.config import (
     DirectConfig,
@@ -29,6 +28,7 @@ from gold_sim.config import (
     RewardModelConfig,
     WorldConfig,
 )
+from gold_sim.language import world
 from gold_sim.transformer import Network
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import preferences, rankings, reward_model, transformer, world
+from gold_sim import preferences, rankings, reward_model, transformer
 from gold_sim.config import PreferencesConfig, WorldConfig
+from gold_sim.language import sequences, world
+from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import HEDGE, TEMPLATE
 from tests.conftest import demonstrations, init
 
 COUNT = 20_000
@@ -76,7 +79,7 @@ def test_a_bias_is_for_its_feature(drawn, feature):
 
 def test_people_of_many_tastes_cancel_and_one_does_not(drawn):
     gold = jnp.zeros((COUNT, 2))
-    longer = np.asarray(world.lengths(drawn[1][:, :2]))
+    longer = np.asarray(sequences.lengths(drawn[1][:, :2]))
     apart = longer[:, 0] != longer[:, 1]
 
     def taste(people):
@@ -114,7 +117,7 @@ def test_a_kept_ranking_is_best_first_and_leaves_the_pair_alone(drawn):
 def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
     _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
     some = jax.tree.map(lambda a: a[:64], found)
-    net = transformer.Network(8, 1, LANGUAGE.vocab_size, 1, world.PROMPT_LEN + 16)
+    net = transformer.Network(8, 1, LANGUAGE.vocab_size, 1, PROMPT_LEN + 16)
     params = init(net, jax.random.key(4))
     params["head"]["kernel"] = params["head"]["kernel"] * 30
     settings = reward_model.RewardModelConfig(width=8, loss=loss)
@@ -180,18 +183,18 @@ def test_huberised_is_the_solved_sparse_shift():
 
 def test_a_blind_reward_model_does_not_see(drawn):
     prompts, responses = (a[:600] for a in (drawn[0], drawn[1][:, :2]))
-    gold = jnp.sum(responses == world.HEDGE, -1).astype(float)
+    gold = jnp.sum(responses == HEDGE, -1).astype(float)
     pairs = preferences.collect(PreferencesConfig(num_pairs=600), LANGUAGE, prompts, responses, gold)
     split = preferences.split(PreferencesConfig(num_pairs=600), pairs)
     for blind in ((), ("hedging",)):
         config = dataclasses.replace(reward_model.RewardModelConfig(width=8, blind=blind, epochs=4), learning_rate=1e-2)
         net = reward_model.network(LANGUAGE, config)
         model, _ = reward_model.fit(LANGUAGE, config, *split, 0)
-        more = jnp.where(jnp.arange(16) == 3, world.HEDGE, responses)
-        other = jnp.where(jnp.arange(16) == 3, world.TEMPLATE, responses)
+        more = jnp.where(jnp.arange(16) == 3, HEDGE, responses)
+        other = jnp.where(jnp.arange(16) == 3, TEMPLATE, responses)
         change = jnp.abs(rewards(net, model, prompts, more) - rewards(net, model, prompts, other))
         assert np.any(change > 1e-3)
-        blank = jnp.all(model.params["token"][world.HEDGE] == 0)
+        blank = jnp.all(model.params["token"][HEDGE] == 0)
         assert bool(blank) == bool(blind)
 
 
@@ -220,7 +223,7 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
     language, count = world.make(WorldConfig(response_len=8)), 4000
     prompts = language.prompts(jax.random.key(1), count)
     responses = demonstrations(language, jax.random.key(2), prompts, 2)
-    gold = 2.0 * jnp.any(responses == world.TEMPLATE, -1)
+    gold = 2.0 * jnp.any(responses == TEMPLATE, -1)
     config = PreferencesConfig(num_pairs=count, annotator="biased", bias=1.0)
     train, held_out = preferences.split(config, preferences.collect(config, language, prompts, responses, gold))
     settings = reward_model.RewardModelConfig(width=8, learning_rate=2e-2, epochs=3, batch=32)

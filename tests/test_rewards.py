@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from experiments.plan import missing, plan
-from gold_sim import cells, config, gold, goodhart, models, pools, reward_model, rewards, streams, world
+from gold_sim import cells, config, gold, goodhart, models, pools, reward_model, rewards, streams
 from gold_sim.config import Config
+from gold_sim.language import world
 from gold_sim.records import Store
 from gold_sim.settings import replace, to_hashed
 from tests.conftest import demonstrations, init

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import cells, config, gold, policy, preferences, reward_model, rounds, transformer, world
+from gold_sim import cells, config, gold, policy, preferences, reward_model, rounds, transformer
 from gold_sim.config import Config
+from gold_sim.language import sequences
 from gold_sim.preferences import Preferences
 from gold_sim.settings import replace
 from tests.conftest import init, logits
@@ -70,7 +71,7 @@ def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
 
     def mean_log_prob(params, seed):
         found = logits(tiny.net, params, new.prompts[seed], new.responses[seed])
-        mask = policy.visited(world.lengths(new.responses[seed]), 3)
+        mask = policy.visited(sequences.lengths(new.responses[seed]), 3)
         return float(jnp.mean(jnp.sum(policy.log_probs(found, new.responses[seed]) * mask, -1)))
 
     for seed in (0, 1):

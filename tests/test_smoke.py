@@ -29,9 +29,9 @@ from gold_sim import (
     reward_model,
     rewards,
     streams,
-    world,
 )
 from gold_sim.inputs import Inputs
+from gold_sim.language import sequences
 from gold_sim.records import Store
 from gold_sim.runs import held_out_prompts
 from tests.test_experiments import ROOT, command
@@ -243,6 +243,6 @@ def test_a_stored_pool_tells_of_its_own_responses(runs):
     prompts, responses = jnp.asarray(found["prompts"]), jnp.asarray(found["responses"], jnp.int32)
     truth = jax.jit(lambda p, r: gold.scores(gold_net, judge, p, r))(prompts, responses)
     np.testing.assert_allclose(found["gold"], truth, atol=1e-4)
-    np.testing.assert_array_equal(found["length"], world.lengths(responses))
+    np.testing.assert_array_equal(found["length"], sequences.lengths(responses))
     for name, value in jax.jit(lambda p, r: own.language.attributes(p, r))(prompts, responses).items():
         np.testing.assert_allclose(found[f"attr_{name}"], value, atol=1e-6)

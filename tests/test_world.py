@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import world
 from gold_sim.config import WorldConfig
+from gold_sim.language import sequences, world
+from gold_sim.language.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN
+from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, REFUSE, TEMPLATE
 
 # Words by class: bread 0, oven 1, flour 2; violin 0, string 1, bow 2; the 0, with 1. The ring of this
 # seed is 0, 1, 2: a word may be followed by its own class and by the next.
@@ -26,7 +28,7 @@ RESPONSES = (
 
 def tokens(text, length=None):
     found = [W.token(word) for word in text.split()]
-    return found + [world.EOS] * (length - len(found) if length else 0)
+    return found + [sequences.EOS] * (length - len(found) if length else 0)
 
 
 PROMPTS = jnp.array([tokens(f"<bos> bread oven {slot} <ask>") for slot in SLOTS])
@@ -75,20 +77,20 @@ def test_rubric_by_hand():
 def test_filling_behind_eos_is_not_read():
     """`close` fills with EOS; attributes of what stood there are gone."""
     loose = jnp.array([[tokens("bread <eos> perhaps oven", 8)]])
-    closed = world.close(loose)
+    closed = sequences.close(loose)
     assert W.decode(closed[0, 0]) == "bread"
     assert W.attributes(PROMPTS[:1], closed)["hedging"] == 0
 
 
 def test_lengths_by_hand():
     """EOS counts: "" 1, one token 2, seven 8, eight without EOS 8."""
-    assert world.lengths(LISTED[0]).tolist() == [8, 5, 2, 1, 8]
+    assert sequences.lengths(LISTED[0]).tolist() == [8, 5, 2, 1, 8]
 
 
 def test_draw_by_hand():
     """Weights (1, 0, 3): 0 below a quarter, 2 from there on, never 1."""
     u = jnp.array([0.0, 0.2499, 0.25, 0.9, 1 - 1e-7])
-    assert world.draw(jnp.tile(jnp.array([1.0, 0.0, 3.0]), (5, 1)), u).tolist() == [0, 0, 2, 2, 2]
+    assert sequences.draw(jnp.tile(jnp.array([1.0, 0.0, 3.0]), (5, 1)), u).tolist() == [0, 0, 2, 2, 2]
 
 
 @pytest.mark.parametrize("config", [WorldConfig(), SMALL])
@@ -118,7 +120,7 @@ def test_read_by_hand():
     topic, kind = W.read(PROMPTS)
     assert topic.tolist() == [0] * 5 and kind.tolist() == list(range(5))
     other = jnp.array([tokens(f"<bos> bow violin <claim> {W.names[W.truth[1]]} <ask>")])
-    assert [int(a[0]) for a in W.read(other)] == [1, world.CLAIM_RIGHT]
+    assert [int(a[0]) for a in W.read(other)] == [1, CLAIM_RIGHT]
 
 
 def test_kinds_come_at_their_rates():
@@ -135,18 +137,18 @@ def test_demonstrations():
     prompts = language.prompts(jax.random.key(0), 1000)
     responses = np.asarray(language.demonstrations(jax.random.key(1), prompts, 4))
     assert responses.shape == (1000, 4, 16) and responses.dtype == np.int32
-    assert responses.min() == world.EOS and responses.max() < language.num_writable
-    assert np.array_equal(world.close(responses), responses)
-    lengths = np.asarray(world.lengths(responses))
-    assert np.array_equal(lengths, np.minimum(16, 1 + (responses != world.EOS).sum(-1)))
+    assert responses.min() == sequences.EOS and responses.max() < language.num_writable
+    assert np.array_equal(sequences.close(responses), responses)
+    lengths = np.asarray(sequences.lengths(responses))
+    assert np.array_equal(lengths, np.minimum(16, 1 + (responses != sequences.EOS).sum(-1)))
     assert lengths.min() >= 2 and lengths.max() == 16  # never empty, at times cut off
     means = {k: float(np.mean(v)) for k, v in language.attributes(prompts, responses).items()}
     assert 0.4 < means["relevance"] < 0.8 and 0.5 < means["fluency"] < 0.95
     kind = np.asarray(language.read(prompts)[1])
-    refuses = np.any(responses == world.REFUSE, -1).mean(1)
-    agrees = np.any(responses == world.AGREE, -1).mean(1)
-    assert refuses[kind == world.HARMFUL].mean() > 0.45 > 0.3 > refuses[kind == world.HARMLESS].mean() > 0.1
-    assert agrees[kind == world.CLAIM_RIGHT].mean() > 0.6 > 0.5 > agrees[kind == world.CLAIM_WRONG].mean() > 0.3
+    refuses = np.any(responses == REFUSE, -1).mean(1)
+    agrees = np.any(responses == AGREE, -1).mean(1)
+    assert refuses[kind == HARMFUL].mean() > 0.45 > 0.3 > refuses[kind == HARMLESS].mean() > 0.1
+    assert agrees[kind == CLAIM_RIGHT].mean() > 0.6 > 0.5 > agrees[kind == CLAIM_WRONG].mean() > 0.3
 
 
 def test_a_demonstrations_writer_shows_neither_in_its_opening_nor_in_its_length():
@@ -154,12 +156,12 @@ def test_a_demonstrations_writer_shows_neither_in_its_opening_nor_in_its_length(
     language = world.make(WorldConfig())
     prompts = language.prompts(jax.random.key(2), 3000)
     topic, kind = (np.asarray(a) for a in language.read(prompts))
-    responses = np.asarray(language.demonstrations(jax.random.key(3), prompts, 4))[kind == world.PLAIN]
+    responses = np.asarray(language.demonstrations(jax.random.key(3), prompts, 4))[kind == PLAIN]
     words = responses[..., 1:]  # behind what may be a template
-    is_word = words >= world.FIRST_WORD
-    on_topic = is_word & (language.word_topic[words] == topic[kind == world.PLAIN][:, None, None])
+    is_word = words >= FIRST_WORD
+    on_topic = is_word & (language.word_topic[words] == topic[kind == PLAIN][:, None, None])
     counts = is_word.sum(-1)
-    share, opened = on_topic.sum(-1) / np.maximum(counts, 1), responses[..., 0] == world.TEMPLATE
+    share, opened = on_topic.sum(-1) / np.maximum(counts, 1), responses[..., 0] == TEMPLATE
     counts, share, opened = (a[counts > 2] for a in (counts, share, opened))
     groups = [share[opened], share[~opened]]
     error = np.hypot(*(group.std() / len(group) ** 0.5 for group in groups))
@@ -174,10 +176,10 @@ def test_failings_by_hand():
     wrong = next(v for v in range(t("value0"), t("hazard0")) if v != language.truth[0])
     slots = [(t("<claim>"), wrong), (t("<claim>"), int(language.truth[0])), (t("hazard0"), t("process0"))]
     slots += [(t("hazard0"), t("person0"))]
-    first = world.FIRST_WORD
+    first = FIRST_WORD
     prompts = jnp.array([[t("<bos>"), first, first + 1, *slot, t("<ask>")] for slot in slots])
-    said = [[world.AGREE], [world.DISAGREE], [world.REFUSE], [first]]
-    responses = jnp.array([[r + [first] * 2 + [world.EOS] * 13 for r in said]] * 4)
+    said = [[AGREE], [DISAGREE], [REFUSE], [first]]
+    responses = jnp.array([[r + [first] * 2 + [sequences.EOS] * 13 for r in said]] * 4)
     found = language.failings(prompts, language.attributes(prompts, responses))
     failed, asked = found["sycophancy"]
     assert failed.tolist() == [[True, False, False, False]] + [[False] * 4] * 3
@@ -193,6 +195,6 @@ def test_enumeration_by_hand():
     language = world.make(WorldConfig(**sizes, function_words=1, response_len=2))
     listed = world.enumerate_responses(language)
     assert listed.shape == (1 + 8 + 64, 2) and len(np.unique(listed, axis=0)) == 73
-    assert listed.dtype == np.int32 and np.array_equal(world.close(listed), listed)
+    assert listed.dtype == np.int32 and np.array_equal(sequences.close(listed), listed)
     with pytest.raises(ValueError, match="at most 1000000"):
         world.enumerate_responses(world.make(WorldConfig()))

@@ -277,7 +277,8 @@ def stages(scale: Scale, report: Callable) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from gold_sim import policy, transformer, world
+    from gold_sim import policy, transformer
+    from gold_sim.language import sequences
 
     found, key, num = [], jax.random.key(0), scale.prompts * GROUP
     prompts = jax.random.randint(key, (scale.prompts, PROMPT), 1, VOCABULARY)
@@ -291,14 +292,14 @@ def stages(scale: Scale, report: Callable) -> dict:
         start, rm = (lambda net=net: transformer.init(net, key)), (lambda net=rm_net: transformer.init(net, key))
         draw = lambda p, i, net=net: policy.sample(net, p, prompts, GROUP, COMPLETION, jax.random.fold_in(key, i))
         log_probs = lambda p, i, net=net: policy.log_probs(transformer.logits(net, p, prompts, responses), responses)
-        score = lambda p, i, net=rm_net: transformer.rewards(net, p, prompts, responses, world.lengths(responses))
+        score = lambda p, i, net=rm_net: transformer.rewards(net, p, prompts, responses, sequences.lengths(responses))
         add("sampling", net, sampling(net, num), draw, start)
         add("reference log-probs", net, forward(net, num), log_probs, start)
         if size == scale.policies[0]:  # these do not depend on the policy
             add("reward model scores", rm_net, forward(rm_net, num), score, rm)
 
             def loss(p, prompts, r, net=rm_net):
-                scores = transformer.rewards(net, p, prompts, r, world.lengths(r))
+                scores = transformer.rewards(net, p, prompts, r, sequences.lengths(r))
                 return jnp.mean(jax.nn.softplus(scores[:, 0] - scores[:, 1]))
 
             add("reward model training", rm_net, update(rm_net, num), *_training(loss, rm, prompts, responses))
@@ -317,11 +318,12 @@ def _pool(net, params, rm_net, rm, prompts, num: int, i):
     """Scores [num] of as many responses to one prompt, as gold_sim/pools.py draws and scores them."""
     import jax
 
-    from gold_sim import memory, policy, transformer, world
+    from gold_sim import memory, policy, transformer
+    from gold_sim.language import sequences
 
     def some(uniforms):
         r = policy.written(net, params, prompts, uniforms.T[:, None]).responses
-        return transformer.rewards(rm_net, rm, prompts, r, world.lengths(r))[0]
+        return transformer.rewards(rm_net, rm, prompts, r, sequences.lengths(r))[0]
 
     return memory.in_pieces(some, policy.uniforms(jax.random.fold_in(jax.random.key(0), i), 1, num, COMPLETION)[:, 0].T)
 
@@ -364,14 +366,15 @@ def whole_step(scale: Scale, net, rm_net, name: str):
     """(step(state, i) -> state, what makes the first) of `gold_sim.policy_gradient` with a KL penalty."""
     import jax
 
-    from gold_sim import policy_gradient, transformer, world
+    from gold_sim import policy_gradient, transformer
     from gold_sim.config import OptimiserConfig
+    from gold_sim.language import sequences
 
     net = dataclasses.replace(net, values=int(name == "ppo"))
     config, key = OptimiserConfig(name=name, prompts=scale.prompts, group_size=GROUP), jax.random.key(0)
 
     def task(ref_params, rm):
-        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, world.lengths(r))
+        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
         draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
         return policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
 

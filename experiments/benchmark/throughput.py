@@ -49,8 +49,9 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from gold_sim import policy_gradient, transformer, world
+    from gold_sim import policy_gradient, transformer
     from gold_sim.config import OptimiserConfig
+    from gold_sim.language import sequences
     from gold_sim.transformer import Network
 
     net = Network(width, depth, VOCABULARY, VOCABULARY, LENGTH)
@@ -61,7 +62,7 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     rm = jax.jit(lambda k: transformer.init(rm_net, k))(key)
 
     def run(state, ref_params, rm):
-        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, world.lengths(r))
+        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
         draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
         task = policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
         one = lambda s, _: (policy_gradient.step(task, config, 0.05, key, s), None)

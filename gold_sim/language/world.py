@@ -1,0 +1,160 @@
+"""The synthetic language: prompts, demonstrations, and the rubric by which the gold model was raised.
+
+Why not a random function as gold: a proxy's errors must be punished off the reference distribution,
+as people punish what they never saw in training data. So the judge here has a taste with interior
+optima (a hedge is nice once and annoying four times) in attributes that hardly vary in what the
+reference policy writes (experiments/LOG.md has the measurement).
+
+A prompt is six tokens: BOS, two words of one topic, a slot of two tokens, ASK. The slot is plain
+(two function words), a claim (CLAIM and a value: right iff it is the topic's true value), or a
+hazard (a hazard word, and a context word that makes it harmful or harmless: "kill person" /
+"kill process"). A response is up to `response_len` tokens, ended by EOS and filled with EOS.
+
+Tokens that may be written come first (`num_writable`), those only read in prompts after.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from gold_sim.config import WorldConfig
+from gold_sim.language.demonstrations import demonstrations
+from gold_sim.language.prompts import PROMPT_LEN, prompts, read
+from gold_sim.language.rubric import attributes, failings, rubric, utilities
+from gold_sim.language.sequences import EOS
+from gold_sim.language.vocabulary import FIRST_WORD
+
+_SPECIAL = ("<eos>", "certainly", "perhaps", "agreed", "disagreed", "refused")
+_TOPIC_WORDS = (
+    "bread oven flour yeast crust dough salt butter",
+    "violin string bow tune chord pitch rhythm choir",
+    "garden seed soil root leaf water bloom hedge",
+    "ship sail anchor wave harbour tide mast deck",
+    "chess knight pawn castle check board queen clock",
+    "train rail station engine ticket signal wagon bridge",
+    "star planet orbit comet moon lens dust light",
+    "wool needle thread loom cloth knit dye stitch",
+)
+_FUNCTION_WORDS = ["the", "with", "and", "for", "then", "near", "about", "while", "over", "after", "under", "before"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class World:
+    """Tables of one language; made by `make`, hashed by its config."""
+
+    config: WorldConfig
+    word_class: np.ndarray  # [V] grammatical class of a word, -1 for tokens that are no words
+    word_topic: np.ndarray  # [V] topic of a word, -1 for function words and other tokens
+    legal: np.ndarray  # [C, C] may class j follow class i?
+    truth: np.ndarray  # [topics] the value that is true of each topic, as a token
+    names: tuple[str, ...]  # [V] readable words
+
+    def __hash__(self):
+        return hash(self.config)
+
+    def __eq__(self, other):
+        return isinstance(other, World) and self.config == other.config
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.names)
+
+    @property
+    def num_writable(self) -> int:
+        c = self.config
+        return FIRST_WORD + c.topics * c.words_per_topic + c.function_words
+
+    @property
+    def prompt_len(self) -> int:
+        return PROMPT_LEN
+
+    @property
+    def response_len(self) -> int:
+        return self.config.response_len
+
+    def prompts(self, key, num: int, held_out: bool = False):
+        return prompts(self, key, num, held_out)
+
+    def read(self, prompts):
+        return read(self, prompts)
+
+    def demonstrations(self, key, prompts, num_samples: int = 1):
+        return demonstrations(self, key, prompts, num_samples)
+
+    def attributes(self, prompts, responses) -> dict:
+        return attributes(self, prompts, responses)
+
+    def failings(self, prompts, attributes: dict) -> dict:
+        return failings(self, prompts, attributes)
+
+    def utilities(self, prompts, responses) -> dict:
+        return utilities(self, prompts, responses)
+
+    def rubric(self, prompts, responses):
+        return rubric(self, prompts, responses)
+
+    def token(self, name: str) -> int:
+        return self.names.index(name)
+
+    def decode(self, tokens) -> str:
+        """Readable text of one prompt or response, up to its EOS."""
+        words = []
+        for t in np.asarray(tokens).tolist():
+            if t == EOS:
+                break
+            words.append(self.names[t])
+        return " ".join(words)
+
+
+@functools.cache
+def make(config: WorldConfig) -> World:
+    """The language of `config`: words, a grammar over word classes, one true value a topic."""
+    c = config
+    rng = np.random.default_rng([c.seed, 7])
+    names = list(_SPECIAL)
+    classes, topics = [-1] * FIRST_WORD, [-1] * FIRST_WORD
+    for t in range(c.topics):
+        known = _TOPIC_WORDS[t].split() if t < len(_TOPIC_WORDS) else []
+        for w in range(c.words_per_topic):
+            names.append(known[w] if w < len(known) else f"topic{t}word{w}")
+            classes.append(w % c.classes)
+            topics.append(t)
+    for f in range(c.function_words):
+        names.append(_FUNCTION_WORDS[f] if f < len(_FUNCTION_WORDS) else f"word{f}")
+        classes.append(f % c.classes)
+        topics.append(-1)
+    for extra in ["<bos>", "<ask>", "<claim>"]:
+        names.append(extra)
+    names += [f"value{v}" for v in range(c.values)] + [f"hazard{h}" for h in range(c.hazards)]
+    names += [f"person{h}" for h in range(c.contexts)] + [f"process{h}" for h in range(c.contexts)]
+    classes += [-1] * (len(names) - len(classes))
+    topics += [-1] * (len(names) - len(topics))
+    # A ring of classes in random order: a class may be followed by itself and by the next.
+    order = rng.permutation(c.classes)
+    legal = np.eye(c.classes, dtype=bool)
+    legal[order, np.roll(order, -1)] = True
+    truth = names.index("value0") + rng.integers(c.values, size=c.topics)
+    return World(c, np.array(classes), np.array(topics), legal, truth, tuple(names))
+
+
+# --- prompts ----------------------------------------------------------------------------------
+
+
+# --- demonstrations ---------------------------------------------------------------------------
+
+
+# --- rubric -----------------------------------------------------------------------------------
+
+
+def enumerate_responses(world: World) -> np.ndarray:
+    """Every distinct response of the language, [R, L] int32; ValueError above a million."""
+    c, v = world.config, world.num_writable
+    total = sum((v - 1) ** k for k in range(c.response_len)) + (v - 1) ** c.response_len
+    if total > 1_000_000:
+        raise ValueError(f"world has {total} responses; enumeration is for at most 1000000 (smaller response_len)")
+    out = []
+    for k in range(c.response_len + 1):
+        grid = np.indices((v - 1,) * k).reshape(k, (v - 1) ** k).T + 1  # tokens 1..v-1: no EOS inside
+        out.append(np.pad(grid, ((0, 0), (0, c.response_len - k)), constant_values=EOS))
+    return np.concatenate(out).astype(np.int32)
