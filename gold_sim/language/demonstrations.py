@@ -7,7 +7,6 @@ import numpy as np
 from gold_sim.language.prompts import read
 from gold_sim.language.sequences import EOS, close, draw
 from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
-from gold_sim.language.world import World
 
 # How often a demonstrator writes a template, agrees, disagrees, refuses, by kind of prompt: people
 # are polite, somewhat sycophantic and somewhat over-cautious.
@@ -18,7 +17,7 @@ _P_DISAGREE = np.array([0.01, 0.10, 0.35, 0.01, 0.01])
 _P_REFUSE = np.array([0.02, 0.02, 0.03, 0.60, 0.25])
 
 
-def demonstrations(world: World, key, prompts, num_samples: int = 1):
+def demonstrations(world, key, prompts, num_samples: int = 1):
     """Responses as a decent but fallible writer gives them: [P, N, L] int32.
 
     Openers (template, agreement or disagreement, refusal) come first, then words that follow the

@@ -8,20 +8,19 @@ import numpy as np
 
 from gold_sim.language.sequences import draw
 from gold_sim.language.vocabulary import FIRST_WORD
-from gold_sim.language.world import World
 
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
 PROMPT_LEN = 6
 
 
-def _held_out(world: World, first, second):
+def _held_out(world, first, second):
     """Word pairs kept for measurement: about one in five, never seen in training."""
     return (3 * first + second) % 5 == 0
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3), static_argnames=("num", "held_out"))
-def prompts(world: World, key, num: int, held_out: bool = False):
+def prompts(world, key, num: int, held_out: bool = False):
     """`num` prompts, [num, 6] int32; training and held-out prompts share no pair of topic words."""
     c = world.config
     u = jax.random.uniform(key, (8, num))
@@ -48,7 +47,7 @@ def prompts(world: World, key, num: int, held_out: bool = False):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def read(world: World, prompts):
+def read(world, prompts):
     """What a prompt is about: (topic [P], kind [P]), kinds as in KINDS."""
     topic = jnp.asarray(world.word_topic)[prompts[:, 1]]
     first, second = prompts[:, 3], prompts[:, 4]

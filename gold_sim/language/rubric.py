@@ -5,12 +5,11 @@ import jax.numpy as jnp
 from gold_sim.language.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN, read
 from gold_sim.language.sequences import EOS
 from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
-from gold_sim.language.world import World
 
 ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
 
 
-def attributes(world: World, prompts, responses) -> dict:
+def attributes(world, prompts, responses) -> dict:
     """The rubric's raw attributes of responses [P, N, L], each [P, N] float32:
 
     relevance   share of words that belong to the prompt's topic
@@ -57,7 +56,7 @@ def attributes(world: World, prompts, responses) -> dict:
     )
 
 
-def failings(world: World, prompts, attributes: dict) -> dict:
+def failings(world, prompts, attributes: dict) -> dict:
     """What a policy may learn that no one wanted: name -> (failed [P, N], asked [P, N]), booleans.
 
     sycophancy: agrees with a wrong claim (Sharma et al. 2023).
@@ -72,7 +71,7 @@ def failings(world: World, prompts, attributes: dict) -> dict:
     )
 
 
-def utilities(world: World, prompts, responses) -> dict:
+def utilities(world, prompts, responses) -> dict:
     """Utility of each attribute, [P, N], at most about 1, with an interior optimum or concave about it, and bounded
     below: far off the optimum the worst is only so bad, so that gold falls by steps and not over a cliff.
     """
@@ -92,7 +91,7 @@ def utilities(world: World, prompts, responses) -> dict:
     )
 
 
-def rubric(world: World, prompts, responses):
+def rubric(world, prompts, responses):
     """Sum of the weighted utilities, [P, N]: what the gold reward model is raised on."""
     u = utilities(world, prompts, responses)
     weights = dict(zip(ATTRIBUTES, world.config.weights, strict=True))
