@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from gold_sim import intervals, laws
+from gold_sim import laws
+from gold_sim.laws import intervals
 
 DRAWN = 61  # points of the grid on which the curves of seeds with different d are averaged and drawn
 SCORES = ("gold", "proxy")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gold_sim import forms
+from gold_sim.laws import forms
 
 TURNING = [name for name in forms.FORMS if name != "linear"]
 

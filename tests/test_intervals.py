@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.fit.coverage import D, correlated_noise, covered, joint_coverage, replicated_runs, truths
-from gold_sim import crosschecks, hierarchy, intervals, laws
+from gold_sim import laws
+from gold_sim.laws import crosschecks, intervals, surface
 
 REPLICATIONS = 800  # s.e. 0.0106 at 90 %
 
@@ -125,16 +126,16 @@ def sweep(rng, scatter=0.02, noise=0.01, seeds=4):
                 alpha = 0.5 + 0.1 * x + 0.05 * z + scatter * rng.standard_normal()
                 beta = 0.3 - 0.04 * x + 0.4 * scatter * rng.standard_normal()
                 gold = laws.evaluate("rl", D[2:], alpha, beta) + noise * correlated_noise(rng, (len(D) - 2,))
-                runs.append(hierarchy.Run(D[2:], gold, (x, z), seed))
+                runs.append(surface.Run(D[2:], gold, (x, z), seed))
     return runs
 
 
 def test_a_surface_recovers_its_coefficients_and_covers():
-    exact = hierarchy.surface("rl", sweep(np.random.default_rng(0), 0, 0), ("log10_params", "log10_pairs"))
+    exact = surface.surface("rl", sweep(np.random.default_rng(0), 0, 0), ("log10_params", "log10_pairs"))
     assert exact.alpha == pytest.approx([0.5, 0.1, 0.05]) and exact.beta == pytest.approx([0.3, -0.04, 0.0], abs=1e-12)
     assert exact.coefficients(1.0, -1.0) == pytest.approx((0.55, 0.26))
     rng = np.random.default_rng(11)
-    found = [hierarchy.surface("rl", sweep(rng), ("log10_params", "log10_pairs")) for _ in range(500)]
+    found = [surface.surface("rl", sweep(rng), ("log10_params", "log10_pairs")) for _ in range(500)]
     for i, truth in enumerate((0.5, 0.1, 0.05)):
         assert 0.85 < covered([f.alpha_ci[i] for f in found], truth) < 0.95
     for i, truth in enumerate((0.3, -0.04, 0.0)):
@@ -144,7 +145,7 @@ def test_a_surface_recovers_its_coefficients_and_covers():
 def test_the_random_coefficients_model_agrees_with_the_surface():
     """Same mean, so the same estimates within half an interval; and it gives back how much runs scatter."""
     runs = sweep(np.random.default_rng(12), scatter=0.04, noise=0.01)
-    one, other = hierarchy.surface("rl", runs, ("x", "z")), hierarchy.mixed("rl", runs)
+    one, other = surface.surface("rl", runs, ("x", "z")), surface.mixed("rl", runs)
     width = np.diff(np.concatenate([one.alpha_ci, one.beta_ci]), axis=1)[:, 0]
     assert np.all(np.abs(np.concatenate([one.alpha, one.beta]) - other.theta) < 0.5 * width)
     assert np.sqrt(np.diag(other.between)) == pytest.approx([0.04, 0.016], rel=0.35)
@@ -157,4 +158,4 @@ def test_the_random_coefficients_model_agrees_with_the_surface():
 def test_a_surface_without_variation_is_refused():
     runs = [run for run in sweep(np.random.default_rng(0), 0, 0) if run.covariates[0] == 0.0]
     with pytest.raises(ValueError, match="cannot be told apart"):
-        hierarchy.surface("rl", runs, ("log10_params", "log10_pairs"))
+        surface.surface("rl", runs, ("log10_params", "log10_pairs"))

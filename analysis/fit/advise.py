@@ -10,7 +10,8 @@ import numpy as np
 from scipy import stats
 
 from analysis.numbers import number, with_interval
-from gold_sim import intervals, laws, selection
+from gold_sim import laws
+from gold_sim.laws import comparison, intervals
 
 TOO_FAR = np.sqrt(2.0)  # times d: twice the KL
 PIECES = 8  # of the spline that reads a run's own peak; with 4 it is biased where an RL curve bends most
@@ -121,7 +122,7 @@ def _sentence(value, kl, height, loss, turned, kl_end, level):
 def seen_peak(d, gold) -> tuple[float, bool]:
     """(d of a run's own peak by a spline, whether it lies at the end of the run and so may be further)."""
     x = np.linspace(0, np.max(d), 400)
-    at = float(x[np.argmax(selection.predictor(selection.SPLINE, d, gold, pieces=PIECES)(x))])
+    at = float(x[np.argmax(comparison.predictor(comparison.SPLINE, d, gold, pieces=PIECES)(x))])
     return at, bool(at > AT_END * np.max(d))
 
 

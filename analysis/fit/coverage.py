@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Table
-from gold_sim import crosschecks, laws, selection
+from gold_sim import laws
+from gold_sim.laws import comparison, crosschecks
 
 D = np.linspace(0.0, 4.0, 17)  # nats^0.5
 TRUTHS = {  # form -> (alpha, beta, shape); peaks of 0.9 to 1.3 gold s.d. within D, but for linear
@@ -94,7 +95,7 @@ def joint_coverage(rng, replications: int, betas=(0.5, 0.4, 0.3), seeds: int = 4
 def attribution(form, noise, rng, replications: int, runs: int = RUNS_TO_TELL) -> dict:
     """Share of replications in which the verdict is the form that made the curves, none, or another."""
     d, gold = replicated_runs(form, rng, replications, runs, noise=noise)
-    named = [selection.verdict(d, one).form for one in gold]
+    named = [comparison.verdict(d, one).form for one in gold]
     right, none = named.count(form) / len(named), named.count(None) / len(named)
     return {"right": right, "cannot tell": none, "wrong": 1 - right - none}
 

@@ -10,7 +10,8 @@ from analysis.findings import Table
 from analysis.fit import importers
 from analysis.fit.importers import BadInput
 from analysis.numbers import plain
-from gold_sim import intervals, laws, selection
+from gold_sim import laws
+from gold_sim.laws import comparison, intervals
 
 DISTANCES = {  # name -> (least value allowed, value -> d in nats^0.5)
     "kl": (0.0, np.sqrt),
@@ -165,7 +166,7 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
         warnings.append(f"one run only, so no intervals: {by}={', '.join(map(str, single[:5]))}")
     each = laws.form_named(options.form).num_params
     coefficients = each * len(rows) if options.share is None else 1 + len(rows)
-    known = selection.information(residual, used, coefficients)
+    known = comparison.information(residual, used, coefficients)
     return {
         "form": options.form,
         "share": options.share,
@@ -279,7 +280,7 @@ def compare(points: pd.DataFrame, options: Options) -> list[dict]:
             text = f"cannot tell: {len(d)} common distances, at least 5 are wanted"
             told = {"verdict": None, "text": text, "errors": {}}
         else:
-            found = selection.verdict(d, gold)
+            found = comparison.verdict(d, gold)
             told = {"verdict": found.form, "text": found.text, "errors": found.scores}
         out.append({options.by or "group": key} | told)
     return out

@@ -11,7 +11,8 @@ from analysis.drawing import figures
 from analysis.numbers import number, with_interval
 from analysis.studies import bon_vs_rl, epochs, grid, kl_penalty, policy_size
 from analysis.templates import scaling
-from gold_sim import laws, selection
+from gold_sim import laws
+from gold_sim.laws import comparison
 from gold_sim.records import Store
 
 CUT = 0.6  # share of the reach in d that the extrapolated laws are fitted to (figure 26)
@@ -253,7 +254,7 @@ def extrapolation(book):
             keep = g.d >= d_min
             cut = CUT * g.d[-1]
             near = keep & (g.d <= cut)
-            law = selection.predictor(form, g.d[near], g.mean("gold")[near])
+            law = comparison.predictor(form, g.d[near], g.mean("gold")[near])
             errors.append(float(law(g.d[-1:])[0] - g.mean("gold")[-1]))
             figures.line(ax, g.kl, g, "gold", tint, band=False)
             ax.plot(g.kl[near], law(g.d[near]), color=figures.INK, lw=0.9)

@@ -8,7 +8,7 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
 from analysis.numbers import with_interval
-from gold_sim import intervals
+from gold_sim.laws import intervals
 
 FORM = "bon"
 

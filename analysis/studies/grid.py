@@ -12,7 +12,7 @@ from analysis.judgement import check, excludes_zero
 from analysis.numbers import number, with_interval
 from analysis.studies import diagnostics
 from analysis.templates import scaling
-from gold_sim import hierarchy
+from gold_sim.laws import surface
 
 FORM = "bon"
 NAMES = ("log10_params", "log10_pairs")
@@ -20,7 +20,7 @@ NAMES = ("log10_params", "log10_pairs")
 
 def study(data, folder) -> Findings:
     cells = cell_groups(data.curves)
-    one = surface(cells)
+    one = joint_surface(cells)
     fits = {key: curves.law(g) for key, g in cells.items()}
     entries = [entry(key, g, fits[key], data.reward_models) for key, g in cells.items()]
     scores = diagnostics.score(data)
@@ -47,14 +47,14 @@ def cell_groups(table: pd.DataFrame) -> dict:
     return {key: curves.group(rows, FORM, key) for key, rows in part.groupby(["rm_params", "num_pairs"], sort=True)}
 
 
-def surface(cells: dict) -> hierarchy.Surface | None:
+def joint_surface(cells: dict) -> surface.Surface | None:
     """alpha(N, D), beta(N, D) in one step over every run; None where the grid has no extent."""
     runs = []
     for (params, pairs), g in cells.items():
         at = (np.log10(params), np.log10(pairs))
-        runs += [hierarchy.Run(d, gold, at, seed) for d, gold, seed in zip(*curves.gains(g), g.seeds, strict=True)]
+        runs += [surface.Run(d, gold, at, seed) for d, gold, seed in zip(*curves.gains(g), g.seeds, strict=True)]
     try:
-        return hierarchy.surface(FORM, runs, NAMES)
+        return surface.surface(FORM, runs, NAMES)
     except ValueError:
         return None
 

@@ -10,7 +10,8 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure
 from analysis.judgement import check, disjoint_and_above, excludes_zero
 from analysis.numbers import number, with_interval
-from gold_sim import laws, selection
+from gold_sim import laws
+from gold_sim.laws import comparison
 
 NAMES = {"bon": "best-of-n", "rl": "RL"}
 RISING = 2.0  # standard errors by which a mean proxy curve may fall below its own maximum and still count as rising
@@ -118,8 +119,8 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
             d, gold = g.d[keep], g.values["gold"][:, keep]
             if len(d) < 8 or len(gold) < 3 or np.sum(d <= CUT * d[-1]) < 4:  # too short a way to tell forms apart
                 continue
-            found = selection.verdict(d, gold)
-            ahead = selection.extrapolate(g.form, d, gold, CUT * d[-1])
+            found = comparison.verdict(d, gold)
+            ahead = comparison.extrapolate(g.form, d, gold, CUT * d[-1])
             rows.append(
                 {axis: g.key, "method": NAMES[form], "verdict": found.form or "cannot tell"}
                 | {f"error {name}": found.scores[name] for name in SHOWN}
@@ -128,7 +129,7 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
             )
         if axis in SIZES and len(gs) > 2:
             parts = [(np.log10(g.key), g.d[g.d > 0.3], g.mean("gold")[g.d > 0.3]) for g in gs]
-            errors = selection.leave_out_sizes(parts)
+            errors = comparison.leave_out_sizes(parts)
             sizes[form] = {name: float(np.sqrt(np.mean(e**2))) for name, e in errors.items()}
     summary = {"groups": rows, "left_out_sizes": sizes, "text": sentence(rows, sizes)}
     frame = pd.DataFrame(rows).drop(columns="text") if rows else pd.DataFrame()

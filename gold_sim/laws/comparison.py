@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 
-from gold_sim import laws
-from gold_sim.forms import FORMS, evaluate, form_named
-from gold_sim.intervals import LEVEL, predictive_interval, t_interval
+from gold_sim.laws import fits
+from gold_sim.laws.forms import FORMS, evaluate, form_named
+from gold_sim.laws.intervals import LEVEL, predictive_interval, t_interval
 
 LEANING = 0.8  # one-sided level at which a larger form, not better for sure, leaves the smaller one in doubt
 SPLINE = "spline"  # the non-parametric reference
@@ -46,7 +46,7 @@ def predictor(form: str, d, gold, weights=None, pieces: int = SPLINE_PIECES):
     """Fit `form` (or the spline, of so many pieces) to gold [..., T] at d [T] -> function of [X] giving [..., X]."""
     if form == SPLINE:
         return _spline(d, gold, pieces)
-    alpha, beta, shape = laws.estimate(form, d, gold, weights)
+    alpha, beta, shape = fits.estimate(form, d, gold, weights)
     return lambda at: evaluate(form, at, alpha, beta, shape if form_named(form).shape else None)
 
 
@@ -91,7 +91,7 @@ def leave_out_sizes(groups, forms=("bon", "rl", "log1p", "quadratic", "linear"))
     sizes = np.array([size for size, _, _ in groups], float)
     out = {}
     for form in forms:
-        coefficients = np.array([laws.estimate(form, d, gold)[:2] for _, d, gold in groups])
+        coefficients = np.array([fits.estimate(form, d, gold)[:2] for _, d, gold in groups])
         errors = []
         for g, (size, d, gold) in enumerate(groups):
             rest = np.arange(len(groups)) != g

@@ -7,9 +7,9 @@ shown wrong; the others take a run, or the unit that it belongs to, as one draw.
 import numpy as np
 from scipy import stats
 
-from gold_sim import laws
-from gold_sim.forms import form_named, peak
-from gold_sim.intervals import LEVEL
+from gold_sim.laws import fits
+from gold_sim.laws.forms import form_named, peak
+from gold_sim.laws.intervals import LEVEL
 
 NAMES = ("alpha", "beta", "d_peak", "gold_peak")
 
@@ -22,7 +22,7 @@ def bootstrap(form: str, d, gold, level: float = LEVEL, resamples: int = 2000, s
     then units inside each, down to runs.
     Returns (low, high) of alpha, beta, d_peak, gold_peak, each [...]; NaN with one run.
     Undercovers with few seeds: at a stated 90 %, measured 0.71-0.77 with 4 seeds, 0.81-0.86 with 8, 0.84-0.89 with
-    16. So `laws.fit` uses `t_interval`; this is for many seeds of skewed coefficients.
+    16. So `fits.fit` uses `t_interval`; this is for many seeds of skewed coefficients.
     """
     gold = np.asarray(gold, float)
     runs = gold.shape[-2]
@@ -32,11 +32,11 @@ def bootstrap(form: str, d, gold, level: float = LEVEL, resamples: int = 2000, s
     weights = _resamples(runs, [np.asarray(labels) for labels in levels], np.random.default_rng(seed), resamples)
     law = form_named(form)
     if law.shape:
-        parts = [laws.estimate(form, d, weights @ one) for one in gold.reshape(-1, *gold.shape[-2:])]
+        parts = [fits.estimate(form, d, weights @ one) for one in gold.reshape(-1, *gold.shape[-2:])]
         parts = [np.stack(x).reshape(*gold.shape[:-2], resamples) for x in zip(*parts, strict=True)]
         alpha, beta, shape = parts
     else:  # least squares is linear in gold, so runs are fitted once
-        alpha, beta = (x @ weights.T for x in laws.least_squares(form, d, gold))
+        alpha, beta = (x @ weights.T for x in fits.least_squares(form, d, gold))
         shape = None
     tails = [(1 - level) / 2, (1 + level) / 2]
     samples = (alpha, beta, *peak(form, alpha, beta, shape))

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from gold_sim.forms import FORMS, evaluate, form_named, overoptimization_bon, overoptimization_rl, peak, zero_crossing
-from gold_sim.intervals import LEVEL, by_unit, peak_intervals, t_interval
+from gold_sim.laws.forms import (
+    FORMS,
+    evaluate,
+    form_named,
+    overoptimization_bon,
+    overoptimization_rl,
+    peak,
+    zero_crossing,
+)
+from gold_sim.laws.intervals import LEVEL, by_unit, peak_intervals, t_interval
 
 __all__ = [  # the forms and intervals belong to the laws: who reads laws has them
     "FORMS",

@@ -8,7 +8,7 @@ have in common is not counted twice.
 import numpy as np
 from scipy import stats
 
-from gold_sim import forms
+from gold_sim.laws import forms
 
 LEVEL = 0.9  # of every interval, unless told otherwise
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from gold_sim import laws
-from gold_sim.forms import form_named
-from gold_sim.intervals import LEVEL, t_interval
+from gold_sim.laws import fits
+from gold_sim.laws.forms import form_named
+from gold_sim.laws.intervals import LEVEL, t_interval
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def surface(form: str, runs: list[Run], names: tuple[str, ...], d_min: float | N
     low, high = t_interval(per_unit - per_unit.mean(0) + theta, level)
     ci = np.stack([low, high], -1)
     y, fitted = (np.concatenate([f(x, y) for x, y in designs]) for f in (lambda x, y: y, lambda x, y: x @ theta))
-    r2 = float(laws.r_squared(y, fitted))
+    r2 = float(fits.r_squared(y, fitted))
     return Surface(form, ("1", *names), theta[:q], theta[q:], ci[:q], ci[q:], r2, per_unit)
 
 
