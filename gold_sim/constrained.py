@@ -20,9 +20,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gold_sim import policy, transformer
+from gold_sim import policy
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
+from gold_sim.networks import transformer
 
 MULTIPLIER_RATE, MULTIPLIER_MOMENTUM = 0.02, 0.1  # descent on the multipliers (the authors: 0.1, 0.1)
 # Weight of the violation itself beside its integral mu. The authors have none; without it policy and multipliers circle

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import memory, policy, transformer
-from gold_sim.adam import adam, schedule
+from gold_sim import policy
 from gold_sim.config import DirectConfig
 from gold_sim.language import sequences
-from gold_sim.transformer import Network
+from gold_sim.networks import pieces, transformer
+from gold_sim.networks.adam import adam, schedule
+from gold_sim.networks.network import Network
 
 LARGEST_U = 20.0  # chipo: e^u beyond it is cut, as its source cuts the whole margin
 MARGIN_RANGE = 20.0  # chipo: 2 R_max
@@ -114,7 +115,7 @@ def step(task: Task, config: DirectConfig, beta, state: TrainState) -> TrainStat
     pairs = jax.tree.map(lambda a: a[task.batches[state.step]], task.pairs)
     loss_of = lambda p, pairs: loss(task.net, config, beta, p, task.ref_params, pairs)
     gradient = functools.partial(jax.grad(loss_of), state.params)
-    grads = memory.mean_in_pieces(gradient, pairs, most=memory.A_GRADIENT // 2)
+    grads = pieces.mean_in_pieces(gradient, pairs, most=pieces.A_GRADIENT // 2)
     updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 

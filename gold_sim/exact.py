@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import policy, transformer
+from gold_sim import policy
 from gold_sim.language import sequences
-from gold_sim.transformer import Network
+from gold_sim.networks import transformer
+from gold_sim.networks.network import Network
 
 
 def response_log_probs(net: Network, params, prompts, responses):

@@ -14,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import memory, policy, transformer
-from gold_sim.adam import adam, schedule
+from gold_sim import policy
 from gold_sim.config import GoldConfig, PolicyConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.language.vocabulary import FIRST_WORD, TEMPLATE
-from gold_sim.transformer import Network
+from gold_sim.networks import pieces, transformer
+from gold_sim.networks.adam import adam, schedule
+from gold_sim.networks.network import Network
 
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
@@ -45,7 +46,7 @@ def network(language: world.World, config: GoldConfig) -> Network:
 def raw_scores(net: Network, gold: Gold, prompts, responses):
     """[P, N] in the network's own units."""
     score = lambda p, r: transformer.rewards(net, gold.params, p, r, sequences.lengths(r))
-    return memory.in_pieces(score, prompts, responses, most=memory.A_PIECE // responses.shape[1])
+    return pieces.in_pieces(score, prompts, responses, most=pieces.A_PIECE // responses.shape[1])
 
 
 def scores(net: Network, gold: Gold, prompts, responses):
@@ -132,7 +133,7 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
         p, r = prompts[pick], responses[pick]
         r = jnp.where(off[..., None], disturb(language, k_off, p, r, how), r)
         gradient = functools.partial(jax.value_and_grad(loss_of), params)
-        loss, grads = memory.mean_in_pieces(gradient, p, r, most=memory.A_GRADIENT // GROUP)
+        loss, grads = pieces.mean_in_pieces(gradient, p, r, most=pieces.A_GRADIENT // GROUP)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
@@ -144,13 +145,13 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
 
 def raw_of(net: Network, params, prompts, responses, **more):
     """`raw_scores` of any number of prompts, on the host, in chunks.  more: progress."""
-    return memory.in_chunks(functools.partial(_chunks_scored, net, params), prompts, responses, **more)
+    return pieces.in_chunks(functools.partial(_chunks_scored, net, params), prompts, responses, **more)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _chunks_scored(net, params, at, prompts, responses):
     score = lambda both: raw_scores(net, Gold(params, None, None), *both)
-    return memory.streamed(score, (prompts, responses), memory.CHUNKS_AT_ONCE)
+    return pieces.streamed(score, (prompts, responses), pieces.CHUNKS_AT_ONCE)
 
 
 def standardised(net: Network, params, prompts, responses) -> Gold:
@@ -164,7 +165,7 @@ def fidelity(language, net, params, key, prompts, responses) -> dict[str, float]
     found = {}
     for how, source in enumerate(("reference", *OFF_REFERENCE), -1):
         program = functools.partial(_chunks_disturbed, language, jax.random.fold_in(key, how + 1), np.int32(how))
-        taken, rubric = memory.in_chunks(program, prompts, responses)
+        taken, rubric = pieces.in_chunks(program, prompts, responses)
         found[source] = float(np.corrcoef(raw_of(net, params, prompts, taken).ravel(), rubric.ravel())[0, 1])
     return found
 
@@ -180,4 +181,4 @@ def _chunks_disturbed(language, key, how, at, prompts, responses):
         responses = jnp.where(how < 0, responses, other)
         return responses, language.rubric(prompts, responses)
 
-    return memory.streamed(one, (at, prompts, responses), memory.CHUNKS_AT_ONCE)
+    return pieces.streamed(one, (at, prompts, responses), pieces.CHUNKS_AT_ONCE)

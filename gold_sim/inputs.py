@@ -10,10 +10,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
-from gold_sim import gold, records, transformer
+from gold_sim import gold, records
 from gold_sim.cells import Cell
 from gold_sim.device import accelerated
 from gold_sim.language import world
+from gold_sim.networks import network
 from gold_sim.records import Store
 
 
@@ -71,7 +72,7 @@ def mapped(f: Callable, at_once: int | None = None) -> Callable:
 
 def alone(f: Callable) -> Callable:
     """`f`, which is one run, on one device or on those that compute a run together."""
-    if len(jax.devices()) == 1 or transformer.MODEL_AXIS not in _mesh().axis_names:
+    if len(jax.devices()) == 1 or network.MODEL_AXIS not in _mesh().axis_names:
         return f
     return jax.jit(lambda *args: jax.tree.map(lambda a: a[0], mapped(lambda _: f(*args))(jnp.zeros(1))))
 
@@ -83,7 +84,7 @@ def _mesh() -> Mesh:
         raise ValueError(f"GOLD_SIM_MODEL_DEVICES={share}: a number that divides the {len(devices)} devices is wanted")
     if share == "1":
         return Mesh(devices, ("run",))
-    return Mesh(devices.reshape(-1, int(share)), ("run", transformer.MODEL_AXIS))
+    return Mesh(devices.reshape(-1, int(share)), ("run", network.MODEL_AXIS))
 
 
 def to_numpy(tree):

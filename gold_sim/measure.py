@@ -10,9 +10,10 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import memory, policy, transformer
+from gold_sim import policy
 from gold_sim.language import sequences
 from gold_sim.language.prompts import KINDS
+from gold_sim.networks import pieces, transformer
 
 MEASURED_A_PIECE = 64  # responses; as their distributions are kept, half of what is best elsewhere
 SAMPLES = 16  # responses kept as they are, for transcripts
@@ -36,7 +37,7 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
 
     def measure(params, key):
         uniforms = policy.uniforms(key, len(prompts), 1, length)[..., 0].T
-        told = memory.in_pieces(functools.partial(written, params), prompts, uniforms, most=MEASURED_A_PIECE)
+        told = pieces.in_pieces(functools.partial(written, params), prompts, uniforms, most=MEASURED_A_PIECE)
         responses, lengths, kl, g, entropy = told
         mask = policy.visited(lengths, length)
         found = language.attributes(prompts, responses)

@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, memory, policy, preferences, reward_model, rounds, rows, streams, transformer
+from gold_sim import gold, policy, preferences, reward_model, rounds, rows, streams
 from gold_sim.columns import REWARD_MODEL_COLUMNS
 from gold_sim.config import RewardModelConfig
 from gold_sim.inputs import alone, mapped, to_numpy
 from gold_sim.language import rubric, world
 from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.networks import footprint, pieces, transformer
 
 
 def reference(cell, inputs, store, progress):
@@ -131,7 +132,7 @@ def relabelled(cell, inputs, store, progress):
     @jax.jit
     def pairs(found, policies, judge):
         old, held_out = rounds.drawn_before(config, found)
-        new = rounds.relabel(language, config, net, policies, gold_net, judge, memory.CHUNK)
+        new = rounds.relabel(language, config, net, policies, gold_net, judge, pieces.CHUNK)
         return rounds.joined(config, old, new, held_out), new
 
     found = preferences.Preferences(**inputs.arrays("preferences"))
@@ -174,7 +175,7 @@ class Fitting:
             at, plan, state = run
             return reward_model.advance(self.language, self.config, self.of(train, at), plan, state)
 
-        at_once = memory.at_once(memory.of_training(self.net, self.tokens(self.config.batch)))
+        at_once = footprint.at_once(footprint.of_training(self.net, self.tokens(self.config.batch)))
         return mapped(one, at_once)((at, chunk, states))
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -183,7 +184,9 @@ class Fitting:
             at, seen, state = run
             return reward_model.finish(self.language, self.config, self.of(held_out, at), seen, state)
 
-        at_once = memory.at_once(memory.of_forward(self.net, self.tokens(held_out.labels.shape[-1])))  # all together
+        at_once = footprint.at_once(
+            footprint.of_forward(self.net, self.tokens(held_out.labels.shape[-1]))
+        )  # all together
         return mapped(one, at_once)((at, seen, states))
 
     @functools.partial(jax.jit, static_argnums=0)

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import memory, streams, transformer
-from gold_sim.adam import adam, schedule
+from gold_sim import streams
 from gold_sim.config import PolicyConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.transformer import Network
+from gold_sim.networks import decoding, pieces, transformer
+from gold_sim.networks.adam import adam, schedule
+from gold_sim.networks.network import Network
 
 
 def network(language: world.World, config: PolicyConfig, values: int = 0) -> Network:
@@ -49,7 +50,7 @@ def written(net: Network, params, prompts, uniforms) -> Samples:
         rows = logits.reshape(-1, logits.shape[-1])
         return sequences.draw(jnp.exp(rows - jnp.max(rows, -1, keepdims=True)), u.ravel()).reshape(u.shape), logits
 
-    tokens, logits = transformer.decode(net, params, prompts, num_samples, length, choose, uniforms)
+    tokens, logits = decoding.decode(net, params, prompts, num_samples, length, choose, uniforms)
     responses = sequences.close(tokens)
     return Samples(responses, sequences.lengths(responses), jnp.moveaxis(logits, 0, 2))
 
@@ -60,7 +61,7 @@ def responses(net: Network, params, prompts, num_samples: int, length: int, key,
     parts = []
     for i in range(num_samples // few):
         program = functools.partial(_chunks_written, net, few, length, params, jax.random.fold_in(key, i))
-        parts.append(memory.in_chunks(program, prompts, progress=progress))
+        parts.append(pieces.in_chunks(program, prompts, progress=progress))
     return np.concatenate(parts, axis=1)
 
 
@@ -72,9 +73,9 @@ def _chunks_written(net, num_samples, length, params, key, at, prompts):
     def one(both):
         at, prompts = both
         drawn = uniforms(jax.random.fold_in(key, at), len(prompts), num_samples, length)
-        return memory.in_pieces(some, prompts, jnp.moveaxis(drawn, 0, -1), most=memory.A_PIECE // num_samples)
+        return pieces.in_pieces(some, prompts, jnp.moveaxis(drawn, 0, -1), most=pieces.A_PIECE // num_samples)
 
-    return memory.streamed(one, (at, prompts), memory.CHUNKS_AT_ONCE)
+    return pieces.streamed(one, (at, prompts), pieces.CHUNKS_AT_ONCE)
 
 
 def visited(lengths, length: int):
@@ -143,7 +144,7 @@ def sft(language: world.World, config: PolicyConfig):
         responses = language.demonstrations(k_demo, prompts)
         length = jnp.mean(sequences.lengths(responses))
         loss_of = lambda params, prompts, responses: _nats(net, params, prompts, responses) / length
-        loss, grads = memory.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)
+        loss, grads = pieces.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 

@@ -21,11 +21,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gold_sim import memory, policy, transformer
-from gold_sim.adam import adam
+from gold_sim import policy
 from gold_sim.config import OptimiserConfig
+from gold_sim.networks import pieces, transformer
+from gold_sim.networks.adam import adam
+from gold_sim.networks.network import Network
 from gold_sim.policy import visited
-from gold_sim.transformer import Network
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def climb(task, config, state, batch, advantages):
 
     gradient = functools.partial(jax.grad(loss_of), state.params)
     parts = (batch.prompts, batch.responses, batch.mask, advantages)
-    return _apply(config, state, memory.mean_in_pieces(gradient, *parts, most=memory.A_GRADIENT // config.group_size))
+    return _apply(config, state, pieces.mean_in_pieces(gradient, *parts, most=pieces.A_GRADIENT // config.group_size))
 
 
 def _score_function(advantage_of):

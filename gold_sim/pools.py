@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import best_of_n, gold, inference, measure, memory, policy, rewards, rows, streams
+from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows, streams
 from gold_sim.inputs import mapped, to_numpy
+from gold_sim.networks import pieces
+from gold_sim.networks.pieces import SAMPLES_AT_ONCE
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
-SAMPLES_AT_ONCE = 16_384  # on an accelerator
 
 
 def pool(cell, inputs, store, progress):
@@ -54,9 +55,9 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
 
     def of_key(key):
         uniforms = policy.uniforms(key, 1, chunk, language.config.response_len)
-        return memory.in_pieces(some, uniforms[:, 0].T)
+        return pieces.in_pieces(some, uniforms[:, 0].T)
 
-    drawn = memory.streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
+    drawn = pieces.streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:num_samples], drawn)
 
 
@@ -88,7 +89,7 @@ def _scored(reward, runs, judge, prompt, responses):
         return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
 
     parts = padded.reshape(-1, chunk, padded.shape[-1])
-    scored = memory.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
+    scored = pieces.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
     scored = jnp.moveaxis(scored, 0, 2)
     return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 

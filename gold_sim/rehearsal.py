@@ -9,9 +9,10 @@ import contextlib
 import jax
 import numpy as np
 
-from gold_sim import gold, policy, preferences, reward_model, transformer
+from gold_sim import gold, policy, preferences, reward_model
 from gold_sim.inputs import Inputs
 from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.networks import transformer
 from gold_sim.pipeline import STAGES
 
 

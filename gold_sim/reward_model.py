@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import calibration, memory, rankings, streams, transformer
-from gold_sim.adam import adam, schedule
+from gold_sim import calibration, rankings, streams
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
+from gold_sim.networks import pieces, transformer
+from gold_sim.networks.adam import adam, schedule
+from gold_sim.networks.network import Network
 from gold_sim.preferences import Preferences
-from gold_sim.transformer import Network
 
 
 class RewardModel(NamedTuple):
@@ -39,7 +40,7 @@ def network(language: world.World, config: RewardModelConfig) -> Network:
 def raw_rewards(net: Network, model: RewardModel, prompts, responses):
     """[P, N] in the network's own units (a logit difference is a log-odds)."""
     score = lambda p, r: transformer.rewards(net, model.params, p, r, sequences.lengths(r))
-    return memory.in_pieces(score, prompts, responses, most=memory.A_PIECE // responses.shape[1])
+    return pieces.in_pieces(score, prompts, responses, most=pieces.A_PIECE // responses.shape[1])
 
 
 def rewards(net: Network, model: RewardModel, prompts, responses):
@@ -226,14 +227,14 @@ def advance(language: world.World, config: RewardModelConfig, train: Preferences
     net, batch = _trained(network(language, config), config), plan.batches.shape[-1]
     objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
     # ODIN's correlations are of a whole batch, all else is a mean over pairs or rankings.
-    most = batch if config.heads == "odin" else memory.A_GRADIENT // _responses_a_row(train)
+    most = batch if config.heads == "odin" else pieces.A_GRADIENT // _responses_a_row(train)
 
     def step(state, at):
         index, rate = at
         pairs = jax.tree.map(lambda a: a[index], train)
         loss_of = lambda p, pairs: objective(net, config, _blinded(p, plan.seen), pairs)
         gradient = functools.partial(jax.value_and_grad(loss_of), state.params)
-        loss, grads = memory.mean_in_pieces(gradient, pairs, most=most)
+        loss, grads = pieces.mean_in_pieces(gradient, pairs, most=most)
         updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
         updates = jax.tree.map(lambda u: -config.learning_rate * rate * u, updates)
         return TrainState(optax.apply_updates(state.params, updates), opt_state), loss

@@ -17,7 +17,6 @@ from gold_sim import (
     direct_alignment,
     gold,
     measure,
-    memory,
     policy,
     policy_gradient,
     preferences,
@@ -31,7 +30,8 @@ from gold_sim.config import OptimiserConfig
 from gold_sim.inputs import mapped, to_numpy
 from gold_sim.language import world
 from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.transformer import Network
+from gold_sim.networks import footprint
+from gold_sim.networks.network import Network
 
 REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes
@@ -57,7 +57,7 @@ class Training:
     def mapped(self, f, xs):
         c, length = self.config, self.language.config.response_len
         tokens = c.prompts * (c.group_size * length + PROMPT_LEN)
-        return mapped(f, memory.at_once(memory.of_training(self.net, tokens)))(xs)
+        return mapped(f, footprint.at_once(footprint.of_training(self.net, tokens)))(xs)
 
     def task(self, seed, ref_params) -> policy_gradient.Task:
         draw = self.language.prompts
@@ -242,7 +242,7 @@ def alignment(cell, inputs, store, progress):
         return mapped(lambda run: direct_alignment.init(ref_params, d))(runs)
 
     tokens = 2 * d.batch * (language.config.response_len + PROMPT_LEN)
-    at_once = memory.at_once(memory.of_training(net, tokens))
+    at_once = footprint.at_once(footprint.of_training(net, tokens))
 
     @functools.partial(jax.jit, donate_argnames="states")
     def advance(runs, states, ref_params, train):

@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, policy, transformer
+from gold_sim import exact, policy
 from gold_sim.config import PolicyConfig, WorldConfig
 from gold_sim.language import sequences, world
+from gold_sim.networks import network, transformer
 
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")
@@ -59,7 +60,7 @@ class Enumerable:
     """585 responses (up to 3 of 8 tokens), a random reference policy, a random reward of s.d. about 1."""
 
     language: world.World
-    net: transformer.Network  # without a value head
+    net: network.Network  # without a value head
     ref_params: dict  # with a value head, which `net` does not read
     prompts: jax.Array  # [4, 6]
     responses: np.ndarray  # [585, 3]

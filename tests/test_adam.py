@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from gold_sim import device
-from gold_sim.adam import adam
+from gold_sim.networks.adam import adam
 
 
 @pytest.mark.parametrize("accelerated", [False, True])

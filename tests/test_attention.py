@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import attention, device, policy, transformer
+from gold_sim import device, policy
 from gold_sim.language import sequences
-from gold_sim.transformer import Network
+from gold_sim.networks import fused_attention, network, transformer
+from gold_sim.networks.network import Network
 
 KEY = jax.random.key(0)
 NET = Network(32, 3, 32, 30, 14, precision="bfloat16")
@@ -36,7 +37,7 @@ def _plain(group, qkv):
 
 @pytest.mark.parametrize(("length", "width", "kind", "within"), [(15, 16, "float32", 1e-6), (20, 64, "bfloat16", 0.01)])
 def test_kernel_and_its_gradient_are_attention(length, width, kind, within):
-    group = attention.Group(8, 3, length)
+    group = fused_attention.Group(8, 3, length)
     qkv = jax.random.normal(KEY, (2, 2, group.tokens, 6, width)).astype(kind)  # two runs, mapped
     weigh = jax.random.normal(jax.random.key(1), (2, 2, group.tokens, 2, width))
 
@@ -45,21 +46,23 @@ def test_kernel_and_its_gradient_are_attention(length, width, kind, within):
         both = jax.vmap(lambda x, w: (f(group, x), jax.grad(loss)(x, w)))
         return jax.jit(both)(qkv, weigh)
 
-    for found, wanted in zip(*map(value_and_gradient, (attention.attention, _plain)), strict=True):
+    for found, wanted in zip(*map(value_and_gradient, (fused_attention.attention, _plain)), strict=True):
         assert found.dtype == kind
         error = np.asarray(found, np.float32) - np.asarray(wanted, np.float32)
         assert np.linalg.norm(error) < within * np.linalg.norm(np.asarray(wanted, np.float32))
 
 
 def test_what_the_kernel_does_not_take():
-    assert attention.fits(8, 15, 16) and not attention.fits(8, 15, 4) and not attention.fits(8, 65, 16)
-    assert [attention.at_once(n) for n in (2, 4, 16_384, 12, 13)] == [2, 4, 8, 6, 1]
+    assert (
+        fused_attention.fits(8, 15, 16) and not fused_attention.fits(8, 15, 4) and not fused_attention.fits(8, 65, 16)
+    )
+    assert [fused_attention.at_once(n) for n in (2, 4, 16_384, 12, 13)] == [2, 4, 8, 6, 1]
 
 
 def _as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(device, "accelerated", lambda: True)
     monkeypatch.setattr(device, "has_triton", lambda: True)
-    monkeypatch.setattr(attention, "_interpreted", lambda: True)
+    monkeypatch.setattr(fused_attention, "_interpreted", lambda: True)
 
 
 @pytest.mark.parametrize("samples", [2, 9])  # 9: prompts are read three times
@@ -99,8 +102,8 @@ def test_policies_write_the_same_on_a_gpu(monkeypatch, precision):
 
 def test_networks_of_several_devices_do_without_the_kernel(monkeypatch):
     _as_on_a_gpu(monkeypatch)
-    group = attention.Group(6, 2, 8)
+    group = fused_attention.Group(6, 2, 8)
     assert transformer._fuses(NET, group)
     assert not transformer._fuses(dataclasses.replace(NET, precision="float32"), group)
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, 1), ("run", transformer.MODEL_AXIS))):
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, 1), ("run", network.MODEL_AXIS))):
         assert not transformer._fuses(NET, group)

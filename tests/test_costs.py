@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from experiments.engine import costs, workload
-from gold_sim import cells, pipeline, transformer
+from gold_sim import cells, pipeline
 from gold_sim.config import Config
+from gold_sim.networks import network
 from gold_sim.settings import replace, to_dict
 
 
@@ -149,7 +150,7 @@ def test_rounds_and_rankings_are_counted():
 
 
 def test_blocks_written_out_are_the_transformers():
-    assert workload.WRITTEN_OUT == transformer.UNROLLED
+    assert workload.WRITTEN_OUT == network.UNROLLED
 
 
 def test_workers_beside_an_accelerator_are_few(monkeypatch):

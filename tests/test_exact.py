@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, policy, transformer
+from gold_sim import exact, policy
 from gold_sim.language import sequences
+from gold_sim.networks import transformer
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from gold_sim import gold, memory, policy, transformer
+from gold_sim import gold, policy
 from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
 from gold_sim.language import world
+from gold_sim.networks import pieces, transformer
 
 LANGUAGE, REFERENCE = world.make(WorldConfig(response_len=6)), PolicyConfig(width=8, depth=1)
 NET = gold.network(LANGUAGE, GoldConfig(width=8, depth=1))
@@ -20,12 +21,12 @@ def params():
 
 @pytest.fixture
 def samples(params, monkeypatch):
-    monkeypatch.setattr(memory, "CHUNK", 64)
+    monkeypatch.setattr(pieces, "CHUNK", 64)
     return gold.reference_samples(LANGUAGE, REFERENCE, params[0], jax.random.key(2), 200, 4)
 
 
 def test_every_chunk_and_every_pair_of_responses_is_drawn_anew(params, monkeypatch):
-    monkeypatch.setattr(memory, "CHUNK", 64)
+    monkeypatch.setattr(pieces, "CHUNK", 64)
     prompts = np.repeat(np.asarray(LANGUAGE.prompts(jax.random.key(3), 1)), 128, 0)
     net = policy.network(LANGUAGE, REFERENCE)
     drawn = policy.responses(net, params[0], prompts, 4, 6, jax.random.key(4))

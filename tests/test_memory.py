@@ -7,18 +7,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from gold_sim import (
-    device,
-    direct_alignment,
-    gold,
-    inputs,
-    memory,
-    policy,
-    policy_gradient,
-    preferences,
-    reward_model,
-    transformer,
-)
+from gold_sim import device, direct_alignment, gold, inputs, policy, policy_gradient, preferences, reward_model
 from gold_sim.config import (
     DirectConfig,
     GoldConfig,
@@ -29,7 +18,8 @@ from gold_sim.config import (
     WorldConfig,
 )
 from gold_sim.language import world
-from gold_sim.transformer import Network
+from gold_sim.networks import footprint, pieces, transformer
+from gold_sim.networks.network import Network
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
 
@@ -50,14 +40,14 @@ def test_bytes_are_those_that_xla_counts(size):
     compiled = jax.jit(step).lower(params, jax.eval_shape(adam.init, params), prompts, responses).compile()
     counted = compiled.memory_analysis()
     counted = counted.temp_size_in_bytes + counted.argument_size_in_bytes + counted.output_size_in_bytes
-    ours = memory.of_training(net, PROMPTS * (GROUP * LENGTH + PROMPT))
+    ours = footprint.of_training(net, PROMPTS * (GROUP * LENGTH + PROMPT))
     assert 0.7 < ours / counted < 1.4
 
 
 def test_runs_at_once_by_hand():
-    assert memory.at_once(10e9, limit=100e9) == 8  # four fifths of the device
-    assert memory.at_once(200e9, limit=100e9) == 1
-    assert memory.at_once(1.0) is None  # a CPU has no limit of its own
+    assert footprint.at_once(10e9, limit=100e9) == 8  # four fifths of the device
+    assert footprint.at_once(200e9, limit=100e9) == 1
+    assert footprint.at_once(1.0) is None  # a CPU has no limit of its own
 
 
 @pytest.mark.parametrize("at_once", [None, 1, 2])
@@ -68,7 +58,7 @@ def test_side_by_side_is_one_after_another(monkeypatch, at_once):
     monkeypatch.setattr(inputs, "accelerated", lambda: True)
     np.testing.assert_allclose(jax.jit(inputs.mapped(f, at_once))(xs), looped, atol=1e-6)
     monkeypatch.setattr(device, "accelerated", lambda: True)
-    np.testing.assert_allclose(jax.jit(lambda xs: memory.streamed(f, xs, 2))(xs), looped, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda xs: pieces.streamed(f, xs, 2))(xs), looped, atol=1e-6)
 
 
 @pytest.mark.parametrize(("num", "most", "count"), [(512, 64, 8), (129, 128, 3), (131, 128, 1), (7, 8, 1)])
@@ -81,34 +71,34 @@ def test_pieces_for_a_cores_cache_give_what_all_at_once_gives(monkeypatch, num, 
         seen.append(len(x))
         return dict(sums=x.sum(1), twice=(2 * y,))
 
-    found = jax.jit(lambda x, y: memory.in_pieces(f, x, y, most=most))(x, y)
-    assert set(seen) == {num // count} and memory.equal_pieces(num, most) == count
+    found = jax.jit(lambda x, y: pieces.in_pieces(f, x, y, most=most))(x, y)
+    assert set(seen) == {num // count} and pieces.equal_pieces(num, most) == count
     jax.tree.map(np.testing.assert_array_equal, found, f(x, y))
     monkeypatch.setattr(device, "accelerated", lambda: True)
     seen.clear()
-    memory.in_pieces(f, x, y, most=most)
+    pieces.in_pieces(f, x, y, most=most)
     assert seen == [num]
 
 
 @pytest.mark.parametrize("rows", [5, 4, 9, 17])
 def test_chunks_called_from_the_host_give_all_rows_with_keys_of_their_own(monkeypatch, rows):
     """One program for any number of rows; an accelerator's chunks, side by side, have the same keys."""
-    monkeypatch.setattr(memory, "CHUNK", 4)
+    monkeypatch.setattr(pieces, "CHUNK", 4)
     x, shapes, told = np.arange(rows), set(), []
 
     def program(at, x):
         shapes.add((at.shape, x.shape))
         noise = lambda i: jax.random.randint(jax.random.fold_in(jax.random.key(1), i), (4,), 0, 10**6)
-        return dict(sums=memory.streamed(lambda both: both[1] + noise(both[0]), (at, x), 2))
+        return dict(sums=pieces.streamed(lambda both: both[1] + noise(both[0]), (at, x), 2))
 
-    found = memory.in_chunks(program, x, progress=lambda *now: told.append(now))["sums"]
+    found = pieces.in_chunks(program, x, progress=lambda *now: told.append(now))["sums"]
     assert found.shape == (rows,) and shapes == {((1,), (1, 4))} and told == [(i, len(told)) for i in range(len(told))]
     of_chunk = lambda i: jax.random.randint(jax.random.fold_in(jax.random.key(1), i), (4,), 0, 10**6)
     wanted = x + np.concatenate([of_chunk(i) for i in range(-(-rows // 4))])[:rows]
     np.testing.assert_array_equal(found, wanted)
     monkeypatch.setattr(device, "accelerated", lambda: True)
-    monkeypatch.setattr(memory, "CHUNKS_AT_ONCE", 2)
-    np.testing.assert_array_equal(memory.in_chunks(program, x)["sums"], wanted)
+    monkeypatch.setattr(pieces, "CHUNKS_AT_ONCE", 2)
+    np.testing.assert_array_equal(pieces.in_chunks(program, x)["sums"], wanted)
 
 
 # --- training steps -------------------------------------------------------------------------------
@@ -168,8 +158,8 @@ STEPS = dict(
 @pytest.mark.parametrize("name", STEPS)
 def test_a_training_step_in_pieces_is_the_step_at_once(monkeypatch, name):
     """Losses, and Adam's moments or the parameters after two steps, of batches of 192 responses."""
-    counts, cut = [], memory._cut
-    monkeypatch.setattr(memory, "_cut", lambda xs, count: counts.append(count) or cut(xs, count))
+    counts, cut = [], pieces._cut
+    monkeypatch.setattr(pieces, "_cut", lambda xs, count: counts.append(count) or cut(xs, count))
     in_pieces = jax.jit(lambda: STEPS[name]())()
     assert 3 in counts
     monkeypatch.setattr(device, "accelerated", lambda: True)

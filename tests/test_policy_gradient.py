@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import best_of_n, exact, measure, policy, transformer
+from gold_sim import best_of_n, exact, measure, policy
 from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
+from gold_sim.networks import network, transformer
 from tests.conftest import FAST_TO_RUN, logits
 
 KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "online_dpo": 0.5, "grpo": 1.0}  # grpo: in group s.d.
@@ -25,7 +26,7 @@ def config_of(name, **changes):
 def task_of(tiny, name, **changes):
     net = tiny.net
     if name == "ppo":
-        net = transformer.Network(net.width, net.depth, net.vocab_size, net.outputs, net.max_len, values=1)
+        net = network.Network(net.width, net.depth, net.vocab_size, net.outputs, net.max_len, values=1)
     params = {k: v for k, v in tiny.ref_params.items() if k != "value" or name == "ppo"}
     every_prompt = lambda key, num: jnp.tile(tiny.prompts, (num // len(tiny.prompts), 1))
     return pg.Task(net, params, 3, every_prompt, tiny.reward, **changes)

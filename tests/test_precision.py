@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import policy, transformer
-from gold_sim.transformer import Network
+from gold_sim import policy
+from gold_sim.networks import network, transformer
+from gold_sim.networks.network import Network
 from tests.conftest import logits
 
-NET = Network(16, transformer.UNROLLED + 2, 32, 30, 14)  # deeper than UNROLLED: decoding loops over its blocks
+NET = Network(16, network.UNROLLED + 2, 32, 30, 14)  # deeper than UNROLLED: decoding loops over its blocks
 KEY = jax.random.key(0)
 PROMPTS = jax.random.randint(KEY, (3, 6), 1, 30)
 
@@ -44,7 +45,7 @@ def test_recomputed_blocks_give_the_same_gradient(monkeypatch):
         return jax.jit(jax.grad(loss))(_params(NET)), str(jax.make_jaxpr(jax.grad(loss))(_params(NET)))
 
     kept, program = gradient()
-    monkeypatch.setattr(transformer, "REMAT_FROM", 0)
+    monkeypatch.setattr(network, "REMAT_FROM", 0)
     again, other_program = gradient()
     assert "remat" in other_program and "remat" not in program
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), kept, again)

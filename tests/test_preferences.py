@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import preferences, rankings, reward_model, transformer
+from gold_sim import preferences, rankings, reward_model
 from gold_sim.config import PreferencesConfig, WorldConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.language.vocabulary import HEDGE, TEMPLATE
+from gold_sim.networks import network
 from tests.conftest import demonstrations, init
 
 COUNT = 20_000
@@ -117,7 +118,7 @@ def test_a_kept_ranking_is_best_first_and_leaves_the_pair_alone(drawn):
 def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
     _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
     some = jax.tree.map(lambda a: a[:64], found)
-    net = transformer.Network(8, 1, LANGUAGE.vocab_size, 1, PROMPT_LEN + 16)
+    net = network.Network(8, 1, LANGUAGE.vocab_size, 1, PROMPT_LEN + 16)
     params = init(net, jax.random.key(4))
     params["head"]["kernel"] = params["head"]["kernel"] * 30
     settings = reward_model.RewardModelConfig(width=8, loss=loss)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import cache, device, products, transformer
+from gold_sim import device
+from gold_sim.networks import decoding, key_value_cache, network, products, transformer
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 
@@ -66,7 +67,7 @@ def test_caches_of_both_kinds_tell_the_same(sizes):
     draw = lambda key, *shape: jax.random.normal(key, (*shape, heads, width))
     of_prompts = draw(KEYS[0], 2, p, prompt), draw(KEYS[1], 2, p, prompt)
     q, k, v = (draw(key, tokens, 2, p, n) for key in jax.random.split(KEYS[2], 3))
-    kinds = [kind(of_prompts, n, tokens) for kind in (cache.ByBlock, cache.Stacked)]
+    kinds = [kind(of_prompts, n, tokens) for kind in (key_value_cache.ByBlock, key_value_cache.Stacked)]
     held = [kind.start() for kind in kinds]
     for t in range(tokens):
         for i in range(2):
@@ -77,17 +78,17 @@ def test_caches_of_both_kinds_tell_the_same(sizes):
 
 
 def test_networks_that_loop_over_blocks_decode_as_those_that_do_not(monkeypatch):
-    net = transformer.Network(16, 3, 12, 12, 11)
+    net = network.Network(16, 3, 12, 12, 11)
     params = jax.jit(lambda k: transformer.init(net, k))(KEYS[0])
     prompts = jax.random.randint(KEYS[1], (2, 6), 1, 12)
     choose = lambda logits, u: (jnp.argmax(logits + u, -1).astype(jnp.int32), logits)
     noise = jax.random.gumbel(KEYS[2], (5, 2, 3, 12))
 
     def written():
-        return jax.jit(lambda p: transformer.decode(net, p, prompts, 3, 5, choose, noise))(params)
+        return jax.jit(lambda p: decoding.decode(net, p, prompts, 3, 5, choose, noise))(params)
 
     found = written()
-    monkeypatch.setattr(transformer, "UNROLLED", 2)
+    monkeypatch.setattr(network, "UNROLLED", 2)
     looped = written()
     assert np.array_equal(found[0], looped[0])
     np.testing.assert_allclose(found[1], looped[1], atol=1e-5)

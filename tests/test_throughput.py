@@ -12,8 +12,9 @@ import pytest
 
 from analysis.studies import throughput as throughput_figures
 from experiments.benchmark import roofline
-from gold_sim import device, transformer
-from gold_sim.transformer import Network
+from gold_sim import device
+from gold_sim.networks import transformer
+from gold_sim.networks.network import Network
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import policy, transformer
-from gold_sim.transformer import Network
+from gold_sim import policy
+from gold_sim.networks import network, transformer
+from gold_sim.networks.network import Network
 from tests.conftest import init, logits
 
 P, N, PROMPT_LEN, LENGTH, VOCAB, OUTPUTS = 3, 4, 5, 6, 12, 9
@@ -145,7 +146,7 @@ def test_vmap_over_params_equals_loop(prompts, responses):
 
 def test_fresh_parameters_have_the_spread_that_is_written():
     """1 / sqrt(inputs) within blocks, transformer.SPREAD elsewhere; norms 1, biases 0; no two matrices alike."""
-    net = transformer.Network(64, 2, 40, 30, 24, values=1)
+    net = network.Network(64, 2, 40, 30, 24, values=1)
     fresh = init(net, jax.random.key(0))
     for path, leaf in jax.tree.leaves_with_path(fresh):
         name, kind = path[0].key, path[-1].key

@@ -57,7 +57,7 @@ def judged_flops(width: int, depth: int) -> float:
 
 
 def _params(net) -> int:
-    from gold_sim import transformer
+    from gold_sim.networks import transformer
 
     return transformer.num_params(net)
 
@@ -266,7 +266,7 @@ SCALES = {
 
 def networks(scale: Scale, width: int, depth: int):
     """(policy, reward model)."""
-    from gold_sim.transformer import Network
+    from gold_sim.networks.network import Network
 
     of = lambda size, outputs: Network(*size, VOCABULARY, outputs, LENGTH, precision=scale.precision)
     return of((width, depth), VOCABULARY), of(scale.reward_model, 1)
@@ -277,8 +277,9 @@ def stages(scale: Scale, report: Callable) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from gold_sim import policy, transformer
+    from gold_sim import policy
     from gold_sim.language import sequences
+    from gold_sim.networks import transformer
 
     found, key, num = [], jax.random.key(0), scale.prompts * GROUP
     prompts = jax.random.randint(key, (scale.prompts, PROMPT), 1, VOCABULARY)
@@ -318,14 +319,15 @@ def _pool(net, params, rm_net, rm, prompts, num: int, i):
     """Scores [num] of as many responses to one prompt, as gold_sim/pools.py draws and scores them."""
     import jax
 
-    from gold_sim import memory, policy, transformer
+    from gold_sim import policy
     from gold_sim.language import sequences
+    from gold_sim.networks import pieces, transformer
 
     def some(uniforms):
         r = policy.written(net, params, prompts, uniforms.T[:, None]).responses
         return transformer.rewards(rm_net, rm, prompts, r, sequences.lengths(r))[0]
 
-    return memory.in_pieces(some, policy.uniforms(jax.random.fold_in(jax.random.key(0), i), 1, num, COMPLETION)[:, 0].T)
+    return pieces.in_pieces(some, policy.uniforms(jax.random.fold_in(jax.random.key(0), i), 1, num, COMPLETION)[:, 0].T)
 
 
 def _training(loss, start, prompts, responses):
@@ -333,14 +335,14 @@ def _training(loss, start, prompts, responses):
     import jax
     import optax
 
-    from gold_sim import memory
-    from gold_sim.adam import adam
+    from gold_sim.networks import pieces
+    from gold_sim.networks.adam import adam
 
     optimiser = adam(1e-4)
 
     def f(state, i):
         gradient = lambda p, r: jax.grad(loss)(state[0], p, r)
-        grads = memory.mean_in_pieces(gradient, prompts, responses, most=memory.A_GRADIENT // GROUP)
+        grads = pieces.mean_in_pieces(gradient, prompts, responses, most=pieces.A_GRADIENT // GROUP)
         updates, opt_state = optimiser.update(grads, state[1])
         return optax.apply_updates(state[0], updates), opt_state
 
@@ -366,9 +368,10 @@ def whole_step(scale: Scale, net, rm_net, name: str):
     """(step(state, i) -> state, what makes the first) of `gold_sim.policy_gradient` with a KL penalty."""
     import jax
 
-    from gold_sim import policy_gradient, transformer
+    from gold_sim import policy_gradient
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
+    from gold_sim.networks import transformer
 
     net = dataclasses.replace(net, values=int(name == "ppo"))
     config, key = OptimiserConfig(name=name, prompts=scale.prompts, group_size=GROUP), jax.random.key(0)
@@ -394,14 +397,14 @@ def mapped(scale: Scale, report: Callable) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from gold_sim import memory
+    from gold_sim.networks import footprint
 
     found, num = [], scale.prompts * GROUP
     for size in scale.policies:
         net, rm_net = networks(scale, *size)
         step, first = whole_step(scale, net, rm_net, "rloo")
         work = step_work(net, rm_net, num, "rloo")
-        fit = memory.at_once(memory.of_training(net, num * COMPLETION + scale.prompts * PROMPT))
+        fit = footprint.at_once(footprint.of_training(net, num * COMPLETION + scale.prompts * PROMPT))
         for runs in (r for r in scale.runs if fit is None or r <= fit):
             copies = lambda r=runs, f=first: jax.tree.map(lambda a: jnp.broadcast_to(a, (r, *a.shape)), f())
             found.append(Measurement("step: rloo", net, work * runs, jax.vmap(step, in_axes=(0, None)), copies, runs))

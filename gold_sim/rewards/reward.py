@@ -13,7 +13,7 @@ import numpy as np
 from gold_sim import ensemble, gold, goodhart, policy, reward_model, shaping, streams
 from gold_sim.config import Config
 from gold_sim.language import sequences, world
-from gold_sim.transformer import Network
+from gold_sim.networks.network import Network
 
 
 @dataclass(frozen=True)

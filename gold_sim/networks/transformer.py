@@ -9,7 +9,6 @@ Blocks are stacked on a leading layer axis, so parameters of every depth have th
 Definitions are flax NNX; everything outside this file sees `Network` (static) and a plain dict.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -17,36 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from gold_sim import attention, cache, device, products
+from gold_sim import device
+from gold_sim.networks import fused_attention, products
+from gold_sim.networks.network import MODEL_AXIS, REMAT_FROM, UNROLLED, Network
 
-HEAD_WIDTH = 16  # attention head width; a narrower network has one head
-WIDE, WIDE_HEAD = 512, 64  # from this width on heads are as wide as matrix units want them
-UNROLLED = 8  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
-MODEL_AXIS = "model"  # of a mesh of devices: those along it share the matrices of every block
-REMAT_FROM = 200_000_000  # parameters from which a block is computed again in the backward pass, not kept
 SPREAD = dict(token=0.2, position=0.2, head=0.02, value=0.02)  # s.d. of fresh parameters; of blocks' 1 / sqrt(inputs)
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """Shape of one transformer; static and hashable.
-
-    vocab_size: tokens that may be read.  outputs: rows of the head (tokens that may be written, or
-    1 for a reward model).  values: 1 adds a value head, 0 leaves it out.
-    precision: of the products within blocks; all else (parameters, norms, softmax, heads, log-probs) is float32.
-    """
-
-    width: int
-    depth: int
-    vocab_size: int
-    outputs: int
-    max_len: int
-    values: int = 0
-    precision: str = "float32"  # or bfloat16
-
-    @property
-    def heads(self) -> int:
-        return max(1, self.width // (HEAD_WIDTH if self.width < WIDE else WIDE_HEAD))
 
 
 class Block(nnx.Module):
@@ -128,23 +102,23 @@ def _linear(x, kernel):
 
 def _of_block(net, x, kernel):
     """`_linear` in the network's precision, its result in float32."""
-    return _linear(_rounded(net, x), _rounded(net, kernel)).astype(jnp.float32)
+    return _linear(in_precision(net, x), in_precision(net, kernel)).astype(jnp.float32)
 
 
-def _rounded(net, x):
+def in_precision(net, x):
     return x.astype(net.precision)
 
 
-def _norm(x, scale):
+def normed(x, scale):
     return products.norm(x, scale)
 
 
-def _mlp(net, block, x):
-    h = _of_block(net, _norm(x, block["norm_mlp"]["scale"]), block["up"]["kernel"])
+def mlp(net, block, x):
+    h = _of_block(net, normed(x, block["norm_mlp"]["scale"]), block["up"]["kernel"])
     return x + _of_block(net, jnp.square(jax.nn.relu(h)), block["down"]["kernel"])
 
 
-def _qkv(net, block, x):
+def queries_keys_values(net, block, x):
     """[..., d] -> queries, keys, values, each [..., H, d/H]."""
     q, k, v = jnp.split(_projected(net, block, x, slice(None)), 3, axis=-2)
     return q * (net.width // net.heads) ** -0.5, k, v
@@ -159,16 +133,16 @@ def _keys_values(net, block, x):
 
 
 def _projected(net, block, x, columns):
-    h = _norm(x, block["norm_attention"]["scale"])
+    h = normed(x, block["norm_attention"]["scale"])
     h = _of_block(net, h, block["qkv"]["kernel"][:, columns])
     return h.reshape(*x.shape[:-1], h.shape[-1] * net.heads // net.width, net.width // net.heads)
 
 
-def _out(net, block, x, mixed):
+def attention_out(net, block, x, mixed):
     return x + _of_block(net, mixed.reshape(x.shape), block["out"]["kernel"])
 
 
-def _spread(blocks):
+def sharded(blocks):
     """Blocks with their matrices spread over the mesh axis `model`, where the mesh in use has one.
 
     Columns of the first matrix and rows of the second, so that what lies between them stays where it is (Shoeybi et
@@ -187,7 +161,7 @@ def _spread(blocks):
     return out
 
 
-def _embed(params, tokens, at):
+def embedded(params, tokens, at):
     return params["token"][tokens] + params["position"][at]
 
 
@@ -198,14 +172,14 @@ def _joined(params, prompts, responses):
     """
     (p, n, length), prompt = responses.shape, prompts.shape[1]
     at = np.concatenate([np.arange(prompt), np.tile(np.arange(prompt, prompt + length), n)])
-    x = _embed(params, jnp.concatenate([prompts, responses.reshape(p, n * length)], axis=1), at)
-    return x, attention.Group(prompt, n, length)
+    x = embedded(params, jnp.concatenate([prompts, responses.reshape(p, n * length)], axis=1), at)
+    return x, fused_attention.Group(prompt, n, length)
 
 
-def _block(net, group, block, x):
+def through_block(net, group, block, x):
     """x: [P, group.tokens, d].  Returns x and its keys, values."""
-    q, k, v = _qkv(net, block, x)
-    return _mlp(net, block, _out(net, block, x, _attended(net, group, q, k, v))), k, v
+    q, k, v = queries_keys_values(net, block, x)
+    return mlp(net, block, attention_out(net, block, x, _attended(net, group, q, k, v))), k, v
 
 
 def _attended(net, group, q, k, v):
@@ -233,7 +207,7 @@ def _attended(net, group, q, k, v):
 
 def _mixed(net, q, k, v, mask):
     """`products.attention` in the network's precision."""
-    return products.attention(*(_rounded(net, a) for a in (q, k, v)), mask)
+    return products.attention(*(in_precision(net, a) for a in (q, k, v)), mask)
 
 
 def _later_hidden(queries: int, keys: int):
@@ -264,17 +238,17 @@ def _last_token(net, group, block, x, lengths):
     at = group.prompt + group.length * jnp.arange(group.responses) + lengths - 1
     x = jnp.take_along_axis(x, at[..., None], axis=1)  # [P, N, d]
     mixed = _mixed(net, _queries(net, block, x).reshape(-1, 1, *k.shape[2:]), k, v, mask)
-    return _mlp(net, block, _out(net, block, x, mixed))
+    return mlp(net, block, attention_out(net, block, x, mixed))
 
 
 def _fused(net, group, blocks, x, layered):
     """`_blocks` of a GPU: attention in one kernel. Where a prompt has many responses it is read again for every few."""
-    p, n, few = x.shape[0], group.responses, attention.at_once(group.responses)
-    part = attention.Group(group.prompt, few, group.length)
+    p, n, few = x.shape[0], group.responses, fused_attention.at_once(group.responses)
+    part = fused_attention.Group(group.prompt, few, group.length)
 
     def layer(x, block):
-        qkv = _rounded(net, _projected(net, block, x, slice(None)))
-        return _mlp(net, block, _out(net, block, x, attention.attention(part, qkv))), None
+        qkv = in_precision(net, _projected(net, block, x, slice(None)))
+        return mlp(net, block, attention_out(net, block, x, fused_attention.attention(part, qkv))), None
 
     of_prompt = jnp.broadcast_to(x[:, None, : group.prompt], (p, n // few, group.prompt, net.width))
     of_responses = x[:, group.prompt :].reshape(p, n // few, -1, net.width)
@@ -286,7 +260,7 @@ def _fused(net, group, blocks, x, layered):
 def _fuses(net, group) -> bool:
     """Whether attention is one kernel: on a GPU, in half precision, where it fits and a network has a device alone."""
     alone = MODEL_AXIS not in jax.sharding.get_abstract_mesh().axis_names
-    fits = attention.fits(group.prompt, group.length, net.width // net.heads)
+    fits = fused_attention.fits(group.prompt, group.length, net.width // net.heads)
     return device.has_triton() and net.precision == "bfloat16" and fits and alone
 
 
@@ -301,16 +275,16 @@ def _blocks(net, group, blocks, x):
 
     if _fuses(net, group):
         return _fused(net, group, blocks, x, layered)
-    return layered(lambda x, block: (_block(net, group, block, x)[0], None), x, blocks)
+    return layered(lambda x, block: (through_block(net, group, block, x)[0], None), x, blocks)
 
 
 def hidden(net: Network, params, prompts, responses):
     """Final hidden states of every token, [P, Lp + N * Lr, d]: the prompt's, then those of each response."""
     x, group = _joined(params, prompts, responses)
-    return _norm(_blocks(net, group, _spread(params["blocks"]), x), params["norm"]["scale"])
+    return normed(_blocks(net, group, sharded(params["blocks"]), x), params["norm"]["scale"])
 
 
-def _head(params, h, name="head"):
+def readout(params, h, name="head"):
     return _linear(h, params[name]["kernel"]) + params[name]["bias"]
 
 
@@ -327,13 +301,13 @@ def _states(net, params, prompts, responses):
 
 def logits(net: Network, params, prompts, responses):
     """Next-token logits at every state that the responses visit: [P, N, Lr, outputs]."""
-    return _head(params, _states(net, params, prompts, responses))
+    return readout(params, _states(net, params, prompts, responses))
 
 
 def logits_and_values(net: Network, params, prompts, responses):
     """As `logits`, with the value of every visited state: [P, N, Lr]."""
     h = _states(net, params, prompts, responses)
-    return _head(params, h), _head(params, h, "value")[..., 0]
+    return readout(params, h), readout(params, h, "value")[..., 0]
 
 
 def heads(net: Network, params, prompts, responses, lengths):
@@ -341,73 +315,13 @@ def heads(net: Network, params, prompts, responses, lengths):
 
     As the last token of `hidden` alone: the last block computes keys and values of the others and nothing else.
     """
-    blocks = _spread(params["blocks"])
+    blocks = sharded(params["blocks"])
     earlier, last = (jax.tree.map(lambda p: p[part], blocks) for part in (slice(0, -1), -1))
     x, group = _joined(params, prompts, responses)
     h = _last_token(net, group, last, _blocks(net, group, earlier, x), lengths)
-    return _head(params, _norm(h, params["norm"]["scale"]))
+    return readout(params, normed(h, params["norm"]["scale"]))
 
 
 def rewards(net: Network, params, prompts, responses, lengths):
     """As `heads`, of a network with one output or the first of several: [P, N]."""
     return heads(net, params, prompts, responses, lengths)[..., 0]
-
-
-def decode(net: Network, params, prompts, num_samples: int, length: int, choose, inputs):
-    """Write `length` tokens for `num_samples` responses a prompt, with a key-value cache, under scan.
-
-    choose: (logits [P, N, outputs], inputs[t]) -> (tokens [P, N] int32, whatever to keep of the step).
-    inputs: pytree with a leading axis of `length`.
-    Returns tokens [P, N, length] and the kept values stacked on a leading axis of `length`.
-    """
-    num_prompts, prompt_len = prompts.shape
-    # Rounded once, not at every token.
-    rounded = lambda part: {"kernel": _rounded(net, part["kernel"])} if "kernel" in part else part
-    blocks = {name: rounded(part) for name, part in _spread(params["blocks"]).items()}
-
-    group = attention.Group(prompt_len, 0, 0)
-
-    def prefill(x, block):
-        x, k, v = _block(net, group, block, x)
-        return x, (_rounded(net, k), _rounded(net, v))
-
-    x = _embed(params, prompts, np.arange(prompt_len))
-    x, of_prompts = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
-    first = _head(params, _norm(x[:, -1], params["norm"]["scale"]))
-    first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
-    most, written_out = length - 1, net.depth <= UNROLLED
-    kind = cache.ByBlock if written_out and not device.accelerated() else cache.Stacked
-    held = kind(of_prompts, num_samples, most)
-    of_block = lambda i: jax.tree.map(lambda p: p[i], blocks)
-    if written_out:  # cut out once, not at every token
-        apart = jax.lax.optimization_barrier([of_block(i) for i in range(net.depth)])
-        of_block = apart.__getitem__
-
-    def write(carry, at_t):
-        logits_t, tokens_so_far = carry
-        t, inputs_t = at_t
-        tokens, kept = choose(logits_t, inputs_t)
-        x = params["token"][tokens] + params["position"][prompt_len + t]
-
-        def layer(i, carry):
-            x, so_far = carry
-            block = of_block(i)
-            q, k, v = _qkv(net, block, x)
-            so_far = held.with_token(so_far, i, t, k, v)
-            return _mlp(net, block, _out(net, block, x, held.attention(so_far, i, t, q))), so_far
-
-        carry = (x, tokens_so_far)
-        if written_out:
-            for i in range(net.depth):
-                carry = layer(i, carry)
-        else:
-            carry = jax.lax.fori_loop(0, net.depth, layer, carry)
-        x, tokens_so_far = carry
-        return (_head(params, _norm(x, params["norm"]["scale"])), tokens_so_far), (tokens, kept)
-
-    steps = (jnp.arange(most), jax.tree.map(lambda a: a[:-1], inputs))
-    (last, _), (tokens, kept) = jax.lax.scan(write, (first, held.start()), steps)
-    last_tokens, last_kept = choose(last, jax.tree.map(lambda a: a[-1], inputs))
-    tokens = jnp.concatenate([tokens, last_tokens[None]])
-    kept = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), kept, last_kept)
-    return jnp.moveaxis(tokens, 0, -1), kept

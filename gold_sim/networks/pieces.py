@@ -6,44 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import device, transformer
-from gold_sim.transformer import Network
-
-FLOAT = 4  # bytes
-STATE = 5  # float32 copies of the parameters: themselves, the new ones, the gradient, Adam's two moments
-KEPT = 17  # activations of a block that its backward pass reads, in widths a token: norms, q, k, v, mixed, MLP, sums
-OF_HEAD = 4  # logits, their softmax, log-probs and gradient, in outputs a token
-STACKED = 1.45  # of a loop over blocks that keeps all: their activations are gathered in stacks, in part twice
-SHARE = 0.8  # of the device's memory that runs may take; the rest is for gold, reward models and the compiler
-
-
-def of_training(net: Network, tokens: float, prompt: int = 0) -> float:
-    """Bytes that one run holds while it takes a gradient step on `tokens` tokens, each attending to `prompt` more.
-
-    Networks whose blocks are computed again in the backward pass keep one block's activations and all blocks' inputs.
-    """
-    scores = 3 * net.heads * (prompt or net.max_len)
-    block = KEPT * net.width + scores
-    again = transformer.num_params(net) >= transformer.REMAT_FROM
-    stacked = STACKED if net.depth > transformer.UNROLLED else 1.0
-    kept = block + net.depth * net.width if again else net.depth * block * stacked
-    return FLOAT * (STATE * transformer.num_params(net) + tokens * (kept + OF_HEAD * net.outputs))
-
-
-def of_forward(net: Network, tokens: float) -> float:
-    """Bytes that a forward pass of one run holds: parameters, and one block at a time."""
-    return FLOAT * (transformer.num_params(net) + tokens * (KEPT * net.width + 3 * net.heads * net.max_len))
-
-
-def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
-    """How many runs one program of this device may map; None: all (on a CPU they follow one another anyway).
-
-    limit: bytes of the device; None asks it.
-    """
-    if limit is None:
-        stats = jax.local_devices()[0].memory_stats() or {}
-        limit = stats.get("bytes_limit")
-    return None if limit is None else max(1, int(SHARE * limit / bytes_a_run))
+from gold_sim import device
 
 
 def streamed(f: Callable, xs, at_once: int):
@@ -115,3 +78,6 @@ def _cut(xs, count: int):
 def equal_pieces(num: int, most: int) -> int:
     """The fewest equal pieces of at most so many; 1 where they would be less than a quarter of that."""
     return next((p for p in range(-(-num // most), 4 * num // most + 1) if num % p == 0), 1)
+
+
+SAMPLES_AT_ONCE = 16_384  # on an accelerator

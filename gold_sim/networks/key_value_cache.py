@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gold_sim import products
+from gold_sim.networks import products
 
 
 class ByBlock(NamedTuple):
