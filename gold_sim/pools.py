@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import best_of_n, gold, inference, measure, policy, rewards, rows, streams
+from gold_sim import gold, policy, rewards, rows, streams
 from gold_sim.inputs import mapped, to_numpy
 from gold_sim.networks import pieces
 from gold_sim.networks.pieces import SAMPLES_AT_ONCE
+from gold_sim.optimisation import best_of_n, measure, selection_rules
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
@@ -125,7 +126,7 @@ def selection(cell, inputs, store, progress):
     optimised = [np.asarray(shape(*of_seed)) for of_seed in zip(proxies, references, strict=True)]
     scale, shift = reward.affine()
     ns = best_of_n.ns_up_to(proxies.shape[-1])
-    select = functools.partial(inference.RULES[config.selection.rule], ns=ns, coef=config.selection.coef)
+    select = functools.partial(selection_rules.RULES[config.selection.rule], ns=ns, coef=config.selection.coef)
     lengths = found["length"].astype(int)
     runs, hedges = [], []
     for s in range(num_seeds):
@@ -138,7 +139,7 @@ def selection(cell, inputs, store, progress):
         means = {name: values.mean(0) for name, values in expected.items()}
         means |= {name: expected[name].sum(0) / max(asked, 1) for name, (_, asked) in failed_of.items()}
         error = lambda name, expected=expected: expected[name].std(0, ddof=1) / np.sqrt(len(prompts))
-        hedges.append(inference.hedge(optimised[s], found["gold"], proxies.shape[-1]))
+        hedges.append(selection_rules.hedge(optimised[s], found["gold"], proxies.shape[-1]))
         runs.append(
             dict(
                 {name: means[name] for name in means if name != "spread"},

@@ -24,10 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, policy
+from gold_sim import policy
 from gold_sim.config import PolicyConfig, WorldConfig
 from gold_sim.language import sequences, world
 from gold_sim.networks import network, transformer
+from gold_sim.optimisation import exact
 
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")

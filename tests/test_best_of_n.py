@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gold_sim import best_of_n
+from gold_sim.optimisation import best_of_n
 
 PROXIES = {
     "distinct": [0.3, -1.0, 2.0, 0.7, 1.1, -0.2, 0.0, 5.0],

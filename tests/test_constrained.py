@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, root
 
-from gold_sim import constrained, exact, runs
-from gold_sim import policy_gradient as pg
+from gold_sim import runs
 from gold_sim.config import OptimiserConfig
+from gold_sim.optimisation import constrained, exact
+from gold_sim.optimisation import policy_gradient as pg
 from tests.conftest import FAST_TO_RUN
 
 KEPT = 8  # points, of a run's second half: one alone is 0.04 s.d. off its constraint (eight keys), their mean 0.02

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.special
 
-from gold_sim import direct_alignment as da
-from gold_sim import exact
 from gold_sim.config import DirectConfig
+from gold_sim.optimisation import direct_alignment as da
+from gold_sim.optimisation import exact
 from gold_sim.preferences import Preferences
 from tests.conftest import FAST_TO_RUN
 

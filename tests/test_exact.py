@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, policy
+from gold_sim import policy
 from gold_sim.language import sequences
 from gold_sim.networks import transformer
+from gold_sim.optimisation import exact
 
 
 @pytest.fixture(scope="module")

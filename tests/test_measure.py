@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import exact, measure
 from gold_sim.language import sequences
+from gold_sim.optimisation import exact, measure
 
 
 def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):

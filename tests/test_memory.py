@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from gold_sim import device, direct_alignment, gold, inputs, policy, policy_gradient, preferences, reward_model
+from gold_sim import device, gold, inputs, policy, preferences, reward_model
 from gold_sim.config import (
     DirectConfig,
     GoldConfig,
@@ -20,6 +20,7 @@ from gold_sim.config import (
 from gold_sim.language import world
 from gold_sim.networks import footprint, pieces, transformer
 from gold_sim.networks.network import Network
+from gold_sim.optimisation import direct_alignment, policy_gradient
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
 

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import best_of_n, exact, measure, policy
-from gold_sim import policy_gradient as pg
+from gold_sim import policy
 from gold_sim.config import OptimiserConfig
 from gold_sim.networks import network, transformer
+from gold_sim.optimisation import best_of_n, exact, measure
+from gold_sim.optimisation import policy_gradient as pg
 from tests.conftest import FAST_TO_RUN, logits
 
 KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "online_dpo": 0.5, "grpo": 1.0}  # grpo: in group s.d.

@@ -368,10 +368,10 @@ def whole_step(scale: Scale, net, rm_net, name: str):
     """(step(state, i) -> state, what makes the first) of `gold_sim.policy_gradient` with a KL penalty."""
     import jax
 
-    from gold_sim import policy_gradient
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
+    from gold_sim.optimisation import policy_gradient
 
     net = dataclasses.replace(net, values=int(name == "ppo"))
     config, key = OptimiserConfig(name=name, prompts=scale.prompts, group_size=GROUP), jax.random.key(0)

@@ -49,11 +49,11 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from gold_sim import policy_gradient
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
     from gold_sim.networks.network import Network
+    from gold_sim.optimisation import policy_gradient
 
     net = Network(width, depth, VOCABULARY, VOCABULARY, LENGTH)
     rm_net = Network(*REWARD_MODEL, VOCABULARY, 1, LENGTH)

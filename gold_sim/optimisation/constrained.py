@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 
 from gold_sim import policy
-from gold_sim import policy_gradient as pg
 from gold_sim.config import OptimiserConfig
 from gold_sim.networks import transformer
+from gold_sim.optimisation import policy_gradient as pg
 
 MULTIPLIER_RATE, MULTIPLIER_MOMENTUM = 0.02, 0.1  # descent on the multipliers (the authors: 0.1, 0.1)
 # Weight of the violation itself beside its integral mu. The authors have none; without it policy and multipliers circle

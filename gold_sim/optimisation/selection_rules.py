@@ -11,7 +11,7 @@ from scipy.integrate import quad_vec
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from gold_sim import best_of_n
+from gold_sim.optimisation import best_of_n
 
 BINS_PER_HALVING = 2
 
