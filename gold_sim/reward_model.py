@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import calibration, rankings, streams
+from gold_sim import calibration, streams
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
@@ -23,7 +23,7 @@ from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REF
 from gold_sim.networks import pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network
-from gold_sim.preferences import Preferences
+from gold_sim.preferences import Preferences, rankings
 
 
 class RewardModel(NamedTuple):

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import preferences, rankings, reward_model
+from gold_sim import preferences, reward_model
 from gold_sim.config import PreferencesConfig, WorldConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.language.vocabulary import HEDGE, TEMPLATE
 from gold_sim.networks import network
+from gold_sim.preferences import rankings
 from tests.conftest import demonstrations, init
 
 COUNT = 20_000

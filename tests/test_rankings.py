@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import rankings
+from gold_sim.preferences import rankings
 
 EVERY = jnp.array(list(itertools.permutations(range(4))))  # [24, 4]
 UTILITIES = jnp.array([0.5, -1.0, 1.2, 0.0])
