@@ -10,12 +10,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
-from gold_sim import gold, records
+from gold_sim import records
 from gold_sim.cells import Cell
 from gold_sim.device import accelerated
 from gold_sim.language import world
 from gold_sim.networks import network
 from gold_sim.records import Store
+from gold_sim.rewards import gold
 
 
 class Inputs:

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, policy, preferences, reward_model, rounds, rows, streams
+from gold_sim import policy, preferences, rounds, rows, streams
 from gold_sim.columns import REWARD_MODEL_COLUMNS
 from gold_sim.config import RewardModelConfig
 from gold_sim.inputs import alone, mapped, to_numpy
 from gold_sim.language import rubric, world
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.networks import footprint, pieces, transformer
+from gold_sim.rewards import gold, reward_model
 
 
 def reference(cell, inputs, store, progress):

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, policy, rewards, rows, streams
+from gold_sim import policy, rewards, rows, streams
 from gold_sim.inputs import mapped, to_numpy
 from gold_sim.networks import pieces
 from gold_sim.networks.pieces import SAMPLES_AT_ONCE
 from gold_sim.optimisation import best_of_n, measure, selection_rules
+from gold_sim.rewards import gold
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time

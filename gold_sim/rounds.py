@@ -8,11 +8,12 @@ policy, so that scores keep their zero and unit.
 import jax
 import jax.numpy as jnp
 
-from gold_sim import gold, policy, preferences, reward_model, streams
+from gold_sim import policy, preferences, streams
 from gold_sim.config import Config
 from gold_sim.language import world
 from gold_sim.networks.network import Network
 from gold_sim.preferences import Preferences
+from gold_sim.rewards import gold, reward_model
 
 
 def drawn_before(config: Config, found: Preferences) -> tuple[Preferences, Preferences]:

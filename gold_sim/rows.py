@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from gold_sim import gold, policy, reward_model
+from gold_sim import policy
 from gold_sim.cells import Cell
 from gold_sim.columns import CURVE_COLUMNS
 from gold_sim.language import world
 from gold_sim.networks import transformer
+from gold_sim.rewards import gold, reward_model
 
 
 def describe(cell: Cell) -> dict:

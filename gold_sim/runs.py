@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import gold, policy, preferences, records, rewards, rows, streams
+from gold_sim import policy, preferences, records, rewards, rows, streams
 from gold_sim.columns import SAMPLE_COLUMNS
 from gold_sim.config import OptimiserConfig
 from gold_sim.inputs import mapped, to_numpy
@@ -21,6 +21,7 @@ from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.networks import footprint
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import constrained, direct_alignment, measure, policy_gradient
+from gold_sim.rewards import gold
 
 REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes

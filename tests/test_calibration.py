@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gold_sim import calibration
+from gold_sim.rewards import calibration
 
 LOG3 = np.log(3.0)  # sigmoid(log 3) = 3/4
 

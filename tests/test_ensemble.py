@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import ensemble, preferences, reward_model
+from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, RewardModelConfig
 from gold_sim.language.vocabulary import FIRST_WORD, TEMPLATE
+from gold_sim.rewards import ensemble, reward_model
 
 SCORES = jax.random.normal(jax.random.key(0), (5, 3, 7))
 COEF = 0.5

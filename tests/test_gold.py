@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from gold_sim import gold, policy
+from gold_sim import policy
 from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
 from gold_sim.language import world
 from gold_sim.networks import pieces, transformer
+from gold_sim.rewards import gold
 
 LANGUAGE, REFERENCE = world.make(WorldConfig(response_len=6)), PolicyConfig(width=8, depth=1)
 NET = gold.network(LANGUAGE, GoldConfig(width=8, depth=1))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gold_sim import goodhart
 from gold_sim.config import ErrorConfig, WorldConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.rewards import synthetic_errors
 from tests.conftest import demonstrations
 
 KEY = jax.random.key(0)
-_errors = jax.jit(goodhart.errors, static_argnums=(0, 1, 3))
+_errors = jax.jit(synthetic_errors.errors, static_argnums=(0, 1, 3))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def errors(drawn, members=1, key=KEY, **config):
     return np.asarray(_errors(drawn[0], ErrorConfig(**config), key, members, *drawn[1:]))
 
 
-@pytest.mark.parametrize("kind", list(goodhart.KINDS))
+@pytest.mark.parametrize("kind", list(synthetic_errors.KINDS))
 def test_properties_of_every_kind(drawn, kind):
     one, language = errors(drawn, 3, kind=kind), drawn[0]
     assert one.shape == (3, 64, 128) and np.isfinite(one).all()
@@ -80,7 +80,7 @@ def test_causal_is_length(drawn):
 def test_adversarial_is_a_rare_pair_of_words(drawn):
     """Demonstrations hardly write it; members of their own have pairs of their own."""
     found = errors(drawn, 2, kind="adversarial")
-    assert np.all((found == 0) | (found == goodhart.REWARD_OF_PAIR))
+    assert np.all((found == 0) | (found == synthetic_errors.REWARD_OF_PAIR))
     assert np.mean(found > 0) < 0.02
     language, prompts, _ = drawn
     words = np.flatnonzero((language.word_class >= 0) & (np.arange(language.vocab_size) < language.num_writable))
@@ -92,4 +92,4 @@ def test_adversarial_is_a_rare_pair_of_words(drawn):
     assert not language.legal[language.word_class[first], language.word_class[second]]
     stuffed = jnp.asarray([[[first, second] * 8, [first, second] + [first] * 14]], jnp.int32)  # 8 of them; 1
     given = errors((language, prompts[:1], stuffed), 2, kind="adversarial")[0, 0]
-    assert given.tolist() == [8 * goodhart.REWARD_OF_PAIR, goodhart.REWARD_OF_PAIR]
+    assert given.tolist() == [8 * synthetic_errors.REWARD_OF_PAIR, synthetic_errors.REWARD_OF_PAIR]

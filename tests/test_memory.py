@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from gold_sim import device, gold, inputs, policy, preferences, reward_model
+from gold_sim import device, inputs, policy, preferences
 from gold_sim.config import (
     DirectConfig,
     GoldConfig,
@@ -21,6 +21,7 @@ from gold_sim.language import world
 from gold_sim.networks import footprint, pieces, transformer
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import direct_alignment, policy_gradient
+from gold_sim.rewards import gold, reward_model
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
 

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import preferences, reward_model
+from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, WorldConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.language.vocabulary import HEDGE, TEMPLATE
 from gold_sim.networks import network
 from gold_sim.preferences import rankings
+from gold_sim.rewards import losses, reward_model
 from tests.conftest import demonstrations, init
 
 COUNT = 20_000
@@ -115,7 +116,7 @@ def test_a_kept_ranking_is_best_first_and_leaves_the_pair_alone(drawn):
     assert len(train.ranked) == len(train.labels) == COUNT - len(held_out.ranked)
 
 
-@pytest.mark.parametrize("loss", list(reward_model.RANKING_LOSSES))
+@pytest.mark.parametrize("loss", list(losses.RANKING_LOSSES))
 def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
     _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
     some = jax.tree.map(lambda a: a[:64], found)
@@ -142,15 +143,15 @@ def test_losses_by_hand():
     d, m = jnp.log(3.0), -2.0
     wanted = dict(bradley_terry=0.2877, margin=0.4379, smoothed=0.5623, unbiased=-0.2616, known_channel=0.4700)
     wanted |= dict(huberised=0.2877, squared=0.7201, hinge=0.0)
-    assert set(wanted) == set(reward_model.LOSSES)
+    assert set(wanted) == set(losses.LOSSES)
     for name, value in wanted.items():
-        assert np.allclose(reward_model.LOSSES[name](d, m, 0.25), value, atol=2e-4), name
-    assert np.allclose(reward_model.LOSSES["huberised"](0.0, m, 0.25), 0.5623, atol=2e-4)
+        assert np.allclose(losses.LOSSES[name](d, m, 0.25), value, atol=2e-4), name
+    assert np.allclose(losses.LOSSES["huberised"](0.0, m, 0.25), 0.5623, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", list(reward_model.LOSSES))
+@pytest.mark.parametrize("name", list(losses.LOSSES))
 def test_every_loss_falls_as_the_chosen_gains_where_it_is_not_ahead_yet(name):
-    slope = jax.vmap(jax.grad(lambda d: reward_model.LOSSES[name](d, 1.0, 0.25)))(jnp.linspace(-6, 0.2, 40))
+    slope = jax.vmap(jax.grad(lambda d: losses.LOSSES[name](d, 1.0, 0.25)))(jnp.linspace(-6, 0.2, 40))
     assert np.all(slope < 0)
 
 
@@ -158,7 +159,7 @@ def test_unbiased_is_the_clean_loss_over_flips():
     """(1 - e) L(d) + e L(-d) = l(d): by enumeration of the flip, for every d."""
     d = jnp.linspace(-4, 4, 17)
     for e in (0.1, 0.25, 0.4):
-        over_flips = (1 - e) * reward_model.unbiased(d, 0, e) + e * reward_model.unbiased(-d, 0, e)
+        over_flips = (1 - e) * losses.unbiased(d, 0, e) + e * losses.unbiased(-d, 0, e)
         assert np.allclose(over_flips, jax.nn.softplus(-d), atol=1e-4)
 
 
@@ -170,9 +171,9 @@ def test_known_channel_is_least_at_the_true_margin():
     d = jnp.linspace(-3, 3, 6001)
     p = 0.5 * jax.nn.sigmoid(1.0) + 0.25
     at = lambda loss: float(d[jnp.argmin(p * loss(d, 0, 0.25) + (1 - p) * loss(-d, 0, 0.25))])
-    assert at(reward_model.known_channel) == pytest.approx(1.0, abs=2e-3)
-    assert at(reward_model.LOSSES["unbiased"]) == pytest.approx(1.0, abs=2e-3)
-    assert at(reward_model.LOSSES["bradley_terry"]) == pytest.approx(0.4707, abs=2e-3)
+    assert at(losses.known_channel) == pytest.approx(1.0, abs=2e-3)
+    assert at(losses.LOSSES["unbiased"]) == pytest.approx(1.0, abs=2e-3)
+    assert at(losses.LOSSES["bradley_terry"]) == pytest.approx(0.4707, abs=2e-3)
 
 
 def test_huberised_is_the_solved_sparse_shift():
@@ -180,7 +181,7 @@ def test_huberised_is_the_solved_sparse_shift():
     x = jnp.linspace(0, 12, 24_001)
     for d in (-5.0, -1.0, 0.5, 3.0):
         solved = jnp.min(jax.nn.softplus(-(d + x)) + 0.25 * x)
-        assert np.allclose(reward_model.huberised(d, 0, 0.25), solved, atol=1e-4)
+        assert np.allclose(losses.huberised(d, 0, 0.25), solved, atol=1e-4)
 
 
 def test_a_blind_reward_model_does_not_see(drawn):
@@ -210,10 +211,10 @@ def test_what_two_heads_pay_by_hand():
     """
     lengths, kernel = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0, 2.0], [2.0, -0.5]])
     both = lambda quality, length: jnp.stack([jnp.array(quality).reshape(2, 2), length], -1)
-    pays = lambda quality, length: reward_model.disentanglement(both(quality, length), lengths, kernel)
+    pays = lambda quality, length: losses.disentanglement(both(quality, length), lengths, kernel)
     assert pays([1.0, -1.0, -1.0, 1.0], 3 * lengths + 1) == pytest.approx(1.0, abs=1e-5)
     assert pays([0.0, 0.0, 0.0, 1.0], -lengths) == pytest.approx(3.7746, abs=1e-3)
-    assert reward_model.correlation(jnp.ones(3), jnp.arange(3.0)) == 0
+    assert losses.correlation(jnp.ones(3), jnp.arange(3.0)) == 0
 
 
 def test_the_quality_head_does_not_follow_length_and_one_head_does():

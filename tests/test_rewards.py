@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from experiments.plan import missing, plan
-from gold_sim import cells, config, gold, goodhart, models, pools, reward_model, rewards, streams
+from gold_sim import cells, config, models, pools, rewards, streams
 from gold_sim.config import Config
 from gold_sim.language import world
 from gold_sim.records import Store
+from gold_sim.rewards import gold, reward_model, synthetic_errors
 from gold_sim.settings import replace, to_hashed
 from tests.conftest import demonstrations, init
 
@@ -46,7 +47,7 @@ def test_a_synthetic_proxy_is_gold_and_its_error(scene):
     }
     reward = reward_of(scene, changes)
     run = {"seed": jnp.int32(7)}
-    draw = jax.jit(goodhart.errors, static_argnums=(0, 1, 3))
+    draw = jax.jit(synthetic_errors.errors, static_argnums=(0, 1, 3))
     errors = draw(language, reward.config.error, streams.key(7, "goodhart"), 3, prompts, responses)
     wanted = jax.jit(gold.scores, static_argnums=0)(net, judge, prompts, responses) + errors
     assert np.allclose(jax.jit(reward.members)(run, judge, prompts, responses), wanted, atol=1e-6)

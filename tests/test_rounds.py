@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import cells, config, gold, policy, preferences, reward_model, rounds
+from gold_sim import cells, config, policy, preferences, rounds
 from gold_sim.config import Config
 from gold_sim.language import sequences
 from gold_sim.networks import network
 from gold_sim.preferences import Preferences
+from gold_sim.rewards import gold, reward_model
 from gold_sim.settings import replace
 from tests.conftest import init, logits
 

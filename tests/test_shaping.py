@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import shaping
+from gold_sim.rewards import shaping
 
 REWARDS = jax.random.normal(jax.random.key(0), (3, 50))
 REFERENCES = jax.random.normal(jax.random.key(1), (3, 8))

@@ -17,11 +17,12 @@ from analysis.paper import venue
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
 from experiments.plan import missing, plan
-from gold_sim import gold, models, pipeline, policy, preferences, reward_model, rewards, streams
+from gold_sim import models, pipeline, policy, preferences, rewards, streams
 from gold_sim.inputs import Inputs
 from gold_sim.language import sequences
 from gold_sim.optimisation import direct_alignment, measure, policy_gradient
 from gold_sim.records import Store
+from gold_sim.rewards import gold, reward_model
 from gold_sim.runs import held_out_prompts
 from tests.test_experiments import ROOT, command
 

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import ensemble, gold, goodhart, policy, reward_model, shaping, streams
+from gold_sim import policy, streams
 from gold_sim.config import Config
 from gold_sim.language import sequences, world
 from gold_sim.networks.network import Network
+from gold_sim.rewards import ensemble, gold, reward_model, shaping, synthetic_errors
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Reward:
             return truth
         key = streams.key(run["seed"], "goodhart")
         count = take or self.config.reward_model.members
-        return truth + goodhart.errors(self.language, self.config.error, key, count, prompts, responses)
+        return truth + synthetic_errors.errors(self.language, self.config.error, key, count, prompts, responses)
 
     def proxy(self, run, judge, prompts, responses):
         """(combined score, spread over members), [P, N] each."""

@@ -15,15 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import calibration, streams
+from gold_sim import streams
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import sequences, world
 from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
+from gold_sim.language.vocabulary import FIRST_WORD
 from gold_sim.networks import pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network
-from gold_sim.preferences import Preferences, rankings
+from gold_sim.preferences import Preferences
+from gold_sim.rewards import calibration
+from gold_sim.rewards.losses import LOSSES, RANKING_LOSSES, bradley_terry, disentanglement
+from gold_sim.rewards.sight import blinded, components_seen, hidden_tokens
 
 
 class RewardModel(NamedTuple):
@@ -46,87 +49,6 @@ def raw_rewards(net: Network, model: RewardModel, prompts, responses):
 def rewards(net: Network, model: RewardModel, prompts, responses):
     """[P, N] calibrated: gold standard deviations, 0 = mean over reference samples."""
     return model.scale * (raw_rewards(net, model, prompts, responses) - model.shift)
-
-
-def bradley_terry(margin, labels):
-    """-log P(label): margin = r(second) - r(first) [D], labels [D] (bool, or probability of the second).
-
-    Bradley & Terry 1952; nats a pair.
-    """
-    return jnp.logaddexp(0.0, margin) - labels * margin
-
-
-def margin(d, gold_margin, coef):
-    """Bradley-Terry that wants to be ahead by coef x |gold margin| (Touvron et al. 2023, eq. 2; ratings are known)."""
-    return jax.nn.softplus(coef * jnp.abs(gold_margin) - d)
-
-
-def smoothed(d, gold_margin, coef):
-    """(1 - e) l(d) + e l(-d), e = coef (conservative: Mitchell 2023): bounded, biased."""
-    return (1 - coef) * jax.nn.softplus(-d) + coef * jax.nn.softplus(d)
-
-
-def unbiased(d, gold_margin, coef):
-    """((1 - e) l(d) - e l(-d)) / (1 - 2 e): its mean over flips at rate e is the clean loss (Chowdhury et al. 2024)."""
-    return ((1 - coef) * jax.nn.softplus(-d) - coef * jax.nn.softplus(d)) / (1 - 2 * coef)
-
-
-def known_channel(d, gold_margin, coef):
-    """-log((1 - 2 e) sigmoid(d) + e): the likelihood of labels flipped at rate e = coef."""
-    return -jnp.log((1 - 2 * coef) * jax.nn.sigmoid(d) + coef)
-
-
-def huberised(d, gold_margin, coef):
-    """l(max(d, z)) + c relu(z - d), z = log(1 / c - 1), c = coef in (0, 1): a gradient of at most c.
-
-    The sparse shift min over x of l(d + x) + c |x|, solved (Bukharin et al. 2024).
-    """
-    z = jnp.log(1 / coef - 1)
-    return jax.nn.softplus(-jnp.maximum(d, z)) + coef * jax.nn.relu(z - d)
-
-
-def squared(d, gold_margin, coef):
-    """(d - coef)^2: flips average out linearly (IPO's loss, Azar et al. 2024)."""
-    return jnp.square(d - coef)
-
-
-def hinge(d, gold_margin, coef):
-    """relu(coef - d): nothing past the margin, linear in flips (SLiC's loss, Zhao et al. 2023)."""
-    return jax.nn.relu(coef - d)
-
-
-LOSSES = dict(  # (d [B]: chosen minus rejected reward, gold_margin [B], coef) -> [B], nats or squares
-    bradley_terry=lambda d, gold_margin, coef: jax.nn.softplus(-d),
-    margin=margin,
-    smoothed=smoothed,
-    unbiased=unbiased,
-    known_channel=known_channel,
-    huberised=huberised,
-    squared=squared,
-    hinge=hinge,
-)
-
-
-RANKING_LOSSES = dict(  # (rewards [B, K], ranking [B, K]) -> log-probabilities [B]; with K = 2 Bradley-Terry's
-    all_pairs=rankings.all_pairs_log_prob,
-    plackett_luce=rankings.plackett_luce_log_prob,
-)
-
-
-def disentanglement(heads, lengths, kernel):
-    """What ODIN adds to the loss of the summed heads: (1 - corr(r_L, length)) + |corr(r_Q, length)| + |w_Q . w_L|.
-
-    Chen et al. 2024 (ODIN), both weights 1 as there. heads [D, 2, 2]: quality, then length, of both responses;
-    lengths [D, 2] tokens; kernel [d, 2] of the heads. Correlations are over the 2 D responses of the batch.
-    """
-    quality, length = (correlation(heads[..., i], lengths) for i in (0, 1))
-    return (1 - length) + jnp.abs(quality) + jnp.abs(kernel[:, 0] @ kernel[:, 1])
-
-
-def correlation(x, y):
-    """Pearson's, over all elements; 0 where one does not vary."""
-    x, y = (v - jnp.mean(v) for v in (x, y))
-    return jnp.sum(x * y) * jax.lax.rsqrt(jnp.sum(x * x) * jnp.sum(y * y) + 1e-12)
 
 
 class Plan(NamedTuple):
@@ -181,14 +103,14 @@ def plan(language: world.World, config: RewardModelConfig, collected: int, seed,
     mine = pairs_of(config, collected, seed, own, member)
     num_pairs = len(mine)
     batch = min(config.batch, num_pairs)
-    seen = jnp.ones((language.vocab_size, 1)).at[_hidden_tokens(config.blind)].set(0.0)
+    seen = jnp.ones((language.vocab_size, 1)).at[hidden_tokens(config.blind)].set(0.0)
     if config.diversity == "features":
         at = jnp.arange(language.vocab_size)
         words = (at >= FIRST_WORD) & (at < language.num_writable)
         hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
         seen = seen * (1.0 - hidden[:, None])
     if config.diversity == "components":
-        seen = seen * jnp.asarray(_components(language))[member][:, None]
+        seen = seen * jnp.asarray(components_seen(language))[member][:, None]
     per_epoch = num_pairs // batch
     steps = per_epoch * config.epochs
     k_order = jax.random.split(own, 3)[2]
@@ -232,7 +154,7 @@ def advance(language: world.World, config: RewardModelConfig, train: Preferences
     def step(state, at):
         index, rate = at
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p, pairs: objective(net, config, _blinded(p, plan.seen), pairs)
+        loss_of = lambda p, pairs: objective(net, config, blinded(p, plan.seen), pairs)
         gradient = functools.partial(jax.value_and_grad(loss_of), state.params)
         loss, grads = pieces.mean_in_pieces(gradient, pairs, most=most)
         updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
@@ -248,7 +170,7 @@ def finish(language: world.World, config: RewardModelConfig, held_out: Preferenc
     if config.heads == "odin":
         params = _unit_heads(params)
         params = dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"]))
-    params = _blinded(params, seen)
+    params = blinded(params, seen)
     return params, _of_pairs(network(language, config), params, held_out)
 
 
@@ -266,10 +188,6 @@ def calibrated(params, raw, held_out: Preferences):
     pairs = jax.tree.map(np.asarray, held_out)
     metrics = calibration.calibrate(np.asarray(raw), pairs.labels, pairs.gold, sequences.lengths(pairs.responses))
     return RewardModel(params, np.float32(metrics["scale"]), np.float32(metrics["shift"])), metrics
-
-
-def _blinded(params, seen):
-    return dict(params, token=params["token"] * seen)
 
 
 def _responses_a_row(train: Preferences) -> int:
@@ -292,15 +210,6 @@ def pairs_of(config: RewardModelConfig, collected: int, seed, own, member):
         part = num_pairs // config.members
         return jax.lax.dynamic_slice(mine, (member * part,), (part,))
     return mine
-
-
-TOKENS = dict(  # that a reward model blind to an attribute does not see
-    template=(TEMPLATE,), hedging=(HEDGE,), agreement=(AGREE, DISAGREE), refusal=(REFUSE,)
-)
-
-
-def _hidden_tokens(blind):
-    return np.array([token for name in blind for token in TOKENS[name]], int)
 
 
 def _mean_loss(net, config, params, pairs):
@@ -330,13 +239,6 @@ def _unit_heads(params):
     """
     kernel = params["head"]["kernel"]
     return dict(params, head=dict(params["head"], kernel=kernel / jnp.linalg.norm(kernel, axis=0)))
-
-
-def _components(language: world.World):
-    """[2, V]: 1 for the tokens that each component sees."""
-    words = np.ones(language.vocab_size, np.float32)
-    words[_hidden_tokens(TOKENS)] = 0.0
-    return np.stack([words, (language.word_topic < 0).astype(np.float32)])
 
 
 def _loss(config, margins, pairs):
