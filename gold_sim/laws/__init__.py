@@ -23,5 +23,3 @@ from gold_sim.laws.fits import (
 )
 from gold_sim.laws.forms import FORMS, evaluate, form_named, overoptimization_bon, overoptimization_rl, peak
 from gold_sim.laws.intervals import LEVEL, t_interval
-
-__all__ = [name for name in dir() if not name.startswith("_")]
