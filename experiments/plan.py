@@ -5,8 +5,8 @@ import time
 
 from experiments import catalogue
 from experiments.presets import PRESETS
-from gold_sim import cells
 from gold_sim.records import Store
+from gold_sim.stages import graph
 
 
 def plan(name: str, preset: str, overrides: dict):
@@ -18,14 +18,14 @@ def plan(name: str, preset: str, overrides: dict):
     points = experiment.points(PRESETS[preset], overrides)
     for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
         for stage in stages:
-            cell = cells.cell(stage, config)
+            cell = graph.cell(stage, config)
             curves.setdefault(cell.fingerprint, cell)
-    curves = dict(sorted(curves.items(), key=lambda item: list(cells.VERSIONS).index(item[1].stage)))
+    curves = dict(sorted(curves.items(), key=lambda item: list(graph.VERSIONS).index(item[1].stage)))
     every = {}
     for cell in curves.values():
         for c in [*cell.all_upstream(), cell]:
             every.setdefault(c.fingerprint, c)
-    order, rounds = list(cells.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
+    order, rounds = list(graph.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
     return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
 
 
@@ -48,7 +48,7 @@ def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
     found = {}
     for label, stages, config in experiment.points(PRESETS[preset], overrides):
         for stage in stages:
-            found.setdefault(cells.cell(stage, config).fingerprint, label)
+            found.setdefault(graph.cell(stage, config).fingerprint, label)
     return found
 
 

@@ -51,14 +51,14 @@ def search(value, first, size: float, budget: int) -> list[tuple[tuple[float, ..
 def gold_of(store: Store, preset: str, overrides: dict):
     """thresholds -> mean gold over seeds at the end of a short xi run, minus its start."""
     from experiments.plan import missing
-    from gold_sim import cells, pipeline
+    from gold_sim.stages import graph, pipeline
 
     def value(thresholds) -> float:
         num = of(STEPS, preset)
         steps = {"optimiser.steps": num, "optimiser.evaluations": 2, "optimiser.warmup_steps": num}
         changes = of(PRESETS, preset) | composite(preset) | steps | overrides | held("xi", thresholds)
-        cell = cells.cell("policy_gradient", replace(Config(), changes))
-        order = list(cells.VERSIONS)
+        cell = graph.cell("policy_gradient", replace(Config(), changes))
+        order = list(graph.VERSIONS)
         every = sorted({c.fingerprint: c for c in cell.all_upstream()}.values(), key=lambda c: order.index(c.stage))
         for todo in missing(store, [cell], [*every, cell]):
             pipeline.run(store, todo)

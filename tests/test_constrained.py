@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq, root
 
-from gold_sim import runs
 from gold_sim.config import OptimiserConfig
 from gold_sim.optimisation import constrained, exact
 from gold_sim.optimisation import policy_gradient as pg
+from gold_sim.stages import checkpointed
 from tests.conftest import FAST_TO_RUN
 
 KEPT = 8  # points, of a run's second half: one alone is 0.04 s.d. off its constraint (eight keys), their mean 0.02
@@ -142,6 +142,6 @@ def test_a_checkpoint_carries_the_multipliers(tiny):
     config = OptimiserConfig(constraint="xi", thresholds=(1.0, 3.0))
     task = pg.Task(tiny.net, {"kernel": jnp.ones(3)}, 3, None, None)
     state = constrained.init(task, config)._replace(multipliers=jnp.array([0.3, -0.2]))
-    saved = runs._freeze(state, [{"kl": np.float32(0.1)}])
-    again, _ = runs._thaw(saved, constrained.init(task, config), {"kl": np.float32(0.0)})
+    saved = checkpointed._freeze(state, [{"kl": np.float32(0.1)}])
+    again, _ = checkpointed._thaw(saved, constrained.init(task, config), {"kl": np.float32(0.0)})
     assert np.array_equal(again.multipliers, state.multipliers) and again.step == 0

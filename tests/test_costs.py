@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from experiments.engine import costs, workload
-from gold_sim import cells, pipeline
 from gold_sim.config import Config
 from gold_sim.networks import network
 from gold_sim.settings import replace, to_dict
+from gold_sim.stages import graph, spent
 
 
 def test_forward_by_hand():
@@ -78,7 +78,7 @@ def test_a_program_is_compiled_once():
     other = [{"seeds": (1, 2)}, {"reward_model.width": 8}, {"kl_coefs": (0.1,)}, {"optimiser.learning_rate": 0.1}]
     assert len({workload.program(cell(**changes)) for changes in same}) == 1
     assert len({workload.program(cell(**changes)) for changes in other}) == 4
-    assert len({workload.program(cell(stage)) for stage in cells.VERSIONS}) == len(cells.VERSIONS)
+    assert len({workload.program(cell(stage)) for stage in graph.VERSIONS}) == len(graph.VERSIONS)
     one, two = (costs.Measured(cell(**changes), 9.0, 1.0, 0.0, costs.NEW, None) for changes in (same[0], other[1]))
     made = costs.Model(*({"policy_gradient": pair} for pair in ((1, 0, 0), (1, 1), (5, 1), (3, 1), (2, 1))))
     assert workload.blocks(cell()) == 2 + 1
@@ -122,18 +122,18 @@ def test_compiling_is_counted_once_and_of_this_cell_alone():
     """Three functions that call one another are traced within the outermost; the clock starts anew with each cell."""
     inner = jax.jit(lambda x: jnp.sin(x) * 1.25)
     middle = jax.jit(lambda x: inner(x) + inner(x * 2))
-    pipeline._COMPILING.clear()
+    spent.COMPILING.clear()
     began = time.perf_counter()
     jax.jit(lambda x: middle(x) - 3.5)(jnp.ones(7)).block_until_ready()
-    assert 0 < pipeline._COMPILING.seconds() <= time.perf_counter() - began
-    heard = pipeline._COMPILING._listen
-    pipeline._COMPILING.clear()
-    assert pipeline._COMPILING.seconds() == 0
+    assert 0 < spent.COMPILING.seconds() <= time.perf_counter() - began
+    heard = spent.COMPILING._listen
+    spent.COMPILING.clear()
+    assert spent.COMPILING.seconds() == 0
     time.sleep(0.02)
     heard("/jax/core/compile/inner", 0.004)
     heard("/jax/core/compile/outer", 0.016)  # began before the inner one: its time holds the other's
     heard("/jax/compilation_cache/compile_time_saved_sec", 2.0)
-    assert pipeline._COMPILING.seconds() == pytest.approx(0.016) and pipeline._COMPILING.saved == 2.0
+    assert spent.COMPILING.seconds() == pytest.approx(0.016) and spent.COMPILING.saved == 2.0
 
 
 def test_rounds_and_rankings_are_counted():

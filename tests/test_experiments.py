@@ -18,9 +18,9 @@ from safetensors.numpy import load_file
 
 from experiments.engine import job, local, worker
 from experiments.plan import missing, plan
-from gold_sim import inputs, pipeline
 from gold_sim.records import Store
 from gold_sim.remote import Remote
+from gold_sim.stages import inputs, pipeline
 
 ROOT = Path(__file__).parent.parent
 
@@ -360,7 +360,7 @@ def test_a_worker_killed_with_nothing_to_do_is_replaced(tmp_path):
 def test_what_holds_up_the_end_goes_first():
     """By hand: b - d and c - e hang on a, f on nothing; the ways are a 9, c 8, e 6, b 5, f 4, d 1."""
     from experiments.engine import queue
-    from gold_sim.cells import Cell
+    from gold_sim.stages.graph import Cell
 
     made = {}
     for name, *ups in ("a", "f", "ba", "ca", "db", "ec"):
@@ -373,7 +373,7 @@ def test_what_holds_up_the_end_goes_first():
 def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeypatch):
     """The schedule alone, of cells that each need up to three earlier ones; every fiftieth loses its worker once."""
     from experiments.engine import job, queue
-    from gold_sim.cells import Cell
+    from gold_sim.stages.graph import Cell
 
     rng, cells = np.random.default_rng(0), []
     for i in range(10_000):

@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from gold_sim import device, inputs, policy, preferences
+from gold_sim import device, policy, preferences
 from gold_sim.config import (
     DirectConfig,
     GoldConfig,
@@ -22,6 +22,7 @@ from gold_sim.networks import footprint, pieces, transformer
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import direct_alignment, policy_gradient
 from gold_sim.rewards import gold, reward_model
+from gold_sim.stages import inputs, parallel
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
 
@@ -56,9 +57,9 @@ def test_runs_at_once_by_hand():
 def test_side_by_side_is_one_after_another(monkeypatch, at_once):
     xs = jax.random.normal(jax.random.key(0), (5, 16, 16))
     f = lambda x: jnp.tanh(x @ x)
-    looped = jax.jit(inputs.mapped(f))(xs)
+    looped = jax.jit(parallel.mapped(f))(xs)
     monkeypatch.setattr(inputs, "accelerated", lambda: True)
-    np.testing.assert_allclose(jax.jit(inputs.mapped(f, at_once))(xs), looped, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(parallel.mapped(f, at_once))(xs), looped, atol=1e-6)
     monkeypatch.setattr(device, "accelerated", lambda: True)
     np.testing.assert_allclose(jax.jit(lambda xs: pieces.streamed(f, xs, 2))(xs), looped, atol=1e-6)
 

@@ -554,7 +554,7 @@ def test_records_never_imports_jax():
 @pytest.mark.parametrize("takes, saved_at", [(0.1, range(2, 100, 2)), (30.0, (2, 62))])
 def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_at):
     """A point takes 10 s: checkpoints of 0.1 s come every 20 s, those of 30 s every 600 s after the first."""
-    from gold_sim import runs
+    from gold_sim.stages import checkpointed, policy_gradient
 
     clock, saved = [0.0], []
 
@@ -570,7 +570,7 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_
         clock[0] += 10.001
         return state
 
-    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(policy_gradient, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     cell, quiet = SimpleNamespace(fingerprint=A), lambda *of: None
-    runs._drive(Slow(), cell, quiet, 100, np.zeros(1), advance, lambda state: {"gold": state})
+    checkpointed.drive(Slow(), cell, quiet, 100, np.zeros(1), advance, lambda state: {"gold": state})
     assert saved == list(saved_at)

@@ -8,9 +8,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.engine import worker
 from experiments.plan import plan
-from gold_sim import pipeline, rehearsal, runs
-from gold_sim.cells import STEPWISE
 from gold_sim.records import Store
+from gold_sim.stages import pipeline, policy_gradient, rehearsal
+from gold_sim.stages.graph import STEPWISE
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
@@ -75,8 +75,8 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
 
 def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
     """And not after an evaluation interval, which has two."""
-    taken, update = [], runs.Training.update
-    monkeypatch.setattr(runs.Training, "update", lambda *given: taken.append(1) or update(*given))
+    taken, update = [], policy_gradient.Training.update
+    monkeypatch.setattr(policy_gradient.Training, "update", lambda *given: taken.append(1) or update(*given))
     rehearsal.rehearse(Store(tmp_path), next(c for c in cells_of("rm_size") if c.stage == "policy_gradient"))
     assert len(taken) == 1
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from experiments.plan import missing, plan
-from gold_sim import cells, config, models, pools, rewards, streams
+from gold_sim import config, rewards, streams
 from gold_sim.config import Config
 from gold_sim.language import world
 from gold_sim.records import Store
 from gold_sim.rewards import gold, reward_model, synthetic_errors
 from gold_sim.settings import replace, to_hashed
+from gold_sim.stages import graph, scores
+from gold_sim.stages.reward_model import Fitting
 from tests.conftest import demonstrations, init
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +106,7 @@ def test_what_came_later_leaves_old_fingerprints_alone():
     base = Config()
     assert "members" not in to_hashed(base)["reward_model"] and "shaping" not in to_hashed(base)
     assert "heads" not in to_hashed(base)["reward_model"]
-    code = lambda stage, changes: cells.cell(stage, replace(base, changes)).fingerprint
+    code = lambda stage, changes: graph.cell(stage, replace(base, changes)).fingerprint
     same = lambda stage, changes: code(stage, changes) == code(stage, {})
     assert same("policy_gradient", {"selection.rule": "poisson"}) and not same(
         "best_of_n", {"selection.rule": "poisson"}
@@ -153,7 +155,7 @@ def test_programs_of_scores_are_shared_by_settings_and_read_the_runs_that_they_a
         reward = reward_of(scene, {"reward": "synthetic", "error.scale": scale})
         runs = dict(seed=jnp.asarray(seeds, jnp.int32))
         assert reward == rewards.Reward(*(getattr(reward, n) for n in ("language", "config", "net", "gold_net")), runs)
-        scored = pools._scored(reward, runs, judge, prompts[0], responses[0])
+        scored = scores._scored(reward, runs, judge, prompts[0], responses[0])
         for i, seed in enumerate(seeds):
             wanted = reward.members({"seed": jnp.int32(seed)}, judge, prompts[:1], responses[:1])
             assert np.allclose(scored[i], wanted[:, 0], atol=1e-5)
@@ -161,6 +163,6 @@ def test_programs_of_scores_are_shared_by_settings_and_read_the_runs_that_they_a
 
 def test_where_every_seed_has_pairs_of_its_own_each_is_read_by_its_seed():
     data = {"labels": jnp.arange(6).reshape(2, 3)}
-    fitting = lambda apart: models.Fitting(world.make(config.WorldConfig()), config.RewardModelConfig(), apart)
+    fitting = lambda apart: Fitting(world.make(config.WorldConfig()), config.RewardModelConfig(), apart)
     assert fitting(True).of(data, 1)["labels"].tolist() == [3, 4, 5]
     assert fitting(False).of(data, 1)["labels"].shape == (2, 3)

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import cells, config, policy, preferences, rounds
+from gold_sim import config, policy, preferences, rounds
 from gold_sim.config import Config
 from gold_sim.language import sequences
 from gold_sim.networks import network
 from gold_sim.preferences import Preferences
 from gold_sim.rewards import gold, reward_model
 from gold_sim.settings import replace
+from gold_sim.stages import graph
 from tests.conftest import init, logits
 
 SEEDS = (3, 8)
@@ -91,16 +92,16 @@ def policy_of(tiny, seed):
 def test_the_chain_of_cells():
     """Round 3 reads both rounds before it; what starts anew reads no policy but the one that wrote its pairs."""
     stages = lambda c: [up.stage for up in c.all_upstream()]
-    third = cells.cell("policy_gradient", settings(rounds__count=3))
+    third = graph.cell("policy_gradient", settings(rounds__count=3))
     assert stages(third).count("relabelled") == 2 and stages(third).count("policy_gradient") == 2
     assert "last" not in dict(third.upstream)
-    goes_on = cells.cell("policy_gradient", settings(rounds__count=3, rounds__start="continue"))
+    goes_on = graph.cell("policy_gradient", settings(rounds__count=3, rounds__start="continue"))
     assert dict(goes_on.upstream)["last"].config.rounds.count == 2
-    first = lambda **changes: cells.cell("policy_gradient", settings(rounds__count=1, **changes)).fingerprint
-    plain = cells.cell("policy_gradient", replace(settings(), {"rounds.count": 1, "rounds.num_pairs": 2000}))
+    first = lambda **changes: graph.cell("policy_gradient", settings(rounds__count=1, **changes)).fingerprint
+    plain = graph.cell("policy_gradient", replace(settings(), {"rounds.count": 1, "rounds.num_pairs": 2000}))
     assert first() == first(rounds__data="replace") == plain.fingerprint
     ways = ({}, {"rounds__data": "replace"}, {"rounds__start": "continue"}, {"rounds__num_pairs": 13})
-    assert len({cells.cell("policy_gradient", settings(**way)).fingerprint for way in ways}) == 4
+    assert len({graph.cell("policy_gradient", settings(**way)).fingerprint for way in ways}) == 4
     order = [c.stage for c in third.all_upstream()]
     assert order.index("relabelled") > order.index("policy_gradient")
 

@@ -17,13 +17,14 @@ from analysis.paper import venue
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
 from experiments.plan import missing, plan
-from gold_sim import models, pipeline, policy, preferences, rewards, streams
-from gold_sim.inputs import Inputs
+from gold_sim import policy, preferences, rewards, streams
 from gold_sim.language import sequences
 from gold_sim.optimisation import direct_alignment, measure, policy_gradient
 from gold_sim.records import Store
 from gold_sim.rewards import gold, reward_model
-from gold_sim.runs import held_out_prompts
+from gold_sim.stages import pipeline, reward_model
+from gold_sim.stages.inputs import Inputs
+from gold_sim.stages.measurement import held_out_prompts
 from tests.test_experiments import ROOT, command
 
 
@@ -201,7 +202,7 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
 @pytest.mark.parametrize("pairs", [None, 200])  # 14 and 6 steps: less than a chunk of them
 def test_a_stored_reward_model_is_what_its_settings_train(runs, pairs, monkeypatch):
     """Trained anew in one loop by `reward_model.fit`; stored from chunks of five steps, the last of them filled up."""
-    monkeypatch.setattr(models, "STEPS_A_CHUNK", 5)
+    monkeypatch.setattr("gold_sim.stages.reward_model.STEPS_A_CHUNK", 5)
     store = Store(runs)
     overrides = {"reward_model.num_pairs": pairs, "reward_model.weight_decay": 0.02}  # not in the store yet
     _, curves, cells = plan("rm_size", "smoke", overrides)

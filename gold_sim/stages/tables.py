@@ -3,11 +3,13 @@
 import numpy as np
 
 from gold_sim import policy
-from gold_sim.cells import Cell
-from gold_sim.columns import CURVE_COLUMNS
+from gold_sim.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
 from gold_sim.language import world
 from gold_sim.networks import transformer
+from gold_sim.optimisation import measure
 from gold_sim.rewards import gold, reward_model
+from gold_sim.stages.graph import Cell
+from gold_sim.stages.parallel import to_numpy
 
 
 def describe(cell: Cell) -> dict:
@@ -68,3 +70,27 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
         whole["status"] = np.full(length, "ok" if finite else "diverged")
         parts.append({name: whole[name] for name in CURVE_COLUMNS})
     return {name: np.concatenate([p[name] for p in parts]) for name in CURVE_COLUMNS}
+
+
+def thinned(losses) -> list[float]:
+    """Some fifty of all."""
+    losses = to_numpy(losses)
+    return losses[:: max(1, len(losses) // 50)].tolist()
+
+
+def curves_and_samples(
+    cell, language, held_out, optimiser: str, curve: dict, settings: list[dict], **described
+) -> dict:
+    """curves and samples of all runs; settings: what tells each run apart, and its own columns."""
+    kept = {name.removeprefix("sample_"): curve.pop(name) for name in list(curve) if name.startswith("sample_")}
+    runs, samples = [], []
+    for i, own in enumerate(settings):
+        run = {name: values[i] for name, values in curve.items()}
+        told = measure.transcripts(language, held_out, run["control"], {k: v[i] for k, v in kept.items()})
+        told |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=own["kl_coef"])
+        told |= dict(dpo_beta=own.get("dpo_beta", np.nan))
+        samples.append(broadcast(told, len(told["proxy"])))
+        runs.append(dict(run, **own))
+    tables = {"curves": curves(cell, describe(cell) | described, optimiser, runs)}
+    tables["samples"] = {name: np.concatenate([part[name] for part in samples]) for name in SAMPLE_COLUMNS}
+    return tables

@@ -11,102 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim import policy, preferences, rounds, rows, streams
+from gold_sim import preferences
 from gold_sim.columns import REWARD_MODEL_COLUMNS
 from gold_sim.config import RewardModelConfig
-from gold_sim.inputs import alone, mapped, to_numpy
-from gold_sim.language import rubric, world
+from gold_sim.language import world
 from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.networks import footprint, pieces, transformer
-from gold_sim.rewards import gold, reward_model
-
-
-def reference(cell, inputs, store, progress):
-    language, config = inputs.language, cell.config.reference
-    params, losses = _here(alone(lambda: policy.sft(language, config))())
-    net = policy.network(language, config)
-    key = streams.key(config.seed, "reference.report")
-    prompts = language.prompts(key, 2048, held_out=True)
-    drawn = policy.responses(net, params, prompts, 2, language.config.response_len, jax.random.fold_in(key, 2))
-
-    @jax.jit
-    def report(params, prompts, drawn):
-        demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
-        # Read together and told in one array: one by one they would be a hundred kernels to compile.
-        read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
-        rows = jnp.stack([read[name].astype(jnp.float32) for name in rubric.ATTRIBUTES])
-        moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)
-        written = demos.shape[1]
-        return (
-            policy.cross_entropy(net, params, prompts, demos),
-            moments(rows[..., :written]),
-            moments(rows[..., written:]),
-        )
-
-    loss, of_demos, of_samples = to_numpy(report(params, prompts, drawn))
-    named = lambda moments: dict(zip(rubric.ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
-    record = dict(
-        params=transformer.num_params(net),
-        loss_curve=_thinned(losses),
-        held_out_loss=float(loss),  # nats a token
-        demonstration_attributes=named(of_demos),
-        sampled_attributes=named(of_samples),
-    )
-    return record, {}, {"arrays": {"params": to_numpy(params)}}
-
-
-def _here(tree):
-    """What several devices made, on one of them."""
-    return jax.device_put(to_numpy(tree))
-
-
-def _thinned(losses) -> list[float]:
-    """Some fifty of all."""
-    losses = to_numpy(losses)
-    return losses[:: max(1, len(losses) // 50)].tolist()
-
-
-def gold_model(cell, inputs, store, progress):
-    language, config = inputs.language, cell.config
-    net = gold.network(language, config.gold)
-    ref_params = inputs.arrays("reference")["params"]
-    samples = functools.partial(gold.reference_samples, language, config.reference, ref_params)
-    k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
-    train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
-    params, losses = _here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP)))
-    centre = samples(k_centre, gold.NUM_CENTRE, 2)
-    found = gold.standardised(net, params, *centre)
-    record = dict(
-        params=transformer.num_params(net),
-        # Correlation with the rubric, by source.
-        fidelity=gold.fidelity(language, net, params, k_test, *(a[: gold.NUM_FIDELITY] for a in centre)),
-        loss_curve=_thinned(losses),
-        mean=float(found.mean),
-        std=float(found.std),
-    )
-    return record, {}, {"arrays": to_numpy(found._asdict())}
-
-
-def preference_data(cell, inputs, store, progress):
-    language, config = inputs.language, cell.config.preferences
-    net, judge, _ = inputs.gold("gold")
-    ref_params = inputs.arrays("gold", "reference")["params"]
-    key, drawn = streams.key(config.seed, "preferences"), preferences.sampled(config)
-    prompts, responses = gold.reference_samples(
-        language, cell.config.reference, ref_params, key, config.num_pairs, drawn, progress=progress
-    )
-    raw = gold.raw_of(net, judge.params, prompts, responses)
-    scores = (raw - np.asarray(judge.mean)) / np.asarray(judge.std)
-    found = to_numpy(preferences.collect(config, language, prompts, responses, scores))
-    agreement = np.mean(found.labels == (found.margin > 0))
-    record = dict(margin_sd=float(np.std(found.margin)), agreement_with_gold=float(agreement))
-    return record, {}, {"arrays": _present(found)}
-
-
-def _present(found) -> dict:
-    """Arrays of preferences; rankings may not have been kept."""
-    return to_numpy({name: a for name, a in found._asdict().items() if a is not None})
-
+from gold_sim.networks import footprint, transformer
+from gold_sim.rewards import reward_model
+from gold_sim.stages import tables
+from gold_sim.stages.parallel import mapped, to_numpy
 
 STEPS_A_CHUNK = 16  # few: the last chunk computes as many, whatever it needs
 
@@ -121,26 +34,6 @@ def _chunks(plan: reward_model.Plan, progress):
         missing = max(0, start + STEPS_A_CHUNK - steps)
         filled = lambda a, missing=missing: np.pad(a, [(0, 0), (0, missing)] + [(0, 0)] * (a.ndim - 2))
         yield jax.tree.map(lambda a: filled(some(a)), told)._replace(seen=plan.seen)
-
-
-def relabelled(cell, inputs, store, progress):
-    """What a later round of iterated RLHF learns from, of every seed (rounds.py)."""
-    language, config = inputs.language, cell.config
-    gold_net, judge, _ = inputs.gold("gold")
-    started = inputs.cell("policies", "policy").config.reference
-    net = policy.network(language, started, values=int(config.optimiser.name == "ppo"))
-
-    @jax.jit
-    def pairs(found, policies, judge):
-        old, held_out = rounds.drawn_before(config, found)
-        new = rounds.relabel(language, config, net, policies, gold_net, judge, pieces.CHUNK)
-        return rounds.joined(config, old, new, held_out), new
-
-    found = preferences.Preferences(**inputs.arrays("preferences"))
-    stored, new = pairs(found, inputs.arrays("policies")["policies"], judge)
-    agreement = jnp.mean(new.labels == (new.gold[..., 1] > new.gold[..., 0]))
-    record = dict(gold_of_pairs=float(jnp.mean(new.gold)), agreement_with_gold=float(agreement))
-    return record, {}, {"arrays": _present(stored)}
 
 
 @dataclass(frozen=True)
@@ -235,10 +128,10 @@ def reward_models(cell, inputs, store, progress):
         seen = fitting.average(jnp.arange(num_seeds), jax.device_put(by_seed.params), held_out)
         averaged, _ = _calibrated(*seen, [fitting.of(told_of, i) for i in range(num_seeds)])
         arrays = dict(by_seed._asdict(), average=averaged._asdict())
-    table = dict(rows.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
+    table = dict(tables.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
     record = dict(params=transformer.num_params(fitting.net))
-    return record, {"reward_models": rows.broadcast(columns, len(seeds))}, {"arrays": arrays}
+    return record, {"reward_models": tables.broadcast(columns, len(seeds))}, {"arrays": arrays}
 
 
 def _calibrated(params, raw, held_out: list):

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 from gold_sim import policy, preferences
-from gold_sim.inputs import Inputs
 from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.networks import transformer
-from gold_sim.pipeline import STAGES
 from gold_sim.rewards import gold, reward_model
+from gold_sim.stages.inputs import Inputs
+from gold_sim.stages.pipeline import STAGES
 
 
 class _FirstStepDone(Exception):

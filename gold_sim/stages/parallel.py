@@ -1,5 +1,4 @@
-"""What a stage reads, and the one place that maps runs: over the devices that there are, and on each of them by vmap
-on accelerators and one after another on a CPU."""
+"""The one place that maps runs: over the devices there are, side by side on accelerators, in turn on a CPU."""
 
 import os
 from collections.abc import Callable
@@ -10,41 +9,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, PartitionSpec
 
-from gold_sim import records
-from gold_sim.cells import Cell
 from gold_sim.device import accelerated
-from gold_sim.language import world
 from gold_sim.networks import network
-from gold_sim.records import Store
-from gold_sim.rewards import gold
-
-
-class Inputs:
-    """The language, and the stored results of the cells upstream of one cell, as jax arrays."""
-
-    def __init__(self, store: Store, cell: Cell):
-        self._store, self._cells = store, dict(cell.upstream)
-        self.language = world.make(cell.config.world)
-
-    def cell(self, *roles: str) -> Cell:
-        """The cell reached by following roles upstream, as in cell('preferences', 'gold')."""
-        at = self._cells[roles[0]]
-        for role in roles[1:]:
-            at = dict(at.upstream)[role]
-        return at
-
-    def arrays(self, *roles: str) -> dict:
-        found = self.cell(*roles)
-        path = self._store.find(found.stage, found.fingerprint)
-        if path is None:
-            raise records.StoreError(f"{found.stage} {found.name}-{found.fingerprint} is not stored: run it first")
-        return jax.device_put(self._store.arrays(path, "arrays"))
-
-    def gold(self, *roles: str):
-        """(network, Gold, cell)."""
-        found = self.cell(*roles)
-        a = self.arrays(*roles)
-        return gold.network(self.language, found.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), found
 
 
 def mapped(f: Callable, at_once: int | None = None) -> Callable:
@@ -96,3 +62,8 @@ def to_numpy(tree):
 
 def _is_elsewhere(a) -> bool:
     return isinstance(a, jax.Array) and not a.is_fully_addressable
+
+
+def here(tree):
+    """What several devices made, on one of them."""
+    return jax.device_put(to_numpy(tree))

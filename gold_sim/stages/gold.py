@@ -1,0 +1,32 @@
+"""The stage of the gold reward model."""
+
+import functools
+
+import jax
+
+from gold_sim import streams
+from gold_sim.networks import transformer
+from gold_sim.rewards import gold
+from gold_sim.stages.parallel import alone, here, to_numpy
+from gold_sim.stages.tables import thinned
+
+
+def gold_model(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config
+    net = gold.network(language, config.gold)
+    ref_params = inputs.arrays("reference")["params"]
+    samples = functools.partial(gold.reference_samples, language, config.reference, ref_params)
+    k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
+    train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
+    params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP)))
+    centre = samples(k_centre, gold.NUM_CENTRE, 2)
+    found = gold.standardised(net, params, *centre)
+    record = dict(
+        params=transformer.num_params(net),
+        # Correlation with the rubric, by source.
+        fidelity=gold.fidelity(language, net, params, k_test, *(a[: gold.NUM_FIDELITY] for a in centre)),
+        loss_curve=thinned(losses),
+        mean=float(found.mean),
+        std=float(found.std),
+    )
+    return record, {}, {"arrays": to_numpy(found._asdict())}

@@ -1,0 +1,52 @@
+"""What stages measure of policies: their prompts, their keys and one program for all."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from gold_sim import streams
+from gold_sim.optimisation import measure, policy_gradient
+from gold_sim.rewards import gold
+from gold_sim.stages.parallel import mapped
+
+
+def policy_key(seed):
+    return streams.key(seed, "policy")
+
+
+def trained_on(language, num: int, seed):
+    """The fixed training prompts of a seed."""
+    return language.prompts(streams.key(seed, "train_prompts"), num)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def write(language, net, gold_net, train_prompts: int | None, seeds, params, held_out, ref_params, judge):
+    """What is measured of policies alone: (responses, point).
+
+    Responses to the held-out prompts and, where there are fixed training prompts, to those (None where not).
+    """
+    truth = lambda p, r: gold.scores(gold_net, judge, p, r)
+    on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
+
+    def one(both):
+        seed, params = both
+        unseen, point = on(held_out)(params, policy_gradient.measuring(policy_key(seed)))
+        seen = None
+        if train_prompts is not None:
+            prompts = cycled(trained_on(language, train_prompts, seed), len(held_out))
+            seen, other = on(prompts)(params, policy_gradient.measuring(jax.random.fold_in(policy_key(seed), 1)))
+            point |= dict(gold_training=other["gold"])
+        return (unseen, seen), point
+
+    return mapped(one)((seeds, params))
+
+
+def cycled(prompts, num: int):
+    """As many training prompts as there are held-out ones, over and over."""
+    return prompts[jnp.arange(num) % len(prompts)]
+
+
+def held_out_prompts(language, seed: int, num: int):
+    """The prompts on which every policy of a world is measured."""
+    return language.prompts(streams.key(seed, "evaluation"), num, held_out=True)

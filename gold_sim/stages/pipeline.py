@@ -1,0 +1,63 @@
+"""From a cell to its stored result: the table of stages, and what every record says of its making.
+
+Algorithms are written for one run. Stages map them over runs (order: seed, then coefficient or member): on an
+accelerator runs are vmapped; on a CPU they follow one another inside one compiled program, because mapping there gains
+nothing per run, and cells run in parallel processes instead.
+"""
+
+import time
+from collections.abc import Callable
+
+import jax
+
+from gold_sim import records
+from gold_sim.records import Store
+from gold_sim.settings import to_dict
+from gold_sim.stages import (
+    best_of_n,
+    direct_alignment,
+    gold,
+    policy_gradient,
+    pool,
+    preferences,
+    reference,
+    relabelled,
+    reward_model,
+    scores,
+)
+from gold_sim.stages.graph import Cell
+from gold_sim.stages.inputs import Inputs
+from gold_sim.stages.spent import COMPILING, forget_peak, peak
+
+STAGES = dict(
+    reference=reference.reference,
+    gold=gold.gold_model,
+    preferences=preferences.preference_data,
+    reward_model=reward_model.reward_models,
+    pool=pool.pool,
+    scores=scores.scores,
+    best_of_n=best_of_n.selection,
+    policy_gradient=policy_gradient.optimisation,
+    direct_alignment=direct_alignment.alignment,
+    relabelled=relabelled.relabelled,
+)
+
+
+def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda done, total: None):
+    """Compute one cell whose upstream is stored, and store it; returns its folder. A stored cell is kept."""
+    if (path := store.find(cell.stage, cell.fingerprint)) is not None:
+        return path
+    wall, cpu = time.perf_counter(), time.process_time()
+    forget_peak()
+    COMPILING.clear()
+    inputs = Inputs(store, cell)
+    record, tables, arrays = STAGES[cell.stage](cell, inputs, store, progress)
+    spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu, peak_bytes=peak())
+    spent |= dict(compile_seconds=COMPILING.seconds(), compile_saved_seconds=COMPILING.saved)
+    precision = jax.config.jax_default_matmul_precision or "default (float32 on CPU)"
+    device = dict(device=jax.devices()[0].device_kind, precision=precision)
+    upstream = {role: c.fingerprint for role, c in cell.upstream}
+    record = dict(record, upstream=upstream, **spent, **device, **records.provenance(to_dict(cell.config)))
+    path = store.write(cell.stage, cell.name, cell.fingerprint, record, tables=tables, arrays=arrays)
+    store.drop_checkpoint(cell.fingerprint)
+    return path

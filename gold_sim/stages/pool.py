@@ -1,0 +1,61 @@
+"""Stages on one pool of reference samples a held-out prompt: the pool, and selection from it by a proxy.
+
+Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import policy, streams
+from gold_sim.networks import pieces
+from gold_sim.networks.pieces import SAMPLES_AT_ONCE
+from gold_sim.rewards import gold
+from gold_sim.stages.parallel import to_numpy
+
+SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
+
+
+def pool(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config.best_of_n
+    started = inputs.cell("policy").config.reference
+    policy_net = policy.network(language, started)
+    params = inputs.arrays("policy")["params"]
+    net, judge, _ = inputs.gold("gold")
+    key = streams.key(config.seed, "best_of_n")
+    # On the host: to take an array of jax's apart is a program of its own.
+    prompts = np.asarray(language.prompts(jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
+    static = (language, policy_net, net, config.num_samples)
+    parts = []
+    for i, prompt in enumerate(prompts):
+        drawn = _of_prompt(*static, prompt, jax.random.fold_in(key, i + 1), params, judge)
+        parts.append(to_numpy(drawn))
+        progress(i + 1, config.num_prompts)
+    stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
+    stacked["responses"] = stacked["responses"].astype(np.uint16)
+    record = dict(distinct_responses=float(np.mean([len(np.unique(r, axis=0)) for r in stacked["responses"]])))
+    return record, {}, {"arrays": dict(stacked, prompts=prompts)}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params, judge):
+    """Samples of one prompt with gold's scores and attributes, [num_samples, ...] each."""
+    chunk = min(SAMPLES_A_CHUNK, num_samples)
+    chunks = -(-num_samples // chunk)
+
+    def some(uniforms):  # [samples, L]
+        prompts = prompt[None]
+        s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
+        found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
+        for name, value in language.attributes(prompts, s.responses).items():
+            found[f"attr_{name}"] = value
+        return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
+
+    def of_key(key):
+        uniforms = policy.uniforms(key, 1, chunk, language.config.response_len)
+        return pieces.in_pieces(some, uniforms[:, 0].T)
+
+    drawn = pieces.streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:num_samples], drawn)

@@ -1,0 +1,28 @@
+"""The stage of preference pairs."""
+
+import numpy as np
+
+from gold_sim import preferences, streams
+from gold_sim.rewards import gold
+from gold_sim.stages.parallel import to_numpy
+
+
+def preference_data(cell, inputs, store, progress):
+    language, config = inputs.language, cell.config.preferences
+    net, judge, _ = inputs.gold("gold")
+    ref_params = inputs.arrays("gold", "reference")["params"]
+    key, drawn = streams.key(config.seed, "preferences"), preferences.sampled(config)
+    prompts, responses = gold.reference_samples(
+        language, cell.config.reference, ref_params, key, config.num_pairs, drawn, progress=progress
+    )
+    raw = gold.raw_of(net, judge.params, prompts, responses)
+    scores = (raw - np.asarray(judge.mean)) / np.asarray(judge.std)
+    found = to_numpy(preferences.collect(config, language, prompts, responses, scores))
+    agreement = np.mean(found.labels == (found.margin > 0))
+    record = dict(margin_sd=float(np.std(found.margin)), agreement_with_gold=float(agreement))
+    return record, {}, {"arrays": present(found)}
+
+
+def present(found) -> dict:
+    """Arrays of preferences; rankings may not have been kept."""
+    return to_numpy({name: a for name, a in found._asdict().items() if a is not None})

@@ -1,0 +1,48 @@
+"""The stage of reward models' scores on the pool."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gold_sim import rewards
+from gold_sim.networks import pieces
+from gold_sim.networks.pieces import SAMPLES_AT_ONCE
+from gold_sim.stages.parallel import mapped, to_numpy
+
+
+def scores(cell, inputs, store, progress):
+    """Calibrated scores of every member on the pool, [S, M, P, N], and of their weight average [S, 1, P, N]."""
+    found = inputs.arrays("pool")
+    gold_net, judge, _ = inputs.gold("pool", "gold")
+    prompts, responses = np.asarray(found["prompts"]), np.asarray(found["responses"], np.int32)
+    wanted = {"members": rewards.load(cell, inputs, gold_net)}
+    if cell.config.reward == "proxy" and cell.config.reward_model.members > 1:
+        wanted["average"] = rewards.load(cell, inputs, gold_net, average=True)
+    arrays = {}
+    for name, reward in wanted.items():
+        parts = []
+        for i in range(len(prompts)):
+            parts.append(to_numpy(_scored(reward, reward.runs, judge, prompts[i], responses[i])))
+            progress(i + 1, len(prompts))
+        arrays[name] = np.stack(parts, axis=2)
+    return {}, {}, {"arrays": arrays}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scored(reward, runs, judge, prompt, responses):
+    """Scores [S, M, N] of the responses [N, L] to one prompt."""
+    chunk = min(SCORED_A_CHUNK, responses.shape[0])
+    padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
+
+    def some(part):
+        return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
+
+    parts = padded.reshape(-1, chunk, padded.shape[-1])
+    scored = pieces.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
+    scored = jnp.moveaxis(scored, 0, 2)
+    return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
+
+
+SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
