@@ -10,10 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
-from gold_sim import archive, laws
-from gold_sim.columns import TABLES
-from gold_sim.records import Store, StoreError
-from gold_sim.remote import Remote, is_url
+from gold_sim import laws
+from gold_sim.store import Store, StoreError, archive
+from gold_sim.store.columns import TABLES
+from gold_sim.store.remote import Remote, is_url
 
 STUDIES = {  # experiment -> what its analysis shows
     "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",

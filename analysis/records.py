@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import curves
-from gold_sim.records import Store, StoreError
+from gold_sim.store import Store, StoreError
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
 

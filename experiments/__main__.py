@@ -11,9 +11,9 @@ from experiments.engine import costs, executors, job, queue, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim.records import Store, StoreError
-from gold_sim.remote import Remote, is_url
 from gold_sim.settings import parse
+from gold_sim.store import Store, StoreError
+from gold_sim.store.remote import Remote, is_url
 
 
 def _arguments(argv):

@@ -5,8 +5,8 @@ import time
 
 from experiments import catalogue
 from experiments.presets import PRESETS
-from gold_sim.records import Store
 from gold_sim.stages import graph
+from gold_sim.store import Store
 
 
 def plan(name: str, preset: str, overrides: dict):

@@ -16,8 +16,8 @@ from scipy.optimize import minimize
 from experiments.presets import PRESETS, of
 from experiments.studies.constrained import composite, held
 from gold_sim.config import Config
-from gold_sim.records import Store, StoreError
 from gold_sim.settings import parse, replace
+from gold_sim.store import Store, StoreError
 
 STEP = 0.05  # gold s.d.: thresholds are rounded to it, so that near ones share a run
 STEPS = {"smoke": 4, "cpu": 180}  # policy steps of a run, half of the presets'

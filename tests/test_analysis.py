@@ -15,7 +15,8 @@ from analysis.drawing import tables
 from analysis.fit import fits
 from analysis.studies import bon_vs_rl
 from analysis.templates import scaling
-from gold_sim import columns, laws, records
+from gold_sim import laws
+from gold_sim.store import columns, store
 
 SEEDS = (0, 1, 2, 3)
 SIZES = (1300, 4100, 15_000, 58_000, 230_000)
@@ -87,7 +88,7 @@ class Records:
     """Writes synthetic cells and manifests into a store."""
 
     def __init__(self, root):
-        self.store, self.count = records.Store(root), 0
+        self.store, self.count = store.Store(root), 0
 
     def cell(self, frames):
         self.count += 1

@@ -15,9 +15,8 @@ from analysis.claims import catalogue
 from analysis.records import load
 from analysis.templates import scaling
 from experiments.catalogue import NAMES
-from gold_sim import archive
-from gold_sim.columns import TABLES
-from gold_sim.records import Store, StoreError
+from gold_sim.store import Store, StoreError, archive
+from gold_sim.store.columns import TABLES
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = [ROOT / "docs" / f"{name}{archive.SUFFIX}" for name in ("records", "records-2", "records-3", "records-4")]

@@ -18,9 +18,9 @@ from safetensors.numpy import load_file
 
 from experiments.engine import job, local, worker
 from experiments.plan import missing, plan
-from gold_sim.records import Store
-from gold_sim.remote import Remote
 from gold_sim.stages import inputs, pipeline
+from gold_sim.store import Store
+from gold_sim.store.remote import Remote
 
 ROOT = Path(__file__).parent.parent
 

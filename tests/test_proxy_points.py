@@ -10,7 +10,7 @@ from analysis import records
 from analysis.claims import catalogue
 from analysis.drawing import figures
 from analysis.studies import constrained, proxy_points
-from gold_sim import columns
+from gold_sim.store import columns
 from tests.test_analysis import SEEDS, Records, one_run
 
 

@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gold_sim import records
-from gold_sim.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, TABLES
-from gold_sim.records import Store, StoreError
+from gold_sim.store import Store, StoreError, store
+from gold_sim.store.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, TABLES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -289,7 +288,7 @@ def test_sweep_spares_the_living_and_what_other_hosts_write(tmp_path, monkeypatc
     monkeypatch.setattr(time, "time", lambda: skewed)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    mine, other = records._host(), f"{int(records._host(), 16) ^ 1:08x}"
+    mine, other = store._host(), f"{int(store._host(), 16) ^ 1:08x}"
     names = {f".tmp-{dead.pid}-{mine}0": True, f".tmp-{os.getpid()}-{mine}1": False, f".tmp-{dead.pid}-{other}2": False}
     for name in (*names, f".tmp-{os.getpid()}-{other}3"):
         (tmp_path / name).mkdir()
@@ -509,7 +508,7 @@ def test_manifests(tmp_path):
 def load_copy(folder):
     """records.py as a module that lies in another folder."""
     folder.mkdir()
-    shutil.copy(records.__file__, folder / "copied_records.py")
+    shutil.copy(store.__file__, folder / "copied_records.py")
     spec = importlib.util.spec_from_file_location("copied_records", folder / "copied_records.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["copied_records"] = module

@@ -8,9 +8,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.engine import worker
 from experiments.plan import plan
-from gold_sim.records import Store
 from gold_sim.stages import pipeline, policy_gradient, rehearsal
 from gold_sim.stages.graph import STEPWISE
+from gold_sim.store import Store
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 

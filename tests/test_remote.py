@@ -5,8 +5,8 @@ import types
 import numpy as np
 import pytest
 
-from gold_sim.records import Store, StoreError
-from gold_sim.remote import Remote, cache_of, is_url
+from gold_sim.store import Store, StoreError
+from gold_sim.store.remote import Remote, cache_of, is_url
 
 CODE = "a" * 16
 CELL = types.SimpleNamespace(stage="gold", name="made", fingerprint=CODE)

@@ -13,11 +13,11 @@ from experiments.plan import missing, plan
 from gold_sim import config, rewards, streams
 from gold_sim.config import Config
 from gold_sim.language import world
-from gold_sim.records import Store
 from gold_sim.rewards import gold, reward_model, synthetic_errors
 from gold_sim.settings import replace, to_hashed
 from gold_sim.stages import graph, scores
 from gold_sim.stages.reward_model import Fitting
+from gold_sim.store import Store
 from tests.conftest import demonstrations, init
 
 ROOT = Path(__file__).parent.parent
@@ -132,7 +132,7 @@ def test_scores_are_made_only_where_a_curve_still_needs_them(tmp_path):
 
 def test_readme_names_every_experiment_and_every_column():
     from experiments import catalogue
-    from gold_sim.columns import TABLES
+    from gold_sim.store.columns import TABLES
 
     text = (ROOT / "README.md").read_text()
     names = [*catalogue.NAMES, *(column for table in TABLES.values() for column in table)]

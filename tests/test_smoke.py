@@ -20,11 +20,11 @@ from experiments.plan import missing, plan
 from gold_sim import policy, preferences, rewards, streams
 from gold_sim.language import sequences
 from gold_sim.optimisation import direct_alignment, measure, policy_gradient
-from gold_sim.records import Store
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages import pipeline
 from gold_sim.stages.inputs import Inputs
 from gold_sim.stages.measurement import held_out_prompts
+from gold_sim.store import Store
 from tests.test_experiments import ROOT, command
 
 

@@ -13,7 +13,7 @@ from analysis.claims import catalogue
 from analysis.claims import data as of_data
 from analysis.studies import behaviours, length
 from analysis.templates import variants
-from gold_sim.records import Store
+from gold_sim.store import Store
 from tests.test_analysis import SEEDS, Records, one_run
 
 BETAS = {"single": 0.42, "mean": 0.38, "worst case": 0.30, "mean - 0.5 variance": 0.31}  # of made RL curves

@@ -16,7 +16,7 @@ from analysis.claims import optimisers as of_methods
 from analysis.findings import Table
 from analysis.judgement import check
 from analysis.studies import policy_size, worlds
-from gold_sim.records import Store, StoreError
+from gold_sim.store import Store, StoreError
 
 
 @dataclass(frozen=True)

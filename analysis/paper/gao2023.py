@@ -13,7 +13,7 @@ from analysis.studies import bon_vs_rl, epochs, grid, kl_penalty, policy_size
 from analysis.templates import scaling
 from gold_sim import laws
 from gold_sim.laws import comparison
-from gold_sim.records import Store
+from gold_sim.store import Store
 
 CUT = 0.6  # share of the reach in d that the extrapolated laws are fitted to (figure 26)
 

@@ -14,7 +14,7 @@ from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
 from analysis.templates import scaling
-from gold_sim.records import Store, StoreError
+from gold_sim.store import Store, StoreError
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib
     "neurips": lambda: bundles.neurips2024(usetex=False),

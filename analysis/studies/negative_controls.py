@@ -7,7 +7,7 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval
-from gold_sim.records import StoreError
+from gold_sim.store import StoreError
 
 SMALL = 0.05  # share of the peak that counts as no fall
 CONTROLS = {  # name -> (title, which rows)

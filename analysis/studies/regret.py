@@ -12,7 +12,7 @@ from analysis import curves, records
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
-from gold_sim.records import StoreError
+from gold_sim.store import StoreError
 
 KLS = (1.0, 3.0, 6.0)  # nats at which regret is told
 PARTS = ("approximation", "estimation", "optimisation")

@@ -7,7 +7,7 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.templates import scaling
 from gold_sim import laws
-from gold_sim.columns import CURVE_COLUMNS
+from gold_sim.store.columns import CURVE_COLUMNS
 
 ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
 

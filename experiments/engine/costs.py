@@ -20,9 +20,9 @@ import numpy as np
 import scipy.optimize
 
 from experiments.engine.workload import Work, blocks, holds, program, shared, work
-from gold_sim import archive
 from gold_sim.config import Config
 from gold_sim.settings import from_dict
+from gold_sim.store import archive
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
 

@@ -11,7 +11,7 @@ from experiments.engine.job import Executor
 from experiments.engine.local import Local
 from experiments.engine.ray import Ray
 from experiments.engine.slurm import Slurm
-from gold_sim.remote import is_url
+from gold_sim.store.remote import is_url
 
 # --- local ------------------------------------------------------------------------------------
 

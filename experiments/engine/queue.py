@@ -7,8 +7,8 @@ from pathlib import Path
 
 from experiments.engine import costs, workload
 from experiments.engine.job import Executor, WorkerLost
-from gold_sim.records import Store
 from gold_sim.stages.graph import STEPWISE
+from gold_sim.store import Store
 
 ATTEMPTS = 3  # of a cell whose worker is lost
 TURN_SECONDS = 0.2

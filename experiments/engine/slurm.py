@@ -7,8 +7,8 @@ from pathlib import Path
 
 from experiments.engine.job import Job, WorkerLost, imported
 from experiments.engine.worker import CODE, environment, local_folder, work
-from gold_sim.records import Store
-from gold_sim.remote import Remote, is_url
+from gold_sim.store import Store
+from gold_sim.store.remote import Remote, is_url
 
 
 class Slurm:

@@ -4,9 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from gold_sim.records import Store
-from gold_sim.remote import Remote, cache_of, is_url
 from gold_sim.stages import pipeline, rehearsal
+from gold_sim.store import Store
+from gold_sim.store.remote import Remote, cache_of, is_url
 
 CODE = Path(__file__).resolve().parent.parent
 REPORT_SECONDS = 0.5  # least time between two reports of one cell

@@ -5,8 +5,8 @@ import time
 import jax
 import numpy as np
 
-from gold_sim import records
 from gold_sim.stages.parallel import to_numpy
+from gold_sim.store import files
 
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes
 
@@ -22,7 +22,7 @@ def drive(store, cell, progress, evaluations: int, states, advance, record, time
             states, points = _thaw(saved[1], states, points[0])
         except ValueError as error:
             what = f"{store.checkpoint_path(cell.fingerprint)}: not a checkpoint of this cell ({error})"
-            raise records.StoreError(f"{what}; remove it and run again") from error
+            raise files.StoreError(f"{what}; remove it and run again") from error
     last_saved, took = time.monotonic(), 0.0
     for t in range(len(points), evaluations + 1):
         for i in range(times):

@@ -3,11 +3,10 @@ on accelerators and one after another on a CPU."""
 
 import jax
 
-from gold_sim import records
 from gold_sim.language import world
-from gold_sim.records import Store
 from gold_sim.rewards import gold
 from gold_sim.stages.graph import Cell
+from gold_sim.store import Store, files
 
 
 class Inputs:
@@ -28,7 +27,7 @@ class Inputs:
         found = self.cell(*roles)
         path = self._store.find(found.stage, found.fingerprint)
         if path is None:
-            raise records.StoreError(f"{found.stage} {found.name}-{found.fingerprint} is not stored: run it first")
+            raise files.StoreError(f"{found.stage} {found.name}-{found.fingerprint} is not stored: run it first")
         return jax.device_put(self._store.arrays(path, "arrays"))
 
     def gold(self, *roles: str):

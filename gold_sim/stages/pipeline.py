@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import jax
 
-from gold_sim import records
-from gold_sim.records import Store
 from gold_sim.settings import to_dict
 from gold_sim.stages import (
     best_of_n,
@@ -28,6 +26,7 @@ from gold_sim.stages import (
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.inputs import Inputs
 from gold_sim.stages.spent import COMPILING, forget_peak, peak
+from gold_sim.store import Store, provenance
 
 STAGES = dict(
     reference=reference.reference,
@@ -57,7 +56,7 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
     precision = jax.config.jax_default_matmul_precision or "default (float32 on CPU)"
     device = dict(device=jax.devices()[0].device_kind, precision=precision)
     upstream = {role: c.fingerprint for role, c in cell.upstream}
-    record = dict(record, upstream=upstream, **spent, **device, **records.provenance(to_dict(cell.config)))
+    record = dict(record, upstream=upstream, **spent, **device, **provenance.provenance(to_dict(cell.config)))
     path = store.write(cell.stage, cell.name, cell.fingerprint, record, tables=tables, arrays=arrays)
     store.drop_checkpoint(cell.fingerprint)
     return path

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import preferences
-from gold_sim.columns import REWARD_MODEL_COLUMNS
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import world
 from gold_sim.language.prompts import PROMPT_LEN
@@ -20,6 +19,7 @@ from gold_sim.networks import footprint, transformer
 from gold_sim.rewards import reward_model
 from gold_sim.stages import tables
 from gold_sim.stages.parallel import mapped, to_numpy
+from gold_sim.store.columns import REWARD_MODEL_COLUMNS
 
 STEPS_A_CHUNK = 16  # few: the last chunk computes as many, whatever it needs
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from gold_sim import policy
-from gold_sim.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
 from gold_sim.language import world
 from gold_sim.networks import transformer
 from gold_sim.optimisation import measure
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.parallel import to_numpy
+from gold_sim.store.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
 
 
 def describe(cell: Cell) -> dict:

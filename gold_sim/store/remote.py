@@ -16,7 +16,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from gold_sim.records import Store, StoreError
+from gold_sim.store.files import StoreError
+from gold_sim.store.store import Store
 
 
 def is_url(where) -> bool:

@@ -12,8 +12,9 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from gold_sim.records import Store, StoreError, repacked
-from gold_sim.remote import cache_of
+from gold_sim.store.files import StoreError, to_json
+from gold_sim.store.remote import cache_of
+from gold_sim.store.store import Store
 
 SUFFIX = ".tar.xz"
 KEPT = (".parquet",)  # files of a cell beside its record
@@ -97,3 +98,10 @@ def unpack(path: Path) -> Path:
         store.adopt_manifest(name, content)
     done.touch()
     return store.root
+
+
+def repacked(record: dict, kept: set[str]) -> bytes:
+    """record.json of a cell of which only some files are kept; the digests of the others go to `left_out`."""
+    files, left_out = ({n: d for n, d in record["files"].items() if (n in kept) == here} for here in (True, False))
+    changed = {"files": files, "left_out": record.get("left_out", {}) | left_out}
+    return to_json({k: v for k, v in record.items() if k != "sha256"} | changed)

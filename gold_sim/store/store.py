@@ -13,42 +13,41 @@ reading. Trouble with a file is a StoreError: one line with path, what was found
 
 import contextlib
 import errno
-import hashlib
-import importlib.metadata
-import json
-import math
 import os
 import platform
-import re
 import secrets
 import shutil
-import subprocess
 import typing
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from gold_sim.columns import TABLES
+from gold_sim.store.files import (
+    StoreError,
+    arrow_schema,
+    check_names,
+    flatten,
+    from_json,
+    from_parquet,
+    sha256,
+    sync,
+    to_json,
+    to_parquet,
+    unflatten,
+    verified,
+    writing,
+)
 
 if typing.TYPE_CHECKING:
     import pandas as pd
 
 PRESETS = ("smoke", "cpu", "gpu", "pod")  # rising size; `manifest` without a preset takes the last that exists
 RECORD_KEYS = ("stage", "name", "fingerprint", "files", "sha256")  # set by `Store.write`
-ARRAY_KINDS = "biuf"  # NumPy's kinds of dtype: bool, int, uint, float
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "pyarrow")  # whose versions are provenance
-DIFF_BYTES = 64 * 1024  # kept of a dirty diff
-
-
-class StoreError(Exception):
-    """A file of the store cannot be read, trusted or written; the text is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Store:
 
     def find(self, stage: str, fingerprint: str) -> Path | None:
         """Folder of a finished cell, or None; StoreError if what is there is not that cell."""
-        _check_names(stage=stage, fingerprint=fingerprint)
+        check_names(stage=stage, fingerprint=fingerprint)
         folder = self._folders(stage, f"*-{fingerprint}").get(fingerprint)
         if folder is not None:
             self.record(folder)
@@ -77,24 +76,24 @@ class Store:
         tables: {"curves" | "reward_models": {column: values [rows]}}, every column of the schema and no other.
         arrays: {file stem: nested dict of arrays}; bool, integers and floats keep dtype and shape.
         """
-        _check_names(stage=stage, name=name, fingerprint=fingerprint)
+        check_names(stage=stage, name=name, fingerprint=fingerprint)
         if reserved := [key for key in RECORD_KEYS if key in record]:
             raise ValueError(f"record sets {', '.join(reserved)}: Store.write sets these")
         if found := self.find(stage, fingerprint):
             return found
-        content = {f"{kind}.parquet": _to_parquet(kind, columns) for kind, columns in (tables or {}).items()}
-        content |= {f"{stem}.safetensors": safetensors.save(_flatten(tree)) for stem, tree in (arrays or {}).items()}
-        _check_names(**{filename: filename for filename in content})
-        files = {filename: _sha256(data) for filename, data in content.items()}
+        content = {f"{kind}.parquet": to_parquet(kind, columns) for kind, columns in (tables or {}).items()}
+        content |= {f"{stem}.safetensors": safetensors.save(flatten(tree)) for stem, tree in (arrays or {}).items()}
+        check_names(**{filename: filename for filename in content})
+        files = {filename: sha256(data) for filename, data in content.items()}
         header = {"stage": stage, "name": name, "fingerprint": fingerprint, "files": files}
-        content["record.json"] = _to_json(header | record)  # last: a folder without it is foreign
+        content["record.json"] = to_json(header | record)  # last: a folder without it is foreign
 
         final = self.root / stage / f"{name}-{fingerprint}"
         with self._aside(final) as temporary:
             for filename, data in content.items():
                 (temporary / filename).write_bytes(data)
-                _sync(temporary / filename)
-            _sync(temporary)
+                sync(temporary / filename)
+            sync(temporary)
             try:
                 os.rename(temporary, final)
             except OSError as error:  # these two: the folder of another process, which stays
@@ -108,9 +107,9 @@ class Store:
         with self._aside(final) as temporary:
             for filename, data in content.items():
                 (temporary / filename).write_bytes(data)
-            record = _from_json(temporary / "record.json")
+            record = from_json(temporary / "record.json")
             for filename in record["files"]:
-                _read(temporary / filename, record)
+                verified(temporary / filename, record)
             if not final.exists():
                 os.rename(temporary, final)
         self.record(final)
@@ -123,7 +122,7 @@ class Store:
     def record(self, path) -> dict:
         """record.json of a finished cell, checked: its own digest, its folder's name and the list of its files."""
         path = Path(path).absolute()
-        record = _from_json(path / "record.json")
+        record = from_json(path / "record.json")
         known = f"{record.get('stage')}/{record.get('name')}-{record.get('fingerprint')}"
         if known != f"{path.parent.name}/{path.name}":
             raise StoreError(f"{path}: foreign folder, its record.json is of {known}; expected it under that name")
@@ -137,7 +136,7 @@ class Store:
         path, record = Path(path) / f"{name}.safetensors", self.record(path)
         if path.name not in record["files"]:
             raise StoreError(f"{path}: not there; the record has {', '.join(record['files']) or 'no files'}")
-        return _unflatten(safetensors.load(_read(path, record)))
+        return unflatten(safetensors.load(verified(path, record)))
 
     def table(self, kind: str = "curves", fingerprints=None) -> "pd.DataFrame":
         """All rows of all cells (or of those in `fingerprints`, StoreError if one is missing), digests verified."""
@@ -146,19 +145,19 @@ class Store:
             if missing := sorted(set(fingerprints) - folders.keys()):
                 raise StoreError(f"{self.root}: {len(missing)} cells asked for are not there: {', '.join(missing)}")
             folders = {cell: folder for cell, folder in folders.items() if cell in set(fingerprints)}
-        parts = [_schema(kind).empty_table()]
+        parts = [arrow_schema(kind).empty_table()]
         for folder in folders.values():
             record = self.record(folder)
             if f"{kind}.parquet" in record["files"]:
-                parts.append(_from_parquet(folder / f"{kind}.parquet", kind, record))
+                parts.append(from_parquet(folder / f"{kind}.parquet", kind, record))
         return pa.concat_tables(parts).to_pandas()
 
     # --- checkpoints: mid-run state, which may be recomputed ---
 
     def save_checkpoint(self, fingerprint: str, step: int, tree: dict) -> None:
         """Replace the cell's checkpoint; tree: nested dict of arrays."""
-        flat = _flatten({"step": np.int64(step), "tree": tree})
-        digest = _sha256(safetensors.save(flat))
+        flat = flatten({"step": np.int64(step), "tree": tree})
+        digest = sha256(safetensors.save(flat))
         data = safetensors.save(flat | {"sha256": np.frombuffer(bytes.fromhex(digest), np.uint8)})
         self._replace(self.checkpoint_path(fingerprint), data)
 
@@ -167,28 +166,28 @@ class Store:
         path = self.checkpoint_path(fingerprint)
         if not path.exists():
             return None
-        data = _read(path)
+        data = verified(path)
         try:
             flat = safetensors.load(data)
-            if flat.pop("sha256").tobytes().hex() != _sha256(safetensors.save(flat)):
+            if flat.pop("sha256").tobytes().hex() != sha256(safetensors.save(flat)):
                 raise ValueError("digest mismatch")
         except (SafetensorError, ValueError, KeyError):
-            with _writing(path):
+            with writing(path):
                 os.replace(path, f"{path}.corrupt")
             return None
-        content = _unflatten(flat)
+        content = unflatten(flat)
         return int(content["step"]), content["tree"]
 
     def drop_checkpoint(self, fingerprint: str) -> None:
         path = self.checkpoint_path(fingerprint)
-        with _writing(path):
+        with writing(path):
             path.unlink(missing_ok=True)
 
     # --- reports: how far running cells are, for whoever watches; losing one loses nothing ---
 
     def report(self, fingerprint: str, done: int, total: int) -> None:
         """Say that a running cell has done `done` of `total`; silent where it cannot be written."""
-        _check_names(fingerprint=fingerprint)
+        check_names(fingerprint=fingerprint)
         path = self.root / ".reports" / fingerprint
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,16 +210,16 @@ class Store:
         """Write or replace experiments/<name>.json; name is <experiment>-<preset>, as the manifest says."""
         if name != f"{manifest['experiment']}-{manifest['preset']}" or "-" in manifest["preset"]:
             raise ValueError(f"manifest name={name!r}: <experiment>-<preset> is wanted, the preset without '-'")
-        _check_names(manifest=name)
+        check_names(manifest=name)
         path = self.root / "experiments" / f"{name}.json"
-        self._replace(path, _to_json(manifest))
+        self._replace(path, to_json(manifest))
         return path
 
     def adopt_manifest(self, filename: str, data: bytes) -> dict:
         """Keep a manifest that another store wrote."""
         path = self.root / "experiments" / filename
         self._replace(path, data)
-        return _from_json(path)
+        return from_json(path)
 
     def manifest(self, experiment: str, preset: str | None = None) -> dict:
         """Manifest of an experiment; without a preset the last in the order of PRESETS, others before these."""
@@ -230,7 +229,7 @@ class Store:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
             raise StoreError(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
-        manifest = _from_json(path := stored[experiment, preset])
+        manifest = from_json(path := stored[experiment, preset])
         if (known := (manifest.get("experiment"), manifest.get("preset"))) != (experiment, preset):
             raise StoreError(f"{path}: is the manifest of {known}; expected that of {(experiment, preset)}")
         return manifest
@@ -260,22 +259,22 @@ class Store:
         """A temporary folder in which to make what is then renamed to `final`; always removed."""
         temporary = self.root / f".tmp-{os.getpid()}-{_host()}{secrets.token_hex(6)}"
         try:
-            with _writing(final):
+            with writing(final):
                 temporary.mkdir(parents=True)
                 final.parent.mkdir(exist_ok=True)
                 yield temporary
-                _sync(final.parent)
+                sync(final.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _replace(self, path: Path, data: bytes) -> None:
         with self._aside(path) as temporary:
             (temporary / path.name).write_bytes(data)
-            _sync(temporary / path.name)
+            sync(temporary / path.name)
             os.replace(temporary / path.name, path)
 
     def checkpoint_path(self, fingerprint: str) -> Path:
-        _check_names(fingerprint=fingerprint)
+        check_names(fingerprint=fingerprint)
         return self.root / ".checkpoints" / f"{fingerprint}.safetensors"
 
     def _folders(self, stage: str = "*", pattern: str = "*") -> dict[str, Path]:
@@ -290,53 +289,7 @@ class Store:
         return folders
 
 
-def repacked(record: dict, kept: set[str]) -> bytes:
-    """record.json of a cell of which only some files are kept; the digests of the others go to `left_out`."""
-    files, left_out = ({n: d for n, d in record["files"].items() if (n in kept) == here} for here in (True, False))
-    changed = {"files": files, "left_out": record.get("left_out", {}) | left_out}
-    return _to_json({k: v for k, v in record.items() if k != "sha256"} | changed)
-
-
-def provenance(config: dict) -> dict:
-    """Where a record comes from: config, commit and dirty diff of this code ("" outside git), versions, platform."""
-    # an installed copy may lie in a folder of someone else's repository
-    versioned = _git("ls-files", "--", Path(__file__).name) != b""
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "config": config,
-        "commit": _git("rev-parse", "HEAD").decode().strip() if versioned else "",
-        "diff": _git("diff", "HEAD", "--no-color")[:DIFF_BYTES].decode(errors="replace") if versioned else "",
-        "python": platform.python_version(),
-        "versions": versions,
-        "platform": platform.platform(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _git(*arguments: str) -> bytes:
-    """Output of git on the repository of this file; empty without git or on failure."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
-    try:
-        return subprocess.run(command, check=True, capture_output=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return b""
-
-
 # --- files ------------------------------------------------------------------------------------
-
-
-def _check_names(**names: str) -> None:
-    for what, name in names.items():
-        rule = r"[0-9a-f]{16}" if what == "fingerprint" else r"\w[\w.,=+-]*"
-        if not isinstance(name, str) or not re.fullmatch(rule, name) or name == "experiments":
-            raise ValueError(f"{what}={name!r}: a name of the form {rule} is wanted")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _host() -> str:
@@ -354,144 +307,4 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _writing(path):
-    """OSError while `path` is being written -> StoreError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            text = f"no room to write it ({error.strerror}); nothing finished was lost, make room and run again"
-        else:
-            text = f"cannot be written ({error.strerror}); expected a folder that can be"
-        raise StoreError(f"{path}: {text}") from error
-
-
-def _sync(path: Path) -> None:
-    """Have the disk hold a file, or a folder's list of names, before going on."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path, record: dict | None = None) -> bytes:
-    """Bytes of a file; with the record of its folder, the digest is verified."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); expected a file of the store") from error
-    if record is not None and (found := _sha256(data)) != (expected := record["files"][path.name]):
-        raise StoreError(f"{path}: corrupt, {len(data)} bytes with sha256 {found[:16]}; expected {expected[:16]}")
-    return data
-
-
 # --- formats ----------------------------------------------------------------------------------
-
-
-def _plain(value):
-    """`value` in JSON's types; NaN and infinities become None."""
-    if hasattr(value, "tolist"):  # numpy and jax
-        value = value.tolist()
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise TypeError(f"record value {value!r:.80} ({type(value).__name__}): JSON has no such thing")
-
-
-def _to_json(content: dict) -> bytes:
-    """Strict JSON with the sha256 of the rest of the text as its last entry."""
-    plain = _plain(content)
-    digest = _sha256(json.dumps(plain, allow_nan=False, indent=1).encode())
-    return (json.dumps(plain | {"sha256": digest}, allow_nan=False, indent=1) + "\n").encode()
-
-
-def _from_json(path: Path) -> dict:
-    data = _read(path)
-    try:
-        content = json.loads(data)
-        del content["sha256"]
-        intact = _to_json(content) == data  # the whole text, so that no flipped byte passes
-    except (ValueError, TypeError, KeyError):  # no JSON, no dict, no digest
-        intact = False
-    if not intact:
-        raise StoreError(f"{path}: corrupt or edited, {len(data)} bytes; expected JSON that matches its own sha256")
-    return content
-
-
-def _flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
-    """Nested dicts -> {"a/b/c": contiguous array}; TypeError for what would not come back the same."""
-    if not isinstance(tree, dict) or not tree:
-        raise TypeError(f"arrays at {prefix or '/'}: a dict with at least one entry is wanted, found {tree!r:.80}")
-    flat = {}
-    for key, value in tree.items():
-        if not isinstance(key, str) or "/" in key or key in ("", "__metadata__"):
-            raise TypeError(f"arrays at {prefix}{key!r}: a string without '/' is wanted as key")
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}/")
-            continue
-        array = np.asarray(value, order="C")  # not ascontiguousarray, which makes 0-d arrays 1-d
-        if array.dtype.kind not in ARRAY_KINDS or array.dtype.itemsize > 8:
-            raise TypeError(f"arrays at {prefix}{key}: bool, integers or floats are wanted, found {array.dtype}")
-        flat[prefix + key] = array
-    return flat
-
-
-def _unflatten(flat: dict[str, np.ndarray]) -> dict:
-    tree = {}
-    for path, array in flat.items():
-        *groups, last = path.split("/")
-        at = tree
-        for group in groups:
-            at = at.setdefault(group, {})
-        at[last] = array
-    return tree
-
-
-def _schema(kind: str) -> pa.Schema:
-    if kind not in TABLES:
-        raise ValueError(f"table {kind!r}: allowed are {', '.join(TABLES)}")
-    return pa.schema([pa.field(name, pa.type_for_alias(c.dtype), False) for name, c in TABLES[kind].items()])
-
-
-def _to_parquet(kind: str, columns: dict) -> bytes:
-    """Parquet bytes of {column: values [rows]}; ValueError unless columns, types and lengths are the schema's."""
-    schema = _schema(kind)
-    missing, unknown = set(schema.names) - set(columns), set(columns) - set(schema.names)
-    if missing or unknown:
-        raise ValueError(f"{kind}: missing columns {sorted(missing)}, unknown columns {sorted(unknown)}")
-    if len({np.shape(values) for values in columns.values()}) > 1:
-        shapes = {name: np.shape(values) for name, values in columns.items()}
-        raise ValueError(f"{kind}: columns of one length are wanted, found {shapes}")
-    arrays = [_to_column(f"{kind}.{field.name}", columns[field.name], field.type) for field in schema]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=schema), sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
-
-
-def _to_column(name: str, values, dtype: pa.DataType) -> pa.Array:
-    values = np.asarray(values)
-    if pa.types.is_string(dtype):
-        fits = all(isinstance(v, str) for v in values.flat)
-    else:
-        fits = values.size == 0 or values.dtype.kind in ("iu" if pa.types.is_integer(dtype) else "fiu")
-    if values.ndim != 1 or not fits:
-        raise ValueError(f"{name}: {dtype} [rows] is wanted, found {values.dtype} {list(values.shape)}: {values!r:.80}")
-    return pa.array(values.tolist(), dtype)
-
-
-def _from_parquet(path: Path, kind: str, record: dict) -> pa.Table:
-    table = pq.read_table(pa.BufferReader(_read(path, record)), page_checksum_verification=True)
-    for field in _schema(kind):  # columns that came after the table was stored
-        absent = TABLES[kind][field.name].absent
-        if absent is not None and field.name not in table.column_names:
-            table = table.append_column(field, pa.array([absent] * table.num_rows, field.type))
-    if odd := sorted(map(str, set(table.schema) ^ set(_schema(kind)))):
-        raise StoreError(f"{path}: columns differ from those of this version in {odd}; remove the cell and run again")
-    return table.select(_schema(kind).names)

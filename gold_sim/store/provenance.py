@@ -1,0 +1,39 @@
+"""Provenance: versions, commit and uncommitted changes that stand in every record."""
+
+import contextlib
+import importlib.metadata
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "pyarrow")  # whose versions are provenance
+DIFF_BYTES = 64 * 1024  # kept of a dirty diff
+
+
+def provenance(config: dict) -> dict:
+    """Where a record comes from: config, commit and dirty diff of this code ("" outside git), versions, platform."""
+    # an installed copy may lie in a folder of someone else's repository
+    versioned = _git("ls-files", "--", Path(__file__).name) != b""
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "config": config,
+        "commit": _git("rev-parse", "HEAD").decode().strip() if versioned else "",
+        "diff": _git("diff", "HEAD", "--no-color")[:DIFF_BYTES].decode(errors="replace") if versioned else "",
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> bytes:
+    """Output of git on the repository of this file; empty without git or on failure."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return b""
