@@ -1,10 +1,12 @@
 """From an experiment's name to everything that its analysis writes."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 from analysis import records
+from analysis.claims import catalogue
 from analysis.drawing import report, tables, transcripts
 from analysis.findings import Findings
 from analysis.numbers import plain
@@ -59,11 +61,16 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
     read = records.load(store, name, preset)
     folder.mkdir(parents=True, exist_ok=True)
     findings = STUDIES.get(name, variants.study)(read, folder)
+    if checks := catalogue.checks_of(read) | findings.summary.get("checks", {}):
+        findings = dataclasses.replace(findings, summary=findings.summary | {"checks": checks})
     findings.tables.extend(transcripts.tables(read))
     tables.write(folder, findings.tables)
     header = {"experiment": name, "preset": read.manifest["preset"], "interval": laws.LEVEL}
     warnings = [*read.warnings, *findings.warnings]
-    content = plain(header | findings.summary | {"warnings": warnings})
+    content = header | findings.summary | {"warnings": warnings}
+    if checks:
+        content["checks"] = [{"name": check} | found for check, found in checks.items()]
+    content = plain(content)
     (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
     report.write(folder, read, findings, controls)

@@ -93,7 +93,7 @@ echo "two tasks of one job shared the runs of a cell"
 import sys
 import numpy as np
 import pandas as pd
-from gold_sim.records import Store
+from gold_sim.store import Store
 policies = lambda root: (lambda t: t[t["stage"] == "policy_gradient"])(Store(root).table())
 by_slurm, *without = map(policies, sys.argv[1:])
 one, other = (t.sort_values(["cell", "seed", "control"]) for t in (pd.concat(without), by_slurm))

@@ -45,10 +45,10 @@ def runs(main_job):
 RESUMED = """
 import sys
 from pathlib import Path
-from experiments.__main__ import plan
-from gold_sim import pipeline, runs
-from gold_sim.records import Store
-runs.CHECKPOINT_SECONDS = 0.0
+from experiments.plan import plan
+from gold_sim.stages import checkpointed, pipeline
+from gold_sim.store import Store
+checkpointed.CHECKPOINT_SECONDS = 0.0
 store = Store(Path(sys.argv[1]))
 overrides = {"optimiser.steps": 120, "optimiser.evaluations": 60}
 _, curves, cells = plan("kl_penalty", "smoke", overrides)
@@ -198,11 +198,11 @@ process, processes, root = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 import jax
 if processes > 1:
     jax.distributed.initialize(f"localhost:{sys.argv[4]}", processes, process)
-from experiments import executors
-from experiments.__main__ import missing, plan
-from gold_sim import pipeline, runs
-from gold_sim.records import Store
-runs.CHECKPOINT_SECONDS = 0.0
+from experiments.engine import executors
+from experiments.plan import missing, plan
+from gold_sim.stages import checkpointed, pipeline
+from gold_sim.store import Store
+checkpointed.CHECKPOINT_SECONDS = 0.0
 store, (_, curves, cells) = Store(root), plan("rm_size", "smoke", {})
 cells = missing(store, curves, cells)
 if processes > 1:
@@ -213,11 +213,10 @@ for cell in cells:
     pipeline.run(store, cell)
 if os.environ["GOLD_SIM_MODEL_DEVICES"] != "1":
     import numpy as np
-    from gold_sim import models
-    from gold_sim.inputs import Inputs
+    from gold_sim.stages.inputs import Inputs
     cell = next(c for c in curves[0].all_upstream() if c.stage == "gold")
     one = store.arrays(store.find("gold", cell.fingerprint), "arrays")
-    other = models.gold_model(cell, Inputs(store, cell), store, None)[2]["arrays"]
+    other = pipeline.STAGES["gold"](cell, Inputs(store, cell), store, None)[2]["arrays"]
     off = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
     assert 0 < off < 1e-4, off  # other sums, the same gold
 """

@@ -22,7 +22,7 @@ from gold_sim.networks import footprint, pieces, transformer
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import direct_alignment, policy_gradient
 from gold_sim.rewards import gold, reward_model
-from gold_sim.stages import inputs, parallel
+from gold_sim.stages import parallel
 
 PROMPTS, GROUP, PROMPT, LENGTH = 32, 4, 8, 16
 
@@ -58,7 +58,7 @@ def test_side_by_side_is_one_after_another(monkeypatch, at_once):
     xs = jax.random.normal(jax.random.key(0), (5, 16, 16))
     f = lambda x: jnp.tanh(x @ x)
     looped = jax.jit(parallel.mapped(f))(xs)
-    monkeypatch.setattr(inputs, "accelerated", lambda: True)
+    monkeypatch.setattr(parallel, "accelerated", lambda: True)
     np.testing.assert_allclose(jax.jit(parallel.mapped(f, at_once))(xs), looped, atol=1e-6)
     monkeypatch.setattr(device, "accelerated", lambda: True)
     np.testing.assert_allclose(jax.jit(lambda xs: pieces.streamed(f, xs, 2))(xs), looped, atol=1e-6)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gold_sim.store import Store, StoreError, store
+from gold_sim.store import Store, StoreError, provenance, store
 from gold_sim.store.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, TABLES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -237,7 +237,7 @@ def test_two_processes_that_finish_the_same_cell(tmp_path):
 
 WRITERS = """
     import os, sys, numpy as np
-    from gold_sim.records import Store
+    from gold_sim.store import Store
     store = Store(sys.argv[1])
     for start in map(int, sys.stdin):  # a line starts a writer, which writes until it is killed
         if pid := os.fork():
@@ -419,7 +419,7 @@ def test_a_root_that_cannot_be_written(tmp_path):
 
 FULL_DISK = """
     import resource, sys, numpy as np
-    from gold_sim.records import Store, StoreError
+    from gold_sim.store import Store, StoreError
     store = Store(sys.argv[1])
     store.write("gold", "small", "a" * 16, {}, arrays={"x": {"x": np.ones(10)}})
     store.save_checkpoint("b" * 16, 7, {"x": np.ones(10)})
@@ -506,12 +506,12 @@ def test_manifests(tmp_path):
 
 
 def load_copy(folder):
-    """records.py as a module that lies in another folder."""
+    """provenance.py as a module that lies in another folder."""
     folder.mkdir()
-    shutil.copy(store.__file__, folder / "copied_records.py")
-    spec = importlib.util.spec_from_file_location("copied_records", folder / "copied_records.py")
+    shutil.copy(provenance.__file__, folder / "copied_provenance.py")
+    spec = importlib.util.spec_from_file_location("copied_provenance", folder / "copied_provenance.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["copied_records"] = module
+    sys.modules["copied_provenance"] = module
     spec.loader.exec_module(module)
     return module
 
@@ -533,11 +533,11 @@ def test_provenance_inside_and_outside_git(tmp_path, monkeypatch):
     git("init", "-q")
     git("commit", "-q", "--allow-empty", "-m", "someone else's")
     assert copy.provenance({})["commit"] == ""  # an untracked copy in another project
-    git("add", "copied_records.py")
+    git("add", "copied_provenance.py")
     git("commit", "-q", "-m", "ours")
     found = copy.provenance({})
     assert len(found["commit"]) == 40 and found["diff"] == ""
-    with open(tmp_path / "code" / "copied_records.py", "a") as file:
+    with open(tmp_path / "code" / "copied_provenance.py", "a") as file:
         file.write("# édité\n" * 20_000)
     diff = copy.provenance({})["diff"]
     assert "+# édité" in diff and 60_000 < len(diff.encode()) <= 65_536 + 2
@@ -546,14 +546,14 @@ def test_provenance_inside_and_outside_git(tmp_path, monkeypatch):
 
 
 def test_records_never_imports_jax():
-    with start_python("import sys, gold_sim.records; print(*[m for m in sys.modules if 'jax' in m])") as process:
+    with start_python("import sys, gold_sim.store; print(*[m for m in sys.modules if 'jax' in m])") as process:
         assert process.stdout.read().strip() == ""
 
 
 @pytest.mark.parametrize("takes, saved_at", [(0.1, range(2, 100, 2)), (30.0, (2, 62))])
 def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_at):
     """A point takes 10 s: checkpoints of 0.1 s come every 20 s, those of 30 s every 600 s after the first."""
-    from gold_sim.stages import checkpointed, policy_gradient
+    from gold_sim.stages import checkpointed
 
     clock, saved = [0.0], []
 
@@ -569,7 +569,7 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_
         clock[0] += 10.001
         return state
 
-    monkeypatch.setattr(policy_gradient, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(checkpointed, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     cell, quiet = SimpleNamespace(fingerprint=A), lambda *of: None
     checkpointed.drive(Slow(), cell, quiet, 100, np.zeros(1), advance, lambda state: {"gold": state})
     assert saved == list(saved_at)

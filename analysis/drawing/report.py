@@ -15,7 +15,8 @@ def write(folder: Path, data: Data, findings: Findings, controls: dict) -> Path:
 
     controls: checks of the negative controls beside this experiment, empty if they were not run.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("analysis", "."), autoescape=True, trim_blocks=True)
+    template = jinja2.PackageLoader("analysis.drawing", ".")
+    environment = jinja2.Environment(loader=template, autoescape=True, trim_blocks=True)
     page = environment.get_template("report.html.j2").render(
         manifest=data.manifest,
         provenance=data.provenance,

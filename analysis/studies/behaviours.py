@@ -42,7 +42,7 @@ def study(data, folder) -> Findings:
         *found.tables[1:],
     ]
     summary = found.summary | {"early_warning": warned.to_dict("records")}
-    summary["checks"] = found.summary["checks"] | checks(warned)
+    summary["checks"] = checks(warned)
     return Findings(summary, [*found.figures, *draw(folder, gs, warned)], made, found.warnings)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.claims.catalogue import checks_of
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
@@ -20,7 +19,7 @@ def study(data, folder) -> Findings:
     found = parted(data)
     rows = [row(variant, form, run) for (variant, form), run in found.items()]
     title = f"Where the gain of the optimised reward model is {PARTED} s.d. above that of the other half's"
-    summary = {"parted": rows, "checks": checks_of(data)}
+    summary = {"parted": rows}
     return Findings(summary, draw(data, folder, found), [tables.Table("parted", title, pd.DataFrame(rows))])
 
 

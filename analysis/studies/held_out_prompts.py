@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.claims.catalogue import checks_of
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
@@ -27,7 +26,7 @@ def study(data, folder) -> Findings:
         for e in entries
     ]
     title = "Training minus held-out prompts at the end (gold s.d.); gold on held-out prompts"
-    summary = {"prompts": entries, "checks": checks_of(data) | checks(entries, data.axis)}
+    summary = {"prompts": entries, "checks": checks(entries, data.axis)}
     return Findings(summary, draw(folder, gs), [tables.Table("gaps", title, pd.DataFrame(rows))])
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.claims.catalogue import checks_of
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.runs import along
@@ -22,7 +21,7 @@ def study(data, folder) -> Findings:
     law = laws.fit("rl", list(np.sqrt(once["kl"])), list(once["gold"]))
     rows = [row(way, k, run) for way, rounds in found.items() for k, run in rounds.items()]
     title = "Rounds: gold from the reference policy (gold s.d.), at its peak within the round and at its end"
-    summary = {"rounds": rows, "law_of_one_round": law, "checks": checks_of(data)}
+    summary = {"rounds": rows, "law_of_one_round": law}
     made = [tables.Table("rounds", title, pd.DataFrame(rows))]
     return Findings(summary, draw(folder, found, law), made)
 

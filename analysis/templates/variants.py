@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves
-from analysis.claims.catalogue import checks_of
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.numbers import slug
@@ -34,7 +33,7 @@ def study(data, folder) -> Findings:
     laws = pd.DataFrame(law_row(e, data.axis) for e in entries)
     made = [tables.Table("variants", title, frame), tables.Table("laws", "Fitted laws", laws)]
     made += [attributes(data, panels), *verdict_tables]
-    summary = {"variants": entries, "verdict": which, "checks": checks_of(data)}
+    summary = {"variants": entries, "verdict": which}
     return Findings(summary, draw(data, folder, panels, entries), made)
 
 

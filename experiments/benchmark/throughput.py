@@ -170,7 +170,7 @@ def main(args) -> int:
         ours, peers = [], []
         for _ in range(rounds):  # interleaved: the machine's mood hits both
             words = [str(width), str(depth), str(steps)]
-            ours.append(_on_one_core([sys.executable, "-m", "experiments.throughput", *words]))
+            ours.append(_on_one_core([sys.executable, "-m", "experiments.benchmark.throughput", *words]))
             if "peer" in options:
                 peer = [options.get("python", sys.executable), options["peer"]]
                 peers.append(_on_one_core([*peer, *_shape(width, depth)])["completions_per_cpu_s"])
@@ -217,7 +217,7 @@ def _part(args, part: str) -> int:
         return 0
     print(f"{'stage':22s} {'params':>11s} {'runs':>4s}  " + "  ".join(SHOWN) + "  bound", flush=True)
     record = _record(args.runs.absolute() / "throughput" / part)
-    _on_one_core([sys.executable, "-m", "experiments.throughput", part, args.preset, str(record)], show=True)
+    _on_one_core([sys.executable, "-m", "experiments.benchmark.throughput", part, args.preset, str(record)], show=True)
     out = OUT / "throughput" / (f"{part}.json" if args.preset == "cpu" else f"{part}-{args.preset}.json")
     _write(out, json.loads(record.read_text()))
     print(f"summary  {out}")

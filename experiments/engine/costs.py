@@ -5,7 +5,7 @@ a token costs whatever the width (small networks are bound by it). To these come
 its networks, more where a cell is the first with its programs than where the compilation cache has some or all of them.
 Peak bytes of its process = start + bytes it must hold * e. A handful of measured cells fix them.
 
-    python -m experiments.costs [RUNS]      # how well: each cell of a store or archive from the others of its stage
+    python -m experiments.engine.costs [RUNS]      # how well: each cell from the others of its stage
 """
 
 import dataclasses

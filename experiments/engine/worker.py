@@ -4,11 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from gold_sim.stages import pipeline, rehearsal
-from gold_sim.store import Store
 from gold_sim.store.remote import Remote, cache_of, is_url
 
-CODE = Path(__file__).resolve().parent.parent
+CODE = Path(__file__).resolve().parents[2]
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
 # the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
@@ -51,6 +49,9 @@ def work(root: Path | str, cell) -> None:
     """Compute and store one cell, in whatever process, and tell of it as it goes.  root: a folder or an address."""
     import jax
 
+    from gold_sim.stages import pipeline
+    from gold_sim.store import Store
+
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
         jax.distributed.initialize()
     remote = Remote(root) if is_url(root) else None
@@ -76,6 +77,8 @@ def work(root: Path | str, cell) -> None:
 
 def rehearse(root: Path | str, cell) -> None:
     """Compile a cell's programs ahead, in whatever process."""
+    from gold_sim.stages import rehearsal
+    from gold_sim.store import Store
 
     _forget_programs()
     rehearsal.rehearse(Store(local_folder(root)), cell)
