@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from experiments.engine import job, local, worker
 from experiments.plan import missing, plan
-from gold_sim.stages import inputs, pipeline
+from gold_sim.stages import parallel, pipeline
 from gold_sim.store import Store
 from gold_sim.store.remote import Remote
 
@@ -264,7 +264,7 @@ def test_runs_side_by_side_as_on_an_accelerator_are_those_one_after_another(runs
     shutil.copytree(runs, copy)
     for pattern in ("pool/*", "scores/4x1*", "best_of_n/4x1*", "reward_model/4x1*", "policy_gradient/rloo-4x1*"):
         shutil.rmtree(next(copy.glob(pattern)))
-    monkeypatch.setattr(inputs, "accelerated", lambda: True)
+    monkeypatch.setattr(parallel, "accelerated", lambda: True)
     _, curves, every = plan("rm_size", "smoke", {})
     for cell in missing(Store(copy), curves, every):
         pipeline.run(Store(copy), cell)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim import config, policy, preferences, rounds
+from gold_sim import config, policy, preferences
 from gold_sim.config import Config
 from gold_sim.language import sequences
 from gold_sim.networks import network
 from gold_sim.preferences import Preferences
 from gold_sim.rewards import gold, reward_model
 from gold_sim.settings import replace
-from gold_sim.stages import graph
+from gold_sim.stages import graph, relabelled
 from tests.conftest import init, logits
 
 SEEDS = (3, 8)
@@ -43,15 +43,15 @@ def of(found):
 
 def test_a_seed_keeps_the_pairs_of_its_first_reward_model_and_the_held_out_ones_come_last():
     c = settings()
-    old, held_out = rounds.drawn_before(c, numbered(100))
+    old, held_out = relabelled.drawn_before(c, numbered(100))
     for i, seed in enumerate(SEEDS):
         assert set(of(old)[i]) == set(np.asarray(reward_model.pairs_of_seed(c.reward_model, 80, seed)))
     assert of(old).shape == (2, 30) and (of(held_out) == np.arange(80, 100)).all()
     new = jax.tree.map(lambda a: jnp.stack([a, a]), numbered(12, first=1000))
     for data, wanted in (("concatenate", 30 + 12), ("replace", 12)):
         c = settings(rounds__data=data)
-        stored = rounds.joined(c, old, new, held_out)
-        again, still = rounds.drawn_before(c, stored)
+        stored = relabelled.joined(c, old, new, held_out)
+        again, still = relabelled.drawn_before(c, stored)
         assert of(again).shape == (2, wanted) and c.training_pairs == wanted
         assert (of(again)[:, -12:] == of(new)).all() and (of(still) == of(held_out)).all()
     assert settings(rounds__count=4).training_pairs == 30 + 3 * 12 and settings(rounds__count=1).training_pairs == 30
@@ -65,7 +65,7 @@ def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
     net = network.Network(8, 1, tiny.language.vocab_size, 1, tiny.net.max_len)
     judge = gold.Gold(init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
     c = replace(settings(rounds__num_pairs=40), {"world.response_len": 3})
-    write = lambda c: jax.jit(lambda p: rounds.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
+    write = lambda c: jax.jit(lambda p: relabelled.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
     new = write(c)
     assert new.labels.shape == (2, 40) and new.responses.shape == (2, 40, 2, 3)
     assert (np.asarray(new.labels) == np.asarray(new.gold[..., 1] > new.gold[..., 0])).all()

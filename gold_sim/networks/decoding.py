@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import device
-from gold_sim.networks import fused_attention, key_value_cache
-from gold_sim.networks.network import UNROLLED, Network
+from gold_sim.networks import fused_attention, key_value_cache, network
+from gold_sim.networks.network import Network
 from gold_sim.networks.transformer import (
     attention_out,
     embedded,
@@ -39,10 +39,10 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
         return x, (in_precision(net, k), in_precision(net, v))
 
     x = embedded(params, prompts, np.arange(prompt_len))
-    x, of_prompts = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, UNROLLED))
+    x, of_prompts = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, network.UNROLLED))
     first = readout(params, normed(x[:, -1], params["norm"]["scale"]))
     first = jnp.broadcast_to(first[:, None], (num_prompts, num_samples, net.outputs))
-    most, written_out = length - 1, net.depth <= UNROLLED
+    most, written_out = length - 1, net.depth <= network.UNROLLED
     kind = key_value_cache.ByBlock if written_out and not device.accelerated() else key_value_cache.Stacked
     held = kind(of_prompts, num_samples, most)
     of_block = lambda i: jax.tree.map(lambda p: p[i], blocks)

@@ -17,8 +17,8 @@ import numpy as np
 from flax import nnx
 
 from gold_sim import device
-from gold_sim.networks import fused_attention, products
-from gold_sim.networks.network import MODEL_AXIS, REMAT_FROM, UNROLLED, Network
+from gold_sim.networks import fused_attention, network, products
+from gold_sim.networks.network import MODEL_AXIS, Network
 
 SPREAD = dict(token=0.2, position=0.2, head=0.02, value=0.02)  # s.d. of fresh parameters; of blocks' 1 / sqrt(inputs)
 
@@ -268,8 +268,10 @@ def _blocks(net, group, blocks, x):
     """Blocks, stacked on their leading axis, over prompts and responses [P, group.tokens, d]."""
 
     def layered(layer, x, blocks):
-        unroll = min(net.depth, UNROLLED)
-        if num_params(net) >= REMAT_FROM:  # one block at a time: written out side by side they would all be kept
+        unroll = min(net.depth, network.UNROLLED)
+        if (
+            num_params(net) >= network.REMAT_FROM
+        ):  # one block at a time: written out side by side they would all be kept
             layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
         return jax.lax.scan(layer, x, blocks, unroll=unroll)[0]
 
