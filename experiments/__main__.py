@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,15 +10,16 @@ from pathlib import Path
 from experiments import catalogue, costs, engine, executors
 from experiments.presets import PRESETS
 from gold_sim.config import parse
-from gold_sim.records import Store, StoreError
+from gold_sim.records import Store, StoreError, provenance
 from gold_sim.remote import Remote, is_url
+from gold_sim.typed import as_typed
 
 HEARTBEAT_SECONDS = 15
 
 
 def _arguments(argv):
     about = "Run an experiment, or several that share workers; the same command resumes."
-    p = argparse.ArgumentParser(prog="python -m experiments", description=about)
+    p = argparse.ArgumentParser(prog=as_typed("python -m experiments"), description=about)
     p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
@@ -80,7 +80,6 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
     """What `analysis` reads to know which cells an experiment consists of."""
     variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return dict(
         experiment=experiment.name,
         preset=preset,
@@ -97,7 +96,7 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
         reward_models=sorted(models),
         overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        commit=commit,
+        commit=provenance({})["commit"],
     )
 
 
@@ -155,7 +154,8 @@ def _list(root: Path):
         print(f"{name:22s} {experiment.question}")
         print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
     print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
-    print(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core")
+    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core"))
+    print(f"\nstore: {root.absolute()}")
 
 
 def main(argv=None) -> int:
@@ -268,7 +268,8 @@ def _tell(args, store, overrides: dict, waiting: list) -> list:
         if args.remote:
             args.remote.publish_manifest(path)
         preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
-        print(f"stored in {args.where}/; next: python -m analysis {experiment.name}{preset}")
+        where = args.where if args.remote else args.runs.absolute()
+        print(as_typed(f"stored in {where}; next: python -m analysis {experiment.name}{preset}"))
     return [one for one in waiting if one[2]]
 
 

@@ -16,9 +16,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
+import gold_sim
 from gold_sim.remote import Remote, cache_of, is_url
 
-CODE = Path(__file__).resolve().parent.parent
+CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages: where workers import from
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
 # the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but

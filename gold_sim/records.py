@@ -35,6 +35,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+import gold_sim
 from gold_sim.columns import TABLES
 
 if typing.TYPE_CHECKING:
@@ -301,7 +302,7 @@ def provenance(config: dict) -> dict:
     """Where a record comes from: config, commit and dirty diff of this code ("" outside git), versions, platform."""
     # an installed copy may lie in a folder of someone else's repository
     versioned = _git("ls-files", "--", Path(__file__).name) != b""
-    versions = {}
+    versions = {"gold_sim": gold_sim.__version__}  # an installed copy has no commit
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

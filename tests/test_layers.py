@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("config", "columns", "streams", "device", "calibration"),
+    ("config", "columns", "streams", "device", "calibration", "typed"),
     ("cells", "forms", "attention", "products", "adam"),
     ("intervals", "cache"),
     ("world", "transformer", "laws", "records"),
@@ -28,7 +28,7 @@ NEIGHBOURS = {("gold", "policy"), ("reward_model", "preferences")}
 # What reads and fits, and may be used where jax is not installed.
 WITHOUT_JAX = {
     *("laws", "forms", "intervals", "crosschecks", "hierarchy", "selection"),
-    *("records", "remote", "archive", "columns", "config"),
+    *("records", "remote", "archive", "columns", "config", "typed"),
 }
 
 
