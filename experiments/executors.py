@@ -7,6 +7,7 @@ only starts `work` somewhere and says how it ended. The store must be reachable 
 import multiprocessing
 import os
 import shlex
+import site
 import subprocess
 import threading
 import time
@@ -19,7 +20,7 @@ from typing import Protocol
 import gold_sim
 from gold_sim.remote import Remote, cache_of, is_url
 
-CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages: where workers import from
+CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
 # the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
@@ -75,6 +76,12 @@ def environment(root: Path | str) -> dict[str, str]:
         wanted |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
     passed_on = [name for name in ("GOLD_SIM_MODEL_DEVICES",) if name in os.environ]
     return {name: os.environ.get(name, value) for name, value in wanted.items()} | {n: os.environ[n] for n in passed_on}
+
+
+def import_path() -> dict[str, str]:
+    """What workers started by others need to import this code: a checkout's folder; nothing where it is installed."""
+    folders = [*site.getsitepackages(), site.getusersitepackages()]
+    return {} if CODE in (Path(folder).resolve() for folder in folders) else {"PYTHONPATH": str(CODE)}
 
 
 def _local(root: Path | str) -> Path:
@@ -235,7 +242,7 @@ class Ray:
             ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
         share = {name: _number("ray", name, value) for name, value in resources.items()}
         options = {name: share.pop(name) for name in ("num_cpus", "num_gpus", "memory") if name in share}
-        variables = environment(root) | {"PYTHONPATH": str(CODE)}
+        variables = environment(root) | import_path()
         # Lost workers are tried again by the engine, alike on every executor.
         self._work = ray.remote(work).options(
             **{"num_cpus": 1} | options, resources=share, max_retries=0, runtime_env={"env_vars": variables}
@@ -267,7 +274,7 @@ class Slurm:
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         submitit = _imported("submitit")
         self.root, self.slots = root, workers or 100
-        exports = environment(root) | {"PYTHONPATH": str(CODE)}
+        exports = environment(root) | import_path()
         setup = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
         try:
             self._executor = submitit.AutoExecutor(_local(root) / ".slurm", cluster="slurm", slurm_max_num_timeout=1000)
