@@ -103,6 +103,8 @@ def test_every_command_of_analysis_is_a_word_of_ours(command):
     told = command("analyze", status=2)
     assert told.count("\n") == 1 and all(name in told for name in ("'analyze'", "run", "analyse", *COMMANDS))
     assert "(see gold-sim fit --help)" in command("fit", status=2)
+    told = command("analyse")
+    assert "gold-sim analyse NAME" in told and "\ngold-sim fit FILE" in told and "python -m" not in told
     assert command("run", "--sets", status=2).startswith("usage: gold-sim run ")
 
 
