@@ -10,10 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
-from gold_sim import laws
 from gold_sim.store import Store, StoreError, archive
 from gold_sim.store.columns import TABLES
 from gold_sim.store.remote import Remote, is_url
+from gold_sim.typed import as_typed
 
 STUDIES = {  # experiment -> what its analysis shows
     "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",
@@ -55,8 +55,11 @@ STUDIES = {  # experiment -> what its analysis shows
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, prog, **options):
+        super().__init__(prog=as_typed(prog, COMMANDS), **options)
+
     def error(self, message):
-        raise SystemExit(_complain(f"{message} (see python -m analysis --help)"))
+        raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
 
 
 def _folder(where: str) -> Path:
@@ -90,9 +93,7 @@ def _complain(text) -> int:
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
-        commands = {"fit": _fit, "advise": _advise, "paper": _paper, "calibration": _calibration, "claims": _claims}
-        commands |= {"pack": _pack}
-        done = commands[argv[0]](argv[1:]) if argv[:1] and argv[0] in commands else _experiment(argv)
+        done = COMMANDS[argv[0]](argv[1:]) if argv[:1] and argv[0] in COMMANDS else _experiment(argv)
         sys.stdout.flush()
         return done
     except BrokenPipeError:  # whoever read our output has left, as `| head` does
@@ -127,16 +128,17 @@ def _experiment(argv) -> int:
 
 
 def _list(runs: Path) -> int:
-    print("python -m analysis NAME, with NAME one of")
+    say = lambda line: print(as_typed(line, COMMANDS))
+    say("python -m analysis NAME, with NAME one of")
     for name, what in STUDIES.items():
         presets = sorted(p.stem.rpartition("-")[2] for p in (runs / "experiments").glob(f"{name}-*.json"))
         print(f"  {name:<22} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
-    print("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
-    print("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
-    print("python -m analysis claims                          what the literature says, and what the records say of it")
-    print("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
-    print("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
-    print("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
+    say("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
+    say("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
+    say("python -m analysis claims                          what the literature says, and what the records say of it")
+    say("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
+    say("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
+    say("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
 
 
@@ -146,7 +148,8 @@ def _throughput(runs: Path, folder: Path) -> int:
 
     figures = throughput.study(runs / "throughput", folder)
     if not figures:
-        print("throughput: nothing measured yet; this does: python -m experiments throughput --set part=stages")
+        how = "python -m experiments throughput --set part=stages"
+        print(f"throughput: nothing measured yet; this does: {as_typed(how)}")
         return 0
     print(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures)}")
     return 0
@@ -154,6 +157,8 @@ def _throughput(runs: Path, folder: Path) -> int:
 
 def _fit_arguments(prog: str, about: str) -> _Parser:
     """What `fit` and `advise` both ask about a file of curves."""
+    from gold_sim import laws  # here, as it takes a second to import
+
     raw = argparse.RawTextHelpFormatter
     parser = _Parser(prog=f"python -m analysis {prog}", description=about, formatter_class=raw)
     parser.add_argument("file", type=Path, help="CSV, Parquet, JSON lines, trainer_state.json, TensorBoard events")
@@ -173,6 +178,7 @@ def _fit_arguments(prog: str, about: str) -> _Parser:
 
 def _fit_options(args, share=None):
     from analysis.fit import fits
+    from gold_sim import laws
 
     laws.form_named(args.form)
     if args.d_min is not None and not args.d_min >= 0:
@@ -193,6 +199,7 @@ def _fit_options(args, share=None):
 
 
 def _fit(argv) -> int:
+    """The laws, fitted to any log of curves."""
     parser = _fit_arguments("fit", "Fit a law to a table with one row a point.")
     parser.add_argument("--share", metavar="alpha|beta", help="one alpha (or beta) for all groups")
     parser.add_argument("--compare", action="store_true", help="also say which of the forms each group follows")
@@ -346,6 +353,15 @@ def _tell(result: dict, path: Path | None) -> int:
         print(f"written to {path}")
     return 0
 
+
+COMMANDS = {  # what is not the name of an experiment; the first line of each docstring is what `gold-sim --help` says
+    "fit": _fit,
+    "advise": _advise,
+    "paper": _paper,
+    "calibration": _calibration,
+    "claims": _claims,
+    "pack": _pack,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,11 +14,12 @@ from experiments.screen import Screen
 from gold_sim.settings import parse
 from gold_sim.store import Store, StoreError
 from gold_sim.store.remote import Remote, is_url
+from gold_sim.typed import as_typed
 
 
 def _arguments(argv):
     about = "Run an experiment, or several that share workers; the same command resumes."
-    p = argparse.ArgumentParser(prog="python -m experiments", description=about)
+    p = argparse.ArgumentParser(prog=as_typed("python -m experiments"), description=about)
     p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
@@ -40,7 +41,8 @@ def _list(root: Path):
         print(f"{name:22s} {experiment.question}")
         print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
     print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
-    print(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core")
+    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core"))
+    print(f"\nstore: {root.absolute()}")
 
 
 def main(argv=None) -> int:
@@ -159,7 +161,8 @@ def _tell(args, store, overrides: dict, waiting: list) -> list:
         if args.remote:
             args.remote.publish_manifest(path)
         preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
-        print(f"stored in {args.where}/; next: python -m analysis {experiment.name}{preset}")
+        where = args.where if args.remote else args.runs.absolute()
+        print(as_typed(f"stored in {where}; next: python -m analysis {experiment.name}{preset}"))
     return [one for one in waiting if one[2]]
 
 

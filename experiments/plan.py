@@ -1,12 +1,11 @@
 """From an experiment's name to the cells that answer it, those that are not stored yet, and its manifest."""
 
-import subprocess
 import time
 
 from experiments import catalogue
 from experiments.presets import PRESETS
 from gold_sim.stages import graph
-from gold_sim.store import Store
+from gold_sim.store import Store, provenance
 
 
 def plan(name: str, preset: str, overrides: dict):
@@ -56,7 +55,6 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
     """What `analysis` reads to know which cells an experiment consists of."""
     variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return dict(
         experiment=experiment.name,
         preset=preset,
@@ -73,5 +71,5 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
         reward_models=sorted(models),
         overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        commit=commit,
+        commit=provenance.provenance({})["commit"],
     )

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from experiments.engine.job import Job, Watched, imported, number
-from experiments.engine.worker import CODE, environment, work
+from experiments.engine.worker import environment, import_path, work
 
 
 class Ray:
@@ -20,7 +20,7 @@ class Ray:
             ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
         share = {name: number("ray", name, value) for name, value in resources.items()}
         options = {name: share.pop(name) for name in ("num_cpus", "num_gpus", "memory") if name in share}
-        variables = environment(root) | {"PYTHONPATH": str(CODE)}
+        variables = environment(root) | import_path()
         # Lost workers are tried again by the engine, alike on every executor.
         self._work = ray.remote(work).options(
             **{"num_cpus": 1} | options, resources=share, max_retries=0, runtime_env={"env_vars": variables}

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from experiments.engine.job import Job, WorkerLost, imported
-from experiments.engine.worker import CODE, environment, local_folder, work
+from experiments.engine.worker import environment, import_path, local_folder, work
 from gold_sim.store import Store
 from gold_sim.store.remote import Remote, is_url
 
@@ -21,7 +21,7 @@ class Slurm:
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         submitit = imported("submitit")
         self.root, self.slots = root, workers or 100
-        exports = environment(root) | {"PYTHONPATH": str(CODE)}
+        exports = environment(root) | import_path()
         setup = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
         try:
             self._executor = submitit.AutoExecutor(

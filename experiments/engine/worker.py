@@ -1,12 +1,14 @@
 """What a worker's process does: its environment, one cell computed and stored, programs compiled ahead."""
 
 import os
+import site
 import time
 from pathlib import Path
 
+import gold_sim
 from gold_sim.store.remote import Remote, cache_of, is_url
 
-CODE = Path(__file__).resolve().parents[2]
+CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
 # the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
@@ -38,6 +40,12 @@ def environment(root: Path | str) -> dict[str, str]:
         wanted |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
     passed_on = [name for name in ("GOLD_SIM_MODEL_DEVICES",) if name in os.environ]
     return {name: os.environ.get(name, value) for name, value in wanted.items()} | {n: os.environ[n] for n in passed_on}
+
+
+def import_path() -> dict[str, str]:
+    """What workers started by others need to import this code: a checkout's folder; nothing where it is installed."""
+    folders = [*site.getsitepackages(), site.getusersitepackages()]
+    return {} if CODE in (Path(folder).resolve() for folder in folders) else {"PYTHONPATH": str(CODE)}
 
 
 def local_folder(root: Path | str) -> Path:

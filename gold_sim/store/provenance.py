@@ -7,6 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import gold_sim
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "pyarrow")  # whose versions are provenance
 DIFF_BYTES = 64 * 1024  # kept of a dirty diff
 
@@ -15,7 +17,7 @@ def provenance(config: dict) -> dict:
     """Where a record comes from: config, commit and dirty diff of this code ("" outside git), versions, platform."""
     # an installed copy may lie in a folder of someone else's repository
     versioned = _git("ls-files", "--", Path(__file__).name) != b""
-    versions = {}
+    versions = {"gold_sim": gold_sim.__version__}  # an installed copy has no commit
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

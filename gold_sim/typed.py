@@ -1,0 +1,19 @@
+"""Hints in the user's own words: `gold-sim fit` where that was typed, `python -m analysis fit` where that was."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def as_typed(text: str, commands: Iterable[str] = ()) -> str:
+    """A text that names `python -m experiments` or `python -m analysis`, for a user who may have typed `gold-sim`.
+
+    commands: words of analysis that `gold-sim` takes itself (`gold-sim fit`); any other word stands after `analyse`.
+    """
+    if Path(sys.argv[0]).stem != "gold-sim":
+        return text
+    own = "|".join(map(re.escape, commands)) or "(?!)"
+    text = re.sub(rf"python -m analysis (?=({own})\b)", "gold-sim ", text)
+    text = re.sub(r"python -m analysis\b(?!\.)", "gold-sim analyse", text)
+    return re.sub(r"python -m experiments\b(?!\.)", "gold-sim run", text)
