@@ -100,7 +100,7 @@ def _run(args) -> int:
     if args.dry_run:
         _price(args.runs, {c.fingerprint: c for _, _, every in plans for c in every}, todo)
         if args.preset == "gpu" and not costs.measured(args.runs):
-            print("seconds are of a CPU's core until some cells are stored; docs/scaling.md tells of a card")
+            print("seconds are of a CPU's core until some cells are stored; docs/speed.md tells of a card")
         return 0
     store.sweep()
     waiting = [(e, curves, todo.keys() & {c.fingerprint for c in every}) for e, curves, every in plans]

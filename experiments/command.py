@@ -64,7 +64,7 @@ def _help() -> str:
 
 def _where(argv) -> int:
     """Print the absolute folders of the store, the results and the code."""
-    from gold_sim.remote import cache_of, is_url
+    from gold_sim.store.remote import cache_of, is_url
 
     parser = argparse.ArgumentParser(prog="gold-sim where", description="Folders of records, results and code.")
     parser.add_argument("--runs", default="runs", help="the store: a folder (default runs), or an address")

@@ -1,10 +1,12 @@
-"""Sizes of a run. Worlds and settings were chosen on seeds 0-99; presets report on fresh ones, from 200 (LOG.md).
+"""Sizes of a run, by preset.
+
+Worlds and settings were chosen on seeds 0-99; presets report on fresh ones, from 200 (experiments/log/README.md).
 
 smoke: every stage at toy size, seconds, for tests; its numbers mean nothing.
 cpu: the sizes of the README, minutes on two cores.
 gpu: the paper's grid in sizes for one card of the H200 class: nine reward models, ten amounts of data, two policies,
 pools of 64 x 65,536 samples, products in bfloat16. Rates beyond the sizes of cpu fall as the width grows and were not
-tuned; no card has run it yet (docs/scaling.md says what it should take).
+tuned; no card has run it yet (docs/speed.md says what it should take).
 """
 
 
@@ -66,7 +68,8 @@ PRESETS = {
         "gold.steps": 8000,  # fewer share the errors of proxies, which hides over-optimization
         "preferences.num_pairs": 48_000,
         "optimiser.steps": 360,
-        "optimiser.evaluations": 18,  # twice as many tell the laws, their intervals and the peaks no better (LOG.md)
+        # Twice as many tell laws, intervals and peaks no better (experiments/log/2026-11-29-half-of-the-points.md).
+        "optimiser.evaluations": 18,
         "optimiser.learning_rate": 1.8e-3,
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
     },

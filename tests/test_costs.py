@@ -154,9 +154,9 @@ def test_blocks_written_out_are_the_transformers():
 
 
 def test_workers_beside_an_accelerator_are_few(monkeypatch):
-    from experiments.engine import executors, local, worker
+    from experiments.engine import local
 
-    monkeypatch.setattr(executors.os, "cpu_count", lambda: 32)
+    monkeypatch.setattr(local.os, "cpu_count", lambda: 32)
     assert local._usual(1) == 32
-    monkeypatch.setattr(worker, "accelerator", lambda: True)
+    monkeypatch.setattr(local, "accelerator", lambda: True)
     assert [local._usual(devices) for devices in (1, 2, 16)] == [4, 8, 32]

@@ -11,8 +11,8 @@ from gold_sim.store.remote import Remote, cache_of, is_url
 CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
-# the numbers are those of other seeds: without fused emitters programs compile in two thirds of the time (LOG.md), but
-# whoever changes flags draws again, and must not choose among draws.
+# the numbers are those of other seeds. Without fused emitters programs compile in two thirds of the time, but whoever
+# changes flags draws again, and must not choose among draws (experiments/log/2026-11-23-compiler-flags.md).
 XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
 ACCELERATOR_FLAGS = "--xla_cpu_multi_thread_eigen=false"  # there level 1 would slow the kernels
 

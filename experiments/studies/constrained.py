@@ -6,7 +6,7 @@
 The composite is the mean of two reward models of the same pairs: one does not see templates, hedges, stance and
 refusals, the other no topic words. JOINT and INDEPENDENT are the proxy points that `python -m analysis constrained`
 found in the unconstrained runs of world 2 (seeds 2, 3). KL_COEF was the best there of 0.01, 0.03 and 0.1; KL_TARGET was
-the only one tried (LOG.md).
+the only one tried (experiments/log/2026-11-26-constrained-optimisers.md).
 """
 
 from experiments.experiment import Experiment

@@ -3,8 +3,9 @@
     python -m experiments goodhart             10 min on two cores, after rm_size
     python -m analysis goodhart
 
-Synthetic proxies of three members, gold plus an error of one kind of known size (gold_sim/goodhart.py). At 1 s.d. gold
-hardly falls in RL for any kind (LOG.md); SCALE was chosen on a development world.
+Synthetic proxies of three members, gold plus an error of one kind of known size
+(gold_sim/rewards/synthetic_errors.py). At 1 s.d. gold hardly falls in RL for any kind
+(experiments/log/2026-11-27-goodhart-errors.md); SCALE was chosen on a development world.
 """
 
 from experiments.experiment import Experiment
