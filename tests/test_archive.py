@@ -20,7 +20,14 @@ from gold_sim.store.columns import TABLES
 from tests.test_documents import marked
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = [ROOT / "docs" / f"{name}{archive.SUFFIX}" for name in ("records", "records-2", "records-3", "records-4")]
+# Of 2026-11-26: together they have every experiment.
+PUBLISHED = [
+    ROOT / "docs" / "records" / f"2026-11-26-{content}{archive.SUFFIX}"
+    for content in (
+        *("annotators-and-penalties", "ensembles-and-optimisers"),
+        *("data-and-direct-alignment", "policy-sizes-and-worlds"),
+    )
+]
 CURVE, RM, ALONE = "a" * 16, "b" * 16, "c" * 16
 
 
@@ -164,11 +171,17 @@ def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
     assert len(figures) > 80 and not [figure for figure in figures if figure not in found]
 
 
-@pytest.mark.parametrize("name", ["records", "records-3", "records-5", "records-6", "records-7"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("2026-11-26-annotators-and-penalties", "2026-11-26-data-and-direct-alignment"),
+        *("2026-11-28-attention-as-products", "2026-11-28-samples-in-chunks", "2026-11-28-one-matrix"),
+    ],
+)
 def test_half_of_the_points_of_rl_tell_the_same_laws(name, tmp_path, monkeypatch):
     """Why preset cpu measures policies every 20 steps: these archives have points every 10."""
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
-    data = load(Store(archive.unpack(ROOT / "docs" / f"{name}{archive.SUFFIX}")), "rm_size")
+    data = load(Store(archive.unpack(ROOT / "docs" / "records" / f"{name}{archive.SUFFIX}")), "rm_size")
     half = data.curves[(data.curves["stage"] != "policy_gradient") | (data.curves["control"] % 20 == 0)]
     assert len(half) < len(data.curves) - 300
     all_groups, half_groups = (curves.groups(table, "rm_params") for table in (data.curves, half))

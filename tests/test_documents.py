@@ -13,7 +13,7 @@ from gold_sim import laws
 from gold_sim.store import Store, archive
 
 ROOT = Path(__file__).parent.parent
-RECORDS = ROOT / "docs"
+RECORDS = ROOT / "docs" / "records"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Made by a command, or merged later: leave out of here what has come.
 TO_COME = {"docs/experiments.md", "docs/claims.md", "docs/schema.md", "gold_sim/attributes.py"}
@@ -32,7 +32,7 @@ def rows(text: str) -> list[list[str]]:
 
 def opened(name: str, tmp_path, monkeypatch) -> Store:
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
-    return Store(archive.unpack(RECORDS / name))
+    return Store(archive.unpack(RECORDS / Path(name).name))
 
 
 DRAWS = {row[0].strip("`"): row[1:] for row in rows(marked("docs/results.md", "draws"))}
