@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim.language.sequences import draw
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language.vocabulary import FIRST_WORD, PROMPT_LEN
 
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
-PROMPT_LEN = 6
 
 
 def _held_out(world, first, second):

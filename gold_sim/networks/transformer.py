@@ -18,7 +18,7 @@ from flax import nnx
 
 from gold_sim import device
 from gold_sim.networks import fused_attention, network, products
-from gold_sim.networks.network import MODEL_AXIS, Network
+from gold_sim.networks.network import MODEL_AXIS, Network, num_params
 
 SPREAD = dict(token=0.2, position=0.2, head=0.02, value=0.02)  # s.d. of fresh parameters; of blocks' 1 / sqrt(inputs)
 
@@ -85,11 +85,6 @@ def _spread_of(path, leaf) -> float | None:
     if path[-1].key in ("scale", "bias"):
         return None
     return SPREAD.get(path[0].key) or leaf.shape[-2] ** -0.5
-
-
-@functools.cache
-def num_params(net: Network) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes(net)))
 
 
 # --- forward passes ---------------------------------------------------------------------------
