@@ -10,28 +10,22 @@ from gold_sim.store import Store, provenance
 
 def plan(name: str, preset: str, overrides: dict):
     """(experiment, curve cells, all cells in an order that can be run)."""
-
     experiment = catalogue.find(name, preset)
+    # The largest reward model first: of Configs that differ in nothing that a cell reads, it stands in the cell's rows.
+    points = sorted(
+        experiment.points(PRESETS[preset], overrides),
+        key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth,
+    )
     curves = {}
-    # The largest reward model takes longest: start it first.
-    points = experiment.points(PRESETS[preset], overrides)
-    for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
-        for stage in stages:
-            cell = graph.cell(stage, config)
-            curves.setdefault(cell.fingerprint, cell)
-    curves = dict(sorted(curves.items(), key=lambda item: list(graph.VERSIONS).index(item[1].stage)))
-    every = {}
-    for cell in curves.values():
-        for c in [*cell.all_upstream(), cell]:
-            every.setdefault(c.fingerprint, c)
-    order, rounds = list(graph.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
-    return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
+    for cell in graph.cells((stage, config) for _, stages, config in points for stage in stages):
+        curves.setdefault(cell.fingerprint, cell)
+    return experiment, list(curves.values()), graph.in_order(curves.values())
 
 
 def missing(store: Store, curves: list, every: list) -> list:
     """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
     absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
-    wanted = [*curves, *(c for c in every if c.stage == "reward_model")]
+    wanted = [*curves, *(c for c in every if "reward_models" in c.declared.tables)]
     needed = set()
     while wanted:
         cell = wanted.pop()
@@ -43,18 +37,18 @@ def missing(store: Store, curves: list, every: list) -> list:
 
 def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
     """Fingerprint of a curve cell -> the first variant that has it."""
-
+    points = experiment.points(PRESETS[preset], overrides)
+    labels = [label for label, stages, _ in points for _ in stages]
     found = {}
-    for label, stages, config in experiment.points(PRESETS[preset], overrides):
-        for stage in stages:
-            found.setdefault(graph.cell(stage, config).fingerprint, label)
+    for label, cell in zip(labels, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
+        found.setdefault(cell.fingerprint, label)
     return found
 
 
 def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
     """What `analysis` reads to know which cells an experiment consists of."""
     variants = variants_of(experiment, preset, overrides)
-    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
+    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if "reward_models" in c.declared.tables}
     return dict(
         experiment=experiment.name,
         preset=preset,

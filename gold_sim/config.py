@@ -16,6 +16,7 @@ Seed = Annotated[int, Between(0, 2**31 - 1)]
 Rate = Annotated[float, Between(0.0, 1.0)]
 Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
 Positive = Annotated[float, Between(1e-12, 1e12)]
+RANKERS = ("plackett_luce", "mallows")  # annotators that rank several responses at once
 Precision = Literal["float32", "bfloat16"]  # of the products within blocks (transformer.Network)
 
 
@@ -88,10 +89,15 @@ class PreferencesConfig(Checked):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.keep == "ranking" and self.annotator not in ("plackett_luce", "mallows"):
+        if self.keep == "ranking" and self.annotator not in RANKERS:
             raise ValueError(f"preferences.keep='ranking': allowed of plackett_luce and mallows, not {self.annotator}")
         if self.keep == "ranking" and self.label_noise:
             raise ValueError(f"preferences.label_noise={self.label_noise:g}: flips are of pairs, 0 with keep='ranking'")
+
+    @property
+    def drawn(self) -> int:
+        """Responses drawn for a prompt: two, or all that are ranked."""
+        return self.ranked if self.annotator in RANKERS else 2
 
 
 @dataclass(frozen=True)

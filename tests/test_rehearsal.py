@@ -9,7 +9,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from experiments.engine import worker
 from experiments.plan import plan
 from gold_sim.stages import pipeline, policy_gradient, rehearsal
-from gold_sim.stages.graph import STEPWISE
+from gold_sim.stages.stage import imported
 from gold_sim.store import Store
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
@@ -47,11 +47,11 @@ def store(tmp_path_factory) -> Store:
 def test_zeros_have_the_shapes_of_what_is_stored_later(store, name):
     """Of everything that cells compiled ahead read."""
     for cell in cells_of(name):
-        if cell.stage not in ("reference", "gold", "preferences", "reward_model", "pool"):
+        if cell.declared.blank is None:
             continue
         path = pipeline.run(store, cell)
         language = pipeline.Inputs(store, cell).language
-        stored, blank = store.arrays(path, "arrays"), rehearsal._BLANK[cell.stage](language, cell.config)
+        stored, blank = store.arrays(path, "arrays"), imported(cell.declared.blank)(language, cell.config)
         same_shapes({k: stored[k] for k in blank}, blank)
         assert cell.stage == "pool" or stored.keys() == blank.keys()
 
@@ -61,7 +61,7 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
     rehearsed, stored = Store(tmp_path / "rehearsed"), Store(tmp_path / "stored")
     first = {cell.stage: cell for cell in reversed(cells_of("rm_size"))}
     cells = [*reversed(first.values()), cells_of("direct_alignment")[-1]]
-    for cell in (c for c in cells if c.stage in STEPWISE):
+    for cell in (c for c in cells if c.can_be_rehearsed):
         rehearsal.rehearse(rehearsed, cell)
     assert not rehearsed.root.exists()
     ahead = cache()

@@ -24,8 +24,9 @@ import time
 from pathlib import Path
 
 from experiments.benchmark import roofline
-from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, judged_flops
+from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, reward_flops
 from experiments.engine import worker
+from gold_sim.networks.network import Network
 
 PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
@@ -34,14 +35,20 @@ ROUNDS, STEPS = 3, 10
 OUT = Path("analysis/out")
 
 
+def networks(width: int, depth: int) -> tuple[Network, Network]:
+    """(policy, reward model)."""
+    of = lambda size, outputs: Network(*size, VOCABULARY, outputs, LENGTH)
+    return of((width, depth), VOCABULARY), of(REWARD_MODEL, 1)
+
+
 def flops_per_completion(width: int, depth: int) -> float:
     """One RLOO step: sampling, reward model, reference, and a gradient pass of three forward passes.
 
     The policy draws nothing from a completion's last token and does not read it; the reward model does, and of its last
     block needs little else.
     """
-    of_policy = forward_flops(width, depth, VOCABULARY, tokens=COMPLETION - 1, heads=COMPLETION)
-    return 5 * of_policy + judged_flops(*REWARD_MODEL)
+    net, rm_net = networks(width, depth)
+    return 5 * forward_flops(net, tokens=COMPLETION - 1) + reward_flops(rm_net)
 
 
 def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
@@ -52,11 +59,9 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
-    from gold_sim.networks.network import Network
     from gold_sim.optimisation import policy_gradient
 
-    net = Network(width, depth, VOCABULARY, VOCABULARY, LENGTH)
-    rm_net = Network(*REWARD_MODEL, VOCABULARY, 1, LENGTH)
+    net, rm_net = networks(width, depth)
     key = jax.random.key(0)
     config = OptimiserConfig(name="rloo", prompts=PROMPTS, group_size=GROUP)
     start = jax.jit(lambda k: transformer.init(net, k))(key)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim.language.sequences import draw
-from gold_sim.language.vocabulary import FIRST_WORD, PROMPT_LEN
+from gold_sim.language.vocabulary import FIRST_WORD
 
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")

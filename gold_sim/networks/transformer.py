@@ -62,6 +62,11 @@ def shapes(net: Network) -> dict:
     return nnx.to_pure_dict(params)
 
 
+def zeros(net: Network, *leading: int) -> dict:
+    """Parameters of zeros on the host, with leading axes: what only their shapes are wanted of."""
+    return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), shapes(net))
+
+
 def init(net: Network, key) -> dict:
     """Fresh parameters: a plain nested dict of arrays; vmap over keys for many.
 

@@ -1,4 +1,4 @@
-"""From the first states to the last, measured on the way and checkpointed: a killed run resumes to the bit."""
+"""The loop of stages that train policies: states advance and are measured; a killed run resumes to the bit."""
 
 import time
 

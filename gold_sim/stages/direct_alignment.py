@@ -1,4 +1,4 @@
-"""The stage of direct alignment: policies fitted to preferences without a reward model."""
+"""The stage `direct_alignment`: policies are fit to preferences without a reward model."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy, preferences, streams
-from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks import footprint
 from gold_sim.optimisation import direct_alignment
 from gold_sim.stages.checkpointed import drive

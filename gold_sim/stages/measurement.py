@@ -1,4 +1,4 @@
-"""What stages measure of policies: their prompts, their keys and one program for all."""
+"""How policies are measured while they are trained: on which prompts, with which keys, by one program for all."""
 
 import functools
 

@@ -1,7 +1,7 @@
-"""Stages that train policies: policy optimisation against a proxy, and direct alignment on preferences.
+"""The stage `policy_gradient`: policies are optimised against a reward and measured on the way.
 
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays). Both advance states from one evaluation
-point to the next and checkpoint in between; a killed run resumes to the same record, to the bit.
+States advance from one evaluation point to the next, with checkpoints in between; a killed run resumes to the same
+record, to the bit.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 from gold_sim import policy, rewards, streams
 from gold_sim.config import OptimiserConfig
 from gold_sim.language import world
-from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks import footprint
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import constrained, measure, policy_gradient

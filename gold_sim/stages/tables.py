@@ -1,4 +1,4 @@
-"""Rows of the stored tables: the settings that a row carries, and curves from runs."""
+"""How a stage's runs become rows of the stored tables, each with the settings that it belongs to."""
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
 
 
 def thinned(losses) -> list[float]:
-    """Some fifty of all."""
+    """Losses of some fifty steps, evenly spaced, for a record."""
     losses = to_numpy(losses)
     return losses[:: max(1, len(losses) // 50)].tolist()
 
