@@ -17,7 +17,7 @@ from gold_sim.store.remote import cache_of
 from gold_sim.store.store import Store
 
 SUFFIX = ".tar.xz"
-KEPT = (".parquet",)  # files of a cell beside its record
+KEPT = (".parquet",)  # files of a cell beside its record: the tables that its stage declares
 _MEMBER = re.compile(r"(experiments)/([\w.,=+-]+\.json)|(\w+)/([\w.,=+-]+)/(record\.json|\w+\.parquet)")
 
 
