@@ -8,7 +8,7 @@ import dataclasses
 
 from gold_sim.config import Config
 from gold_sim.networks import footprint
-from gold_sim.networks.network import ACTIVATIONS, num_params
+from gold_sim.networks.network import Network, num_params
 from gold_sim.settings import to_hashed
 from gold_sim.stages import sizes
 from gold_sim.stages.sizes import judged, written
@@ -52,17 +52,19 @@ def pairs_of_round(c: Config) -> str:
 
 
 def name_of_model(c: Config) -> str:
+    """Size, pairs, members and round of reward models."""
     rm = c.reward_model
     name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
     return name if c.rounds.count == 1 else f"{name}-round{c.rounds.count}"
 
 
 def name_of_proxy(c: Config) -> str:
+    """Of what is optimised, before an ensemble's rule and shaping."""
     return {"proxy": name_of_model(c), "gold": "gold", "synthetic": c.error.kind}[c.reward]
 
 
 def name_of_reward(c: Config) -> str:
-    """The proxy's, with what is made of it."""
+    """The proxy's name, with how its members are combined and shaped."""
     name = name_of_proxy(c)
     if c.reward_model.members > 1:
         name += f"-{c.ensemble.rule}" if c.ensemble.only is None else f"-{c.ensemble.only}"
@@ -76,7 +78,8 @@ def scored(c: Config) -> Work:
     return judged(c, sizes.gold(c))
 
 
-def scorer(c: Config):
+def scorer(c: Config) -> Network:
+    """The network that scores for the reward; a synthetic proxy begins with gold."""
     return sizes.proxy(c) if c.reward == "proxy" else sizes.gold(c)
 
 
@@ -93,7 +96,7 @@ def of_pairs(c: Config) -> float:
     return FLOAT * 2 * c.preferences.num_pairs * sizes.tokens(c)
 
 
-def of_states(net, runs: int) -> float:
+def of_states(net: Network, runs: int) -> float:
     """Bytes of the parameters of policies in training and of Adam's moments."""
     return FLOAT * 3 * num_params(net) * runs
 
@@ -171,7 +174,7 @@ def _fitting_holds(c: Config) -> float:
     rm, net = c.reward_model, sizes.proxy(c)
     held_out = 2 * c.preferences.num_pairs * c.preferences.held_out * sizes.tokens(c)
     training = footprint.of_training(net, 2 * rm.batch * sizes.tokens(c))
-    step = max(training, FLOAT * held_out * ACTIVATIONS * net.width)
+    step = max(training, footprint.of_forward(net, held_out))
     return step + of_pairs(c) + FLOAT * len(c.seeds) * rm.members * num_params(net)
 
 
