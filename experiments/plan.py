@@ -15,6 +15,7 @@ def plan(name: str, preset: str, overrides: dict):
     curves = {}
     # The largest reward model takes longest: start it first.
     points = experiment.points(PRESETS[preset], overrides)
+    _check_shaping({config.shaping.name for _, _, config in points})
     for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
         for stage in stages:
             cell = graph.cell(stage, config)
@@ -26,6 +27,15 @@ def plan(name: str, preset: str, overrides: dict):
             every.setdefault(c.fingerprint, c)
     order, rounds = list(graph.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
     return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
+
+
+def _check_shaping(names: set[str]):
+    """ValueError unless rules of the user's own can be imported and called; rules of shaping.py are known by name."""
+    for name in names:
+        if ":" in name:
+            from gold_sim.rewards import shaping  # here, as it imports jax
+
+            shaping.find(name)
 
 
 def missing(store: Store, curves: list, every: list) -> list:
