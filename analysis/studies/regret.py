@@ -12,7 +12,7 @@ from analysis import curves, records
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
-from gold_sim.store import StoreError
+from gold_sim.store import NotStored
 
 KLS = (1.0, 3.0, 6.0)  # nats at which regret is told
 PARTS = ("approximation", "estimation", "optimisation")
@@ -36,11 +36,14 @@ def study(data, folder) -> Findings:
 
 
 def rl_groups(data) -> tuple[dict, list[str]]:
-    """RL of rm_size by size, at the same preset; empty, with a warning, where it was not run."""
+    """RL of rm_size by size, at the same preset; empty, with a warning, where it was not run.
+
+    StoreError if its records are damaged.
+    """
     try:
         read = records.load(data.store, "rm_size", data.manifest["preset"])
-    except StoreError:
-        return {}, ["no part of optimisation: python -m experiments rm_size makes its records"]
+    except (NotStored, records.NoPoints) as error:
+        return {}, [f"no part of optimisation: {error}"]
     table = curves.methods(read.curves).get("rl", read.curves[:0])
     return {key: curves.group(part, "rl", key) for key, part in table.groupby("rm_params", sort=True)}, []
 
