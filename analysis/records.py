@@ -71,6 +71,7 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     """
     with _mending(store, experiment, preset):
         manifest = older.current(store.manifest(experiment, preset))
+    with _mending(store, experiment, manifest["preset"]):
         cells = list(dict.fromkeys((cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]))
         points = store.table("curves", {fingerprint for _, fingerprint in cells})
         reward_models = store.table("reward_models", set(manifest["reward_models"]))
@@ -84,26 +85,33 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store)
 
 
+def command(experiment: str, preset: str | None) -> str:
+    """What makes the records of an experiment."""
+    return RUN.format(name=experiment) + (f" --preset {preset}" if preset not in (None, "cpu") else "")
+
+
 @contextlib.contextmanager
 def _mending(store: Store, experiment: str, preset: str | None):
     """Add to the errors of a store what makes or mends the records of an experiment."""
-    run = RUN.format(name=experiment) + (f" --preset {preset}" if preset not in (None, "cpu") else "")
     try:
         yield
     except NotStored as error:
-        raise NotStored(f"{error}; this makes them: {run}") from error
+        raise NotStored(f"{error}; this makes them: {command(experiment, preset)}") from error
     except StoreError as error:
-        raise StoreError(f"{error}; {remedy(store, error, run)}") from error
+        raise StoreError(f"{error}; to mend it: {remedy(store, error, command(experiment, preset))}") from error
 
 
 def remedy(store: Store, error: StoreError, run: str) -> str:
-    """What mends a store whose file an error names first, as commands to be given as they are."""
+    """What mends the file that an error names first, as commands to be given as they are; run: what makes it again."""
     root, path = store.root.absolute(), Path(str(error).partition(": ")[0]).absolute()
     if (root / archive.UNPACKED).exists():
-        return f"to mend it: rm -r {shlex.quote(str(root))}, and the archive is unpacked anew"
+        return f"rm -r {shlex.quote(str(root))}, and the archive is unpacked anew"
     within = path.relative_to(root).parts[:2] if path.is_relative_to(root) else ()
-    damaged = f"rm -r {shlex.quote(str(root.joinpath(*within)))}, then " if len(within) == 2 else ""
-    return f"to mend it: {damaged}{run}"
+    if len(within) < 2:
+        return run
+    if within[0] == "experiments":  # a manifest: its name says of what it is
+        run = command(*path.stem.rpartition("-")[::2])
+    return f"rm -r {shlex.quote(str(root.joinpath(*within)))}, then {run}"
 
 
 def provenance(manifest: dict, table: pd.DataFrame, records: list[dict]) -> dict:

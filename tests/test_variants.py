@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,11 @@ from analysis import analyse, curves, judgement, older, records, runs
 from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.claims import data as of_data
-from analysis.studies import behaviours, length
+from analysis.paper import venue
+from analysis.studies import behaviours, length, negative_controls, regret
 from analysis.templates import variants
 from experiments.catalogue import find
-from gold_sim.store import Store
+from gold_sim.store import Store, StoreError, archive
 from tests.test_analysis import SEEDS, Records, one_run
 
 BETAS = {"single": 0.42, "mean": 0.38, "worst_case": 0.30, "mean_minus_0_5_variance": 0.31}  # of made RL curves
@@ -130,6 +133,69 @@ def test_a_claim_whose_runs_are_not_found_is_an_error_and_never_open(tmp_path, c
         said = capsys.readouterr().out
         assert said.count(f"({reason})") == 4
         assert f"\n4 not tested, {len(catalogue.CLAIMS) - 4} not run\n" in said
+
+
+def cut_short(store) -> Path:
+    """A table of curves of which a crash left half."""
+    path = sorted(store.root.glob("*/*/curves.parquet"))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def test_damage_is_told_with_what_mends_it_and_not_taken_for_absence(tmp_path, capsys):
+    """Whatever a second store has; nothing is written. What mends it does: then it is cells that are missing."""
+    path = cut_short(made_ensembles(tmp_path / "damaged", BETAS))
+    made_ensembles(tmp_path / "whole", BETAS)
+    roots = [str(tmp_path / name) for name in ("damaged", "whole")]
+    command = ["claims", "--runs", *roots, "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    mending = f"to mend it: rm -r {path.parent}, then python -m experiments ensembles --preset smoke"
+    assert said.count("\n") == 1 and f"{path}: corrupt" in said and mending in said
+    shutil.rmtree(path.parent)
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "1 cells asked for are not there: 0000000000000002; to mend it: python -m experiments ensembles" in said
+    manifest = tmp_path / "damaged" / "experiments" / "ensembles-smoke.json"
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    assert main(command) == 2
+    assert f"rm -r {manifest}, then python -m experiments ensembles --preset smoke\n" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command[:2], roots[1], *command[-2:]]) == 0
+
+
+def test_damage_of_an_unpacked_archive_is_mended_by_unpacking(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
+    archive.pack([made_ensembles(tmp_path / "runs", BETAS)], tmp_path / "study.tar.xz")
+    store = Store(archive.unpack(tmp_path / "study.tar.xz"))
+    cut_short(store)
+    with pytest.raises(StoreError, match=f"to mend it: rm -r {store.root}, and the archive is unpacked anew"):
+        records.load(store, "ensembles")
+    shutil.rmtree(store.root)
+    assert records.load(Store(archive.unpack(tmp_path / "study.tar.xz")), "ensembles").variants == list(BETAS)
+
+
+def test_what_reads_another_experiment_tells_its_damage(tmp_path):
+    """Controls beside a report, RL of rm_size beside regret, the paper's figures."""
+    made = Records(tmp_path)
+    run = [one_run("rl", s, 0.6, 0.3, reward="gold") for s in SEEDS]
+    for name in ("negative_controls", "rm_size"):
+        made.manifest(name, "rm_params", [made.cell(run)])
+    data = records.load(made.store, "rm_size")
+    assert negative_controls.beside(made.store, "smoke") and regret.rl_groups(data)[0]
+    assert regret.rl_groups(dataclasses.replace(data, store=Store(tmp_path / "none")))[1][0].endswith(
+        "python -m experiments rm_size --preset smoke"
+    )
+    assert negative_controls.beside(Store(tmp_path / "none"), "smoke") == {}
+    for path in made.store.root.glob("*/*/curves.parquet"):
+        path.write_bytes(b"")
+    for reading in (
+        lambda: negative_controls.beside(made.store, "smoke"),
+        lambda: regret.rl_groups(data),
+        lambda: venue.make(made.store, tmp_path / "out"),
+    ):
+        with pytest.raises(StoreError, match="corrupt, 0 bytes.*to mend it"):
+            reading()
 
 
 def test_runs_that_diverged_are_not_tested_and_no_error(tmp_path):

@@ -47,9 +47,10 @@ class Book:
         """A row of panels over the text width, lettered (a), (b), ... by `letter`."""
         return figures.page(count, self.width, height)
 
-    def cells(self) -> list[dict]:
+    def grid_entries(self) -> list[dict]:
+        """One entry for each reward-model size and number of pairs."""
         data = self.read("grid")
-        found = grid.cell_groups(data.curves)
+        found = grid.by_size_and_data(data.curves)
         return [grid.entry(key, g, curves.law(g), data.reward_models) for key, g in found.items()]
 
 
@@ -227,7 +228,7 @@ def peak_corrected(book):
 
 def coefficient_by_data(name, title):
     def draw(book):
-        pairs, values = grid.averaged(book.cells(), name)
+        pairs, values = grid.averaged(book.grid_entries(), name)
         figure, axes = book.page(1, 2.4)
         figures.dots(axes[0], pairs, values, "", "training pairs")
         axes[0].set_ylabel(title)
@@ -290,28 +291,28 @@ def proxy_slopes(book):
 
 
 def loss_by_data(book):
-    cells = book.cells()
+    entries = book.grid_entries()
     figure, axes = book.page(1, 2.6)
-    grid.data_panel(axes[0], cells, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
-    figures.key_outside(figure, sorted({e["rm_params"] for e in cells}), "RM parameters", [])
-    least = min(e["num_pairs"] for e in cells)
-    losses = ", ".join(number(e["val_loss"]) for e in cells if e["num_pairs"] == least)
+    grid.data_panel(axes[0], entries, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
+    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
+    least = min(e["num_pairs"] for e in entries)
+    losses = ", ".join(number(e["val_loss"]) for e in entries if e["num_pairs"] == least)
     return figure, f"With {least:,} pairs the losses are {losses} (chance 0.693), smallest reward model to largest."
 
 
 def loss_against_gold(book):
-    cells = book.cells()
+    entries = book.grid_entries()
     figure, axes = book.page(1, 2.8)
-    grid.loss_panel(axes[0], cells)
-    figures.key_outside(figure, sorted({e["rm_params"] for e in cells}), "RM parameters", [])
-    frame = pd.DataFrame(cells)
+    grid.loss_panel(axes[0], entries)
+    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
+    frame = pd.DataFrame(entries)
     rank = frame["val_loss"].corr(frame["gold_final"], method="spearman")
     return figure, f"A point a (size, data) cell: Spearman {rank:.2f}. The paper found weak evidence for one curve."
 
 
 def heat(book):
     figure, axes = book.page(1, 3.0)
-    grid.heat_panel(figure, axes[0], book.cells())
+    grid.heat_panel(figure, axes[0], book.grid_entries())
     return (
         figure,
         "Gold at the largest n, not a maximum over KL: the paper's label says maximum, its negative cells cannot be.",
@@ -332,12 +333,12 @@ def loss_by_size(book):
 
 
 def gold_by_data(book):
-    cells = book.cells()
+    entries = book.grid_entries()
     figure, axes = book.page(1, 2.6)
-    grid.data_panel(axes[0], cells, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))
-    figures.key_outside(figure, sorted({e["rm_params"] for e in cells}), "RM parameters", [])
-    least = min(e["num_pairs"] for e in cells)
-    golds = ", ".join(number(e["gold_final"]) for e in cells if e["num_pairs"] == least)
+    grid.data_panel(axes[0], entries, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))
+    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
+    least = min(e["num_pairs"] for e in entries)
+    golds = ", ".join(number(e["gold_final"]) for e in entries if e["num_pairs"] == least)
     return figure, f"With {least:,} pairs: {golds} s.d., smallest reward model to largest."
 
 

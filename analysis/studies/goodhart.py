@@ -15,7 +15,7 @@ MEASURES = {"level": "gold at {kl:g} nats", "fall": "fall from the peak"}
 def study(data, folder) -> Findings:
     """As of other variants, and the matrix before all."""
     general = variants.study(data, folder)
-    frame = pd.DataFrame(cell(*key, g) for key, g in by_kind(data).items())
+    frame = pd.DataFrame(entry(*key, g) for key, g in by_kind(data).items())
     title = f"Gold at {FIXED['rl']:g} nats (best-of-n: {FIXED['bon']:g}) or where a run ends before, and its fall"
     drawn = [draw(data, folder, frame), *general.figures]
     made = [tables.Table("matrix", title, frame), *general.tables]
@@ -32,7 +32,7 @@ def by_kind(data) -> dict[tuple[str, str, str], curves.Group]:
     return found
 
 
-def cell(method, mitigation, kind, g) -> dict:
+def entry(method, mitigation, kind, g) -> dict:
     reached = np.array([run["d"].max() for run in g.runs])
     d = min(np.sqrt(FIXED[method]), reached.min())
     level = curves.at_distance(g, "gold", [d])[:, 0]

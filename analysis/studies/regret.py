@@ -132,7 +132,7 @@ def draw(folder, frame, truth, groups, trained, most) -> list[Figure]:
     axes[0].set_title(f"by size, {figures.short(few)} pairs")
     part = last[last["rm_params"] == middle].sort_values("num_pairs")
     stacked(axes[1], part["num_pairs"], {name: part[name].to_numpy() for name in PARTS[:2]})
-    figures.log_axis(axes[1], pairs, "preference pairs")
+    figures.log_axis(axes[1], pairs, "training pairs")
     axes[1].set_title(f"by data, {figures.short(middle)} parameters")
     whose = f"{figures.short(middle)}, {figures.short(few)} pairs"
     end = min([truth.d[-1], *([trained[middle].d[-1]] if middle in trained else [])])
