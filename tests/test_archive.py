@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 import tarfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,10 @@ def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_p
 
 
 def test_claims_read_an_experiment_whole_from_the_first_store_that_has_it(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "CLAIMS", [catalogue.Claim("it", "own", "", "", lambda read: (True, read["title"]))])
-    monkeypatch.setattr(catalogue.records, "load", lambda store, name, preset: store.manifest(name, preset))
+    titled = catalogue.Claim("it", "own", "", "", lambda read: (True, read.manifest["title"]))
+    monkeypatch.setattr(catalogue, "CLAIMS", [titled])
+    read = lambda store, name, preset: types.SimpleNamespace(manifest=store.manifest(name, preset), variants=[])
+    monkeypatch.setattr(catalogue.records, "load", read)
     stores = {title: Store(tmp_path / title) for title in ("first", "second")}
     for title, of in stores.items():
         of.write_manifest("own-cpu", store.manifest("own") | {"title": title})

@@ -593,7 +593,7 @@ def table(stores: Sequence[Store], preset: str | None = None) -> Table:
         if claim.experiment not in reads:
             reads[claim.experiment] = _first(stores, claim.experiment, preset)
         read = reads[claim.experiment]
-        verdict, found = judged(claim, read) if isinstance(read, records.Data) else read
+        verdict, found = read if isinstance(read, tuple) else judged(claim, read)
         rows.append(
             {
                 "experiment": claim.experiment,
