@@ -1,6 +1,7 @@
 """What one experiment left in the store: its manifest, its curves, its reward models, where they come from."""
 
 import contextlib
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +55,12 @@ class Data:
 
     def samples(self) -> pd.DataFrame:
         """Responses that RL cells kept (columns.SAMPLE_COLUMNS); empty if they kept none."""
-        with _mending(self.store, self.manifest["experiment"], self.manifest["preset"]):
+        with _mending(self.store, command_of(self.manifest)):
             return self.store.table("samples", {cell["fingerprint"] for cell in self.manifest["cells"]})
 
     def record(self, stage: str, fingerprint: str) -> dict:
         """record.json of one of the experiment's cells."""
-        with _mending(self.store, self.manifest["experiment"], self.manifest["preset"]):
+        with _mending(self.store, command_of(self.manifest)):
             return self.store.record(self.store.find(stage, fingerprint))
 
 
@@ -69,9 +70,9 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     NotStored, with the command to run, where it was never run; NoPoints where all its runs diverged; StoreError, with
     what mends it, where a file is damaged or lacking.
     """
-    with _mending(store, experiment, preset):
+    with _mending(store, command(experiment, preset)):
         manifest = older.current(store.manifest(experiment, preset))
-    with _mending(store, experiment, manifest["preset"]):
+    with _mending(store, command_of(manifest)):
         cells = list(dict.fromkeys((cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]))
         points = store.table("curves", {fingerprint for _, fingerprint in cells})
         reward_models = store.table("reward_models", set(manifest["reward_models"]))
@@ -85,20 +86,27 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store)
 
 
-def command(experiment: str, preset: str | None) -> str:
-    """What makes the records of an experiment."""
-    return RUN.format(name=experiment) + (f" --preset {preset}" if preset not in (None, "cpu") else "")
+def command(experiment: str, preset: str | None, overrides: dict | None = None) -> str:
+    """What makes the records of an experiment, as typed."""
+    words = [f"--preset {preset}"] if preset not in (None, "cpu") else []
+    words += [f"--set {shlex.quote(f'{path}={json.dumps(value)}')}" for path, value in (overrides or {}).items()]
+    return " ".join([RUN.format(name=experiment), *words])
 
 
 @contextlib.contextmanager
-def _mending(store: Store, experiment: str, preset: str | None):
-    """Add to the errors of a store what makes or mends the records of an experiment."""
+def _mending(store: Store, run: str):
+    """Add to the errors of a store what makes or mends the records: `run`, after what is damaged was removed."""
     try:
         yield
     except NotStored as error:
-        raise NotStored(f"{error}; this makes them: {command(experiment, preset)}") from error
+        raise NotStored(f"{error}; this makes them: {run}") from error
     except StoreError as error:
-        raise StoreError(f"{error}; to mend it: {remedy(store, error, command(experiment, preset))}") from error
+        raise StoreError(f"{error}; to mend it: {remedy(store, error, run)}") from error
+
+
+def command_of(manifest: dict) -> str:
+    """What made the records that a manifest lists."""
+    return command(manifest["experiment"], manifest["preset"], manifest.get("overrides"))
 
 
 def remedy(store: Store, error: StoreError, run: str) -> str:

@@ -144,13 +144,14 @@ def cut_short(store) -> Path:
 
 def test_damage_is_told_with_what_mends_it_and_not_taken_for_absence(tmp_path, capsys):
     """Whatever a second store has; nothing is written. What mends it does: then it is cells that are missing."""
-    path = cut_short(made_ensembles(tmp_path / "damaged", BETAS))
+    path = cut_short(made_ensembles(tmp_path / "damaged", BETAS, overrides={"seeds": [0, 1, 2, 3]}))
     made_ensembles(tmp_path / "whole", BETAS)
     roots = [str(tmp_path / name) for name in ("damaged", "whole")]
     command = ["claims", "--runs", *roots, "--out", str(tmp_path / "out")]
     assert main(command) == 2
     said = capsys.readouterr().err
-    mending = f"to mend it: rm -r {path.parent}, then python -m experiments ensembles --preset smoke"
+    mending = f"to mend it: rm -r {path.parent}, then python -m experiments ensembles --preset smoke --set "
+    mending += "'seeds=[0, 1, 2, 3]'\n"
     assert said.count("\n") == 1 and f"{path}: corrupt" in said and mending in said
     shutil.rmtree(path.parent)
     assert main(command) == 2

@@ -9,11 +9,10 @@ that differ in order alone can also be averaged into one model.
 
 from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
-from experiments.studies.ensembles import MEMBERS
+from experiments.studies.ensembles import MEMBERS, WITH_RL
 
 NOISE = 0.25
 KINDS = ("order", "init", "bootstrap", "features")
-WITH_RL = ("best_of_n", "policy_gradient")
 
 
 def members(preset: str, kind: str, rule: str) -> dict:
