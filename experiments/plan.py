@@ -11,15 +11,23 @@ from gold_sim.store import Store, provenance
 def plan(name: str, preset: str, overrides: dict):
     """(experiment, curve cells, all cells in an order that can be run)."""
     experiment = catalogue.find(name, preset)
+    points = experiment.points(PRESETS[preset], overrides)
+    _check_shaping({config.shaping.name for _, _, config in points})
     # The largest reward model first: of Configs that differ in nothing that a cell reads, it stands in the cell's rows.
-    points = sorted(
-        experiment.points(PRESETS[preset], overrides),
-        key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth,
-    )
+    points = sorted(points, key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth)
     curves = {}
     for cell in graph.cells((stage, config) for _, stages, config in points for stage in stages):
         curves.setdefault(cell.fingerprint, cell)
     return experiment, list(curves.values()), graph.in_order(curves.values())
+
+
+def _check_shaping(names: set[str]):
+    """ValueError unless rules of the user's own can be imported and called; rules of shaping.py are known by name."""
+    for name in names:
+        if ":" in name:
+            from gold_sim.rewards import shaping  # here, as it imports jax
+
+            shaping.find(name)
 
 
 def missing(store: Store, curves: list, every: list) -> list:
@@ -36,17 +44,20 @@ def missing(store: Store, curves: list, every: list) -> list:
 
 
 def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
-    """Fingerprint of a curve cell -> the first variant that has it."""
+    """Fingerprint of a curve cell -> key of the first variant that has it."""
     points = experiment.points(PRESETS[preset], overrides)
-    labels = [label for label, stages, _ in points for _ in stages]
-    found = {}
-    for label, cell in zip(labels, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
-        found.setdefault(cell.fingerprint, label)
-    return found
+    keys = [key for key, stages, _ in points for _ in stages]
+    first = {}
+    for key, cell in zip(keys, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
+        first.setdefault(cell.fingerprint, key)
+    return first
 
 
 def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
-    """What `analysis` reads to know which cells an experiment consists of."""
+    """What `analysis` reads: the question, which cells answer it, which study tells of them.
+
+    variants: key -> label; each cell has the key of its variant, "" where there are none.
+    """
     variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if "reward_models" in c.declared.tables}
     return dict(
@@ -58,7 +69,8 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
         expected=experiment.expected,
         axis=experiment.axis,
         panels=experiment.panels,
-        variants=list(experiment.variants),
+        study=experiment.study,
+        variants={key: variant.label for key, variant in experiment.variants.items()},
         cells=[
             dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
         ],

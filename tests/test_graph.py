@@ -45,7 +45,6 @@ ANCESTORS = [
     (ROUND, "best_of_n", LEARNED | {"policy_gradient", "relabelled", "pool", "scores"}),
     (ROUND, "policy_gradient", LEARNED | {"policy_gradient", "relabelled"}),
     (ROUND | {"rounds.start": "continue"}, "policy_gradient", LEARNED | {"policy_gradient", "relabelled"}),
-    (ROUND, "direct_alignment", {"reference", "gold", "preferences"}),
 ]
 
 
@@ -208,3 +207,5 @@ def test_a_stage_that_writes_other_tables_than_it_declares_is_refused(tmp_path, 
 def test_unknown_stages_are_refused_in_one_line():
     with pytest.raises(ValueError, match="'pear': allowed are reference, gold"):
         graph.cell("pear", Config())
+    with pytest.raises(ValueError, match="rounds.count=1: pairs are relabelled from round 2 on"):
+        graph.cell("relabelled", Config())

@@ -51,6 +51,15 @@ def pairs_of_round(c: Config) -> str:
     return "preferences" if c.rounds.count == 1 else "relabelled"
 
 
+LISTED_MOST = 60  # characters of a list of numbers in a name
+
+
+def listed(values: tuple) -> str:
+    """Numbers with commas; where they are too many, the first, the last and their number."""
+    text = ",".join(f"{value:g}" for value in values)
+    return text if len(text) <= LISTED_MOST else f"{values[0]:g}..{values[-1]:g}-of-{len(values)}"
+
+
 def name_of_model(c: Config) -> str:
     """Size, pairs, members and round of reward models."""
     rm = c.reward_model
@@ -165,7 +174,7 @@ def _fitting(c: Config) -> Work:
     rm, p = c.reward_model, c.preferences
     pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
     ranked = p.ranked if p.keep == "ranking" else 2
-    responses = 3 * rm.epochs * pairs * ranked + int(p.num_pairs * p.held_out) * 2
+    responses = 3 * rm.epochs * pairs * ranked + 2 * p.num_held_out
     return len(c.seeds) * rm.members * responses * judged(c, sizes.proxy(c))
 
 
@@ -278,7 +287,7 @@ def _optimised(c: Config) -> str:
     o = c.optimiser
     if o.constraint != "none":
         return f"{o.constraint}-{name_of_reward(c)}"
-    return f"{o.name}-{name_of_reward(c)}-kl{','.join(f'{coef:g}' for coef in c.kl_coefs)}"
+    return f"{o.name}-{name_of_reward(c)}-kl{listed(c.kl_coefs)}"
 
 
 def _optimised_from(c: Config) -> dict:
@@ -340,11 +349,19 @@ def _aligning_holds(c: Config) -> float:
     return footprint.of_training(net, step) + of_states(net, len(c.seeds) * len(c.dpo_betas)) + of_pairs(c)
 
 
+def _not_aligned(c: Config):
+    wanted, collected = c.direct.num_pairs, c.preferences.num_training
+    if wanted > collected:
+        yield f"direct.num_pairs={wanted}: allowed up to the {collected} training pairs collected"
+    if c.rounds.count > 1:
+        yield f"rounds.count={c.rounds.count}: direct alignment has one round"
+
+
 DIRECT_ALIGNMENT = Stage(
     name="direct_alignment",
     version=2,
     function="gold_sim.stages.direct_alignment:alignment",
-    label=lambda c: f"{c.direct.loss}-D{c.direct.num_pairs}-{','.join(f'{beta:g}' for beta in c.dpo_betas)}",
+    label=lambda c: f"{c.direct.loss}-D{c.direct.num_pairs}-{listed(c.dpo_betas)}",
     reads=lambda c: picked(c, "direct", "seeds", "dpo_betas"),
     parents=lambda c: {"preferences": ("preferences", c), "policy": ("reference", started(c))},
     work=_aligning,
@@ -353,6 +370,7 @@ DIRECT_ALIGNMENT = Stage(
     program=lambda c: (
         *(sizes.policy(c), sizes.gold(c), c.direct, c.preferences.num_pairs, len(c.seeds), len(c.dpo_betas)),
     ),
+    faults=_not_aligned,
     tables=("curves", "samples"),
     stepwise=True,
 )
@@ -377,6 +395,7 @@ RELABELLED = Stage(
     holds=of_pairs,
     networks=lambda c: (sizes.policy(c), sizes.gold(c)),
     program=lambda c: (sizes.policy(c), sizes.gold(c), c.rounds, len(c.seeds)),
+    faults=lambda c: ("rounds.count=1: pairs are relabelled from round 2 on",) if c.rounds.count == 1 else (),
 )
 
 STAGES: dict[str, Stage] = {

@@ -13,6 +13,8 @@ from gold_sim.settings import fingerprint
 from gold_sim.stages.declared import STAGES
 from gold_sim.stages.stage import Stage
 
+NAME_MOST = 120  # characters of a readable name: a folder's name ends at 255 bytes
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -61,7 +63,7 @@ def cell(stage: str, config: Config) -> Cell:
 def cells(wanted: Iterable[tuple[str, Config]]) -> list[Cell]:
     """The cell of each (stage, Config). What several depend on is made once.
 
-    ValueError: an unknown stage, or one that the Config does not reach.
+    ValueError: an unknown stage, or one that the settings do not suit.
     """
     made: dict[tuple[str, Config], Cell] = {}
     return [_made(stage, config, made) for stage, config in wanted]
@@ -72,9 +74,11 @@ def _made(stage: str, config: Config, made: dict) -> Cell:
         if stage not in STAGES:
             raise ValueError(f"stage={stage!r}: allowed are {', '.join(STAGES)}")
         s = STAGES[stage]
+        for fault in s.faults(config):
+            raise ValueError(fault)
         upstream = tuple((role, _made(*parent, made)) for role, parent in s.parents(config).items())
         code = fingerprint(stage, s.version, s.reads(config), {role: up.fingerprint for role, up in upstream})
-        made[stage, config] = Cell(stage, s.label(config), code, config, upstream)
+        made[stage, config] = Cell(stage, s.label(config)[:NAME_MOST], code, config, upstream)
     return made[stage, config]
 
 

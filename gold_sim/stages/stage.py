@@ -1,7 +1,7 @@
 """What a declaration of a stage says: the type, and the unit in which its work is counted; no jax."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gold_sim.config import Config
@@ -41,6 +41,7 @@ class Stage:
     holds: Callable[[Config], float]  # bytes at once on a CPU, where runs follow one another: largest step, and arrays
     networks: Callable[[Config], tuple[Network, ...]]  # those whose blocks it compiles
     program: Callable[[Config], tuple]  # what is written into its programs beside the world: shapes, counts, constants
+    faults: Callable[[Config], Iterable[str]] = lambda c: ()  # a line for every rule of its own that settings break
     shared: Callable[[Config], tuple] | None = None  # likewise, of those that cells of another `program` have too
     tables: tuple[str, ...] = ()  # that it writes, kinds of gold_sim.store.columns; they are what an archive keeps
     stepwise: bool = False  # whether it is many calls of few programs, which an idle worker can compile ahead
