@@ -1,4 +1,4 @@
-"""What optimises a reward, and how it is measured.
+"""Optimisation against a reward: policy gradients, direct alignment, best-of-n, and what is measured on the way.
 
 driver.py             the one loop that trains policies; begin here
 algorithms.py         the table of what it can run

@@ -75,13 +75,10 @@ class Loaded:
 
 
 def load(cell, inputs) -> Loaded:
-    """ValueError where more pairs are wanted than there are."""
     language, config, d = inputs.language, cell.config, cell.config.direct
     gold_net, judge, _ = inputs.gold("preferences", "gold")
     collected = preferences.Preferences(**inputs.arrays("preferences"))
     train, held_out_pairs = preferences.split(config.preferences, collected)
-    if d.num_pairs > len(train.labels):
-        raise ValueError(f"direct.num_pairs={d.num_pairs}: allowed are up to the {len(train.labels)} training pairs")
     return Loaded(
         Training(language, policy.network(language, inputs.cell("policy").config.reference), d),
         *(gold_net, judge, inputs.arrays("policy")["params"]),
