@@ -8,7 +8,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.engine import worker
 from experiments.plan import plan
-from gold_sim.stages import pipeline, policy_gradient, rehearsal
+from gold_sim.stages import pipeline, rehearsal, training
 from gold_sim.stages.stage import imported
 from gold_sim.store import Store
 
@@ -68,15 +68,15 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
     jax.clear_caches()
     for cell in cells:
         pipeline.run(stored, cell)
-    steps = ("advance", "rollout", "score", "update", "write", "judged", "_of_prompt", "_scored", "told_apart")
+    steps = ("rollout", "score", "update", "write", "judged", "_of_prompt", "_scored", "implicit_accuracy")
     assert all(ahead[f"jit_{name}"] == cache()[f"jit_{name}"] > 0 for name in steps), (ahead, cache())
     assert {"jit_sft", "jit_train"} <= cache().keys() - ahead.keys()
 
 
 def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
     """And not after an evaluation interval, which has two."""
-    taken, update = [], policy_gradient.Training.update
-    monkeypatch.setattr(policy_gradient.Training, "update", lambda *given: taken.append(1) or update(*given))
+    taken, update = [], training.update
+    monkeypatch.setattr(training, "update", lambda *given: taken.append(1) or update(*given))
     rehearsal.rehearse(Store(tmp_path), next(c for c in cells_of("rm_size") if c.stage == "policy_gradient"))
     assert len(taken) == 1
 

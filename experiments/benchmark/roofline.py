@@ -355,29 +355,28 @@ def step_work(net, rm_net, completions: int, name: str) -> Work:
 
 
 def whole_step(scale: Scale, net, rm_net, name: str):
-    """(step(state, i) -> state, what makes the first) of `gold_sim.policy_gradient` with a KL penalty."""
+    """(step(state, i) -> state, what makes the first) of an optimiser with a KL penalty, by the driver."""
     import jax
 
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
-    from gold_sim.optimisation import policy_gradient
+    from gold_sim.optimisation import algorithms, driver, policy_gradient
 
-    net = dataclasses.replace(net, values=int(name == "ppo"))
     config, key = OptimiserConfig(name=name, prompts=scale.prompts, group_size=GROUP), jax.random.key(0)
-
-    def task(ref_params, rm):
-        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
-        draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
-        return policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
+    algorithm = algorithms.find(config)
+    net = dataclasses.replace(net, values=algorithm.values)
+    draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
+    task = lambda ref_params: policy_gradient.Task(config, net, ref_params, COMPLETION, draw, key, 0.05)
 
     def step(state, i):
         train, ref_params, rm = state
-        return policy_gradient.step(task(ref_params, rm), config, 0.05, key, train)
+        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
+        return driver.step(driver.of_run(algorithm, task(ref_params), reward), train)
 
     def first():
         start, rm = transformer.init(net, key), transformer.init(rm_net, key)
-        return policy_gradient.init(task(start, rm), config), start, rm
+        return algorithm.init(task(start)), start, rm
 
     return step, first
 

@@ -9,7 +9,7 @@
 
 A step samples 256 completions (64 prompts of 8 tokens, 4 completions of 16 each, vocabulary 64), scores
 them with a reward model of 0.1M parameters, takes reference log-probs and updates the policy: the very
-step of `gold_sim.policy_gradient`, ten to a compiled scan as in training. A peer script that prints one
+step of training (`gold_sim/optimisation/driver.py`), ten to a compiled scan. A peer script that prints one
 JSON line with completions_per_cpu_s is run in turn with ours, and the ratio of medians is recorded.
 """
 
@@ -59,23 +59,23 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
-    from gold_sim.optimisation import policy_gradient
+    from gold_sim.optimisation import algorithms, driver, policy_gradient
 
     net, rm_net = networks(width, depth)
     key = jax.random.key(0)
     config = OptimiserConfig(name="rloo", prompts=PROMPTS, group_size=GROUP)
+    algorithm = algorithms.find(config)
     start = jax.jit(lambda k: transformer.init(net, k))(key)
     rm = jax.jit(lambda k: transformer.init(rm_net, k))(key)
 
     def run(state, ref_params, rm):
         reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
         draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
-        task = policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
-        one = lambda s, _: (policy_gradient.step(task, config, 0.05, key, s), None)
-        return jax.lax.scan(one, state, length=steps)[0]
+        task = policy_gradient.Task(config, net, ref_params, COMPLETION, draw, key, 0.05)
+        programs = driver.of_run(algorithm, task, reward)
+        return jax.lax.scan(lambda s, _: (driver.step(programs, s), None), state, length=steps)[0]
 
-    task = policy_gradient.Task(net, start, COMPLETION, None, None)
-    state = policy_gradient.init(task, config)
+    state = algorithm.init(policy_gradient.Task(config, net, start, COMPLETION, None, key))
     began = time.perf_counter()
     compiled = jax.jit(run).lower(state, start, rm).compile()
     compile_seconds = time.perf_counter() - began

@@ -13,6 +13,7 @@ from gold_sim.config import Config
 from gold_sim.language import world
 from gold_sim.networks import pieces
 from gold_sim.networks.network import Network
+from gold_sim.optimisation import algorithms
 from gold_sim.preferences import Preferences
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages.preferences import present
@@ -23,7 +24,7 @@ def relabelled(cell, inputs, store, progress):
     language, config = inputs.language, cell.config
     gold_net, judge, _ = inputs.gold("gold")
     started = inputs.cell("policies", "policy").config.reference
-    net = policy.network(language, started, values=int(config.optimiser.name == "ppo"))
+    net = policy.network(language, started, algorithms.find(config.optimiser).values)
 
     @jax.jit
     def pairs(found, policies, judge):
