@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import curves
-from gold_sim.store import Store, StoreError
+from gold_sim.store import Damaged, NotStored, Store, StoreError
+from gold_sim.store.files import cells_of, repair_command
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
 
@@ -35,12 +36,28 @@ class Data:
 
 
 def load(store: Store, experiment: str, preset: str | None = None) -> Data:
-    """Everything an analysis reads; StoreError with the command to run where there are no records yet."""
+    """Everything an analysis reads; NotStored or Damaged with the command that makes the records, or mends them."""
     try:
         manifest = store.manifest(experiment, preset)
-    except StoreError as error:
+    except NotStored as error:
         run = RUN.format(name=experiment) + (f" --preset {preset}" if preset else "")
-        raise StoreError(f"{error}; this makes them: {run}") from error
+        raise NotStored(f"{error}; this makes them: {run}") from error
+    check_manifest(store, manifest)
+    try:
+        return _load(store, experiment, manifest)
+    except Damaged as error:
+        raise Damaged(error.what, repair_command(manifest, store.root)) from error
+
+
+def check_manifest(store: Store, manifest: dict) -> None:
+    """Damaged unless a manifest names cells, and what an analysis shows of its experiment."""
+    path = store.root / "experiments" / f"{manifest['experiment']}-{manifest['preset']}.json"
+    cells_of(path, manifest)
+    if lacking := [key for key in ("title", "question", "figure", "expected", "axis") if key not in manifest]:
+        raise Damaged(f"{path}: no manifest of an experiment; expected {', '.join(lacking)}")
+
+
+def _load(store: Store, experiment: str, manifest: dict) -> Data:
     cells = [(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]]
     table, warnings = curves.usable(store.table("curves", {fingerprint for _, fingerprint in cells}))
     if manifest.get("variants"):
