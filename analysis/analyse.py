@@ -8,6 +8,7 @@ from pathlib import Path
 from analysis import records
 from analysis.claims import catalogue
 from analysis.drawing import report, tables, transcripts
+from analysis.escaped import say
 from analysis.findings import Findings
 from analysis.numbers import plain
 from analysis.studies import (
@@ -31,6 +32,7 @@ from analysis.studies import (
 )
 from analysis.templates import variants
 from gold_sim import laws
+from gold_sim.store import outputs
 
 STUDIES = {
     "rm_size": rm_size.study,
@@ -71,7 +73,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
     if checks:
         content["checks"] = [{"name": check} | found for check, found in checks.items()]
     content = plain(content)
-    (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    outputs.write(folder / "summary.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
     report.write(folder, read, findings, controls)
     return read, findings
@@ -79,13 +81,17 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
 
 def show(read: records.Data, findings: Findings, folder: Path) -> None:
     """To the terminal: tables of laws, what was found, where everything lies."""
-    print(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})\n")
+    say(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})")
     for table in findings.tables[:1]:
-        print(tables.plain_text(table) + "\n")
+        for line in ("", *tables.plain_text(table)):
+            say(line)
+    say()
     words = {True: "holds", False: "fails", None: "open"}
     for name, check in findings.summary.get("checks", {}).items():
-        print(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['found']}")
+        say(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['found']}")
     for warning in [*read.warnings, *findings.warnings]:
-        print(f"analysis: warning: {warning}", file=sys.stderr)
-    print("\nfigures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))
-    print(f"summary  {folder / 'summary.json'}\nreport   {folder / 'report.html'}")
+        say(f"analysis: warning: {warning}", sys.stderr)
+    say()
+    say("figures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))
+    say(f"summary  {folder / 'summary.json'}")
+    say(f"report   {folder / 'report.html'}")

@@ -3,6 +3,7 @@
 Every function draws on an axis it is given and returns nothing; `save` writes PNG and PDF.
 """
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gold_sim import laws
+from gold_sim.store import outputs
 
 INK, FAINT = "#222222", "#8a8a8a"
 MARKERS = "osD^vPX*<>h"
@@ -64,8 +66,10 @@ def short(value) -> str:
 def save(figure, folder: Path, name: str) -> str:
     """<folder>/<name>.png and .pdf, reproducible to the byte; returns name."""
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=kind, metadata=metadata)
+        outputs.write(folder / f"{name}.{kind}", drawn.getvalue())
     plt.close(figure)
     return name
 

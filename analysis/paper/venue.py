@@ -14,7 +14,7 @@ from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
 from analysis.templates import scaling
-from gold_sim.store import Store, StoreError
+from gold_sim.store import Store, StoreError, outputs
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib
     "neurips": lambda: bundles.neurips2024(usetex=False),
@@ -46,8 +46,8 @@ def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = N
                 continue
             figures.save(figure, out, f"figure_{plate.number}")
             made.append((plate, seen))
-    write_captions(out, made, missing)
-    if made:
+    if made:  # else what an earlier run wrote stays
+        write_captions(out, made, missing)
         write_tables(out, book)
     return made, missing
 
@@ -59,7 +59,7 @@ def write_captions(out: Path, made, missing):
         lines += [f"**Figure {int(plate.number)}. {plate.title}.** {seen}", "", f"![](figure_{plate.number}.png)", ""]
     for plate, why in missing:
         lines += [f"**Figure {int(plate.number)}. {plate.title}.** Not drawn: {why}", ""]
-    (out / "captions.md").write_text("\n".join(lines), encoding="utf-8")
+    outputs.write(out / "captions.md", "\n".join(lines))
 
 
 def write_tables(out: Path, book: Book):
@@ -75,4 +75,4 @@ def write_tables(out: Path, book: Book):
         made.append(tables.reward_models_table(data.axis, data.reward_models))
     tables.write(out, made)
     for table in made:
-        (out / f"{table.name}.tex").write_text(tables.latex(table), encoding="utf-8")
+        outputs.write(out / f"{table.name}.tex", tables.latex(table))
