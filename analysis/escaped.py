@@ -17,7 +17,7 @@ def say(text="", file=None) -> None:
 
 def value(given) -> str:
     """A value as a message repeats it: as one would type it, not as the program holds it."""
-    text = plain(repr(given.item() if hasattr(given, "item") else given))
+    text = plain(repr(given.tolist() if hasattr(given, "tolist") else given))
     return text if len(text) <= LONG else f"{text[:LONG]}.."
 
 
