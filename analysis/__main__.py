@@ -4,12 +4,11 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 """
 
 import argparse
-import contextlib
 import json
 import sys
 from pathlib import Path
 
-from analysis.escaped import say
+from analysis.escaped import say, warn
 from gold_sim import exits
 from gold_sim.typed import as_typed
 
@@ -80,8 +79,7 @@ def _add_out(parser):
 
 
 def _complain(text) -> int:
-    with contextlib.suppress(OSError):  # standard error may be gone, as with its terminal
-        say(f"analysis: {as_typed(' '.join(str(text).split()), COMMANDS)}", sys.stderr)
+    warn(f"analysis: {as_typed(' '.join(str(text).split()), COMMANDS)}")
     return exits.REFUSED
 
 
@@ -305,7 +303,7 @@ def _paper(argv) -> int:
     for plate, seen in made:
         say(f"figure {int(plate.number):>2}  {plate.title}. {seen}")
     for plate, why in missing:
-        say(f"analysis: figure {int(plate.number)} not drawn: {source.named(why)}", sys.stderr)
+        warn(f"analysis: figure {int(plate.number)} not drawn: {source.named(why)}")
     if not made:
         return _complain(f"no figure could be drawn from {source.where}; what an earlier run wrote is left as it was")
     say(f"{len(made)} figures, tables and captions.md in {out}")
@@ -407,7 +405,7 @@ def _tell(result: dict, path: Path | None) -> int:
     from gold_sim.store import outputs
 
     for warning in result["warnings"]:
-        say(f"analysis: warning: {warning}", sys.stderr)
+        warn(f"analysis: warning: {warning}")
     if path:
         outputs.write(path, json.dumps(numbers.plain(result), indent=1, allow_nan=False) + "\n")
         say(f"written to {path}")

@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 from analysis import records
 from analysis.claims import catalogue
 from analysis.drawing import report, tables, transcripts
-from analysis.escaped import say
+from analysis.escaped import say, warn
 from analysis.findings import Findings
 from analysis.numbers import plain
 from analysis.studies import (
@@ -90,7 +89,7 @@ def show(read: records.Data, findings: Findings, folder: Path) -> None:
     for name, check in findings.summary.get("checks", {}).items():
         say(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['found']}")
     for warning in [*read.warnings, *findings.warnings]:
-        say(f"analysis: warning: {warning}", sys.stderr)
+        warn(f"analysis: warning: {warning}")
     say()
     say("figures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))
     say(f"summary  {folder / 'summary.json'}")

@@ -1,6 +1,8 @@
 """Text of others, such as names of groups, as it is shown in a terminal, in Markdown and in LaTeX."""
 
+import contextlib
 import re
+import sys
 
 LONG = 60  # letters of a value that a message repeats
 
@@ -10,9 +12,15 @@ def plain(text) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 
-def say(text="", file=None) -> None:
+def say(text="") -> None:
     """Print one line."""
-    print(plain(text), file=file)
+    print(plain(text))
+
+
+def warn(text) -> None:
+    """Print one line on standard error, if that is still there."""
+    with contextlib.suppress(OSError):
+        print(plain(text), file=sys.stderr)
 
 
 def value(given) -> str:

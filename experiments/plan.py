@@ -1,6 +1,7 @@
 """From an experiment's name to the cells that answer it, those that are not stored yet, and its manifest."""
 
 import time
+from collections.abc import Collection
 
 from experiments import catalogue
 from experiments.presets import PRESETS
@@ -28,9 +29,12 @@ def plan(name: str, preset: str, overrides: dict):
     return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
 
 
-def missing(store: Store, curves: list, every: list) -> list:
-    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
-    absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
+def missing(store: Store, curves: list, every: list, damaged: Collection[str] = ()) -> list:
+    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need.
+
+    damaged: fingerprints of cells to count as not stored.
+    """
+    absent = {c.fingerprint: c for c in every if c.fingerprint in damaged or store.find(c.stage, c.fingerprint) is None}
     wanted = [*curves, *(c for c in every if c.stage == "reward_model")]
     needed = set()
     while wanted:

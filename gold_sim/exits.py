@@ -7,9 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Callable
 
 REFUSED = 2  # status of whatever is one line on standard error
@@ -41,7 +39,8 @@ def run(name: str, work: Callable[[], int], after: str = "") -> int:
             sys.stdout.flush()
         return status
     except Exception as error:
-        if (trouble := _trouble_of_stdout()) is not None:
+        unbuffered = isinstance(error, OSError) and error.filename is None  # PYTHONUNBUFFERED: print itself raised it
+        if (trouble := error if unbuffered else _trouble_of_stdout()) is not None:
             return _ended_by_stdout(name, trouble, after)
         return _say(f"{name}: {_one_line(error)}", REFUSED)
     except KeyboardInterrupt as error:
@@ -138,6 +137,9 @@ def _say(line: str, status: int) -> int:
 
 
 def _one_line(error: Exception) -> str:
+    import tempfile
+    import traceback
+
     text = " ".join(str(error).split())
     if isinstance(error, UnicodeError) or not isinstance(error, ValueError | OSError):
         with tempfile.NamedTemporaryFile("w", prefix="gold_sim-", suffix=".txt", delete=False) as file:

@@ -4,7 +4,7 @@
     <root>/experiments/<experiment>-<preset>.json   manifest: which cells an experiment consists of
     <root>/.checkpoints/<fingerprint>.safetensors   mid-run state, dropped when the cell is done
     <root>/.reports/<fingerprint>                   how far a running cell is, in which process of which host
-    <root>/.damaged/<name>-<random>                 cells and manifests that were set aside, never read
+    <root>/.damaged/<stage>/<name>-<random>         cells and manifests that were set aside, never read
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
 A folder is written aside and renamed, so a killed process leaves nothing half-readable and of two processes that
@@ -162,9 +162,9 @@ class Store:
 
     def set_aside(self, path: Path) -> Path:
         """Move what is damaged to .damaged/, so that it is computed again; its new place."""
-        to = self.root / ".damaged" / f"{path.parent.name}-{path.name}-{secrets.token_hex(4)}"
+        to = self.root / ".damaged" / path.parent.name / f"{path.name}-{secrets.token_hex(4)}"
         with writing(to):
-            to.parent.mkdir(exist_ok=True)
+            to.parent.mkdir(parents=True, exist_ok=True)
             os.rename(path, to)
         return to
 
