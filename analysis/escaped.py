@@ -4,6 +4,7 @@ import contextlib
 import re
 import sys
 
+TYPED = str | bytes | int | float | list | dict | tuple | None  # whose repr is what one types
 LONG = 60  # letters of a value that a message repeats
 
 
@@ -25,7 +26,8 @@ def warn(text) -> None:
 
 def value(given) -> str:
     """A value as a message repeats it: as one would type it, not as the program holds it."""
-    text = plain(repr(given.tolist() if hasattr(given, "tolist") else given))
+    given = given.tolist() if hasattr(given, "tolist") else given
+    text = plain(repr(given) if isinstance(given, TYPED) else given)
     return text if len(text) <= LONG else f"{text[:LONG]}.."
 
 

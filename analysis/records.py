@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis import curves
 from gold_sim.store import Damaged, NotStored, Store, StoreError
+from gold_sim.store.columns import CURVE_COLUMNS
 from gold_sim.store.files import cells_of, repair_command
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
@@ -53,8 +54,21 @@ def check_manifest(store: Store, manifest: dict) -> None:
     """Damaged unless a manifest names cells, and what an analysis shows of its experiment."""
     path = store.root / "experiments" / f"{manifest['experiment']}-{manifest['preset']}.json"
     cells_of(path, manifest)
-    if lacking := [key for key in ("title", "question", "figure", "expected", "axis") if key not in manifest]:
-        raise Damaged(f"{path}: no manifest of an experiment; expected {', '.join(lacking)}")
+    variants = manifest.get("variants") or []
+    of_cells = [cell.get("variant") for cell in manifest["cells"]]
+    columns = [*CURVE_COLUMNS, *(["variant"] if variants else [])]
+    wanted = {f"text under {key!r}": isinstance(manifest.get(key), str) for key in SHOWN}
+    named = isinstance(variants, list | dict)
+    wanted["'variants', each cell's among them"] = named and (not variants or all(v in variants for v in of_cells))
+    wanted["a column of curves as 'axis'"] = manifest.get("axis") in columns
+    wanted["a column of curves as 'panels', or none"] = manifest.get("panels") in [*columns, None]
+    wanted["'overrides' by name"] = isinstance(manifest.get("overrides", {}), dict)
+    if lacking := [what for what, holds in wanted.items() if not holds]:
+        text = f"{path}: no manifest that can be analysed; expected {', '.join(lacking)}"
+        raise Damaged(text, repair_command(manifest, store.root))
+
+
+SHOWN = ("title", "question", "figure", "expected")  # of a manifest, in reports
 
 
 def _load(store: Store, experiment: str, manifest: dict) -> Data:
@@ -63,6 +77,9 @@ def _load(store: Store, experiment: str, manifest: dict) -> Data:
     if manifest.get("variants"):
         of_cell = {cell["fingerprint"]: cell["variant"] for cell in manifest["cells"]}
         table["variant"] = pd.Categorical(table["cell"].map(of_cell), manifest["variants"], ordered=True)
+    for stage, fingerprint in cells:
+        if store.find(stage, fingerprint) is None:
+            raise Damaged(f"{store.root}: {stage} {fingerprint} is not there, though its experiment names it")
     if table.empty:
         raise StoreError(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
     reward_models = store.table("reward_models", set(manifest["reward_models"]))

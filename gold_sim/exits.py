@@ -29,9 +29,10 @@ def run(name: str, work: Callable[[], int], after: str = "") -> int:
     after: what that line adds where the work was cut short, as in "finished cells are stored".
     A ValueError's text is that line as it is; of any other exception the kind is named, and where its traceback lies.
     """
-    _open_streams()
+    came = []
     try:
-        with _signals_raise():
+        with _signals_raise(came):
+            _open_streams()
             try:
                 status = work()
             except SystemExit as ended:  # of argparse
@@ -39,16 +40,21 @@ def run(name: str, work: Callable[[], int], after: str = "") -> int:
             sys.stdout.flush()
         return status
     except Exception as error:
+        if came:  # while a package was imported, which then raised what it likes
+            return _ended_by_signal(name, came[0], after)
         unbuffered = isinstance(error, OSError) and error.filename is None  # PYTHONUNBUFFERED: print itself raised it
         if (trouble := error if unbuffered else _trouble_of_stdout()) is not None:
             return _ended_by_stdout(name, trouble, after)
         return _say(f"{name}: {_one_line(error)}", REFUSED)
     except KeyboardInterrupt as error:
-        number = getattr(error, "number", signal.SIGINT)
-        what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-        if _trouble_of_stdout() is not None:
-            _drop_stdout()
-        return _say(f"{name}: {what}" + (f"; {after}" if after else ""), 128 + number)
+        return _ended_by_signal(name, getattr(error, "number", signal.SIGINT), after)
+
+
+def _ended_by_signal(name: str, number: int, after: str) -> int:
+    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    if _trouble_of_stdout() is not None:
+        _drop_stdout()
+    return _say(f"{name}: {what}" + (f"; {after}" if after else ""), 128 + number)
 
 
 @contextlib.contextmanager
@@ -68,12 +74,16 @@ def held_back():
 
 
 @contextlib.contextmanager
-def _signals_raise():
-    """The first signal is raised as Signalled; later ones are ignored, so that what it ends can end in order."""
+def _signals_raise(came: list[int]):
+    """The first signal is raised as Signalled; later ones are ignored, so that what it ends can end in order.
+
+    came: the signal's number is added to it.
+    """
 
     def raise_once(number, _):
         for other in handled:
             signal.signal(other, signal.SIG_IGN)
+        came.append(number)
         raise Signalled(number)
 
     handled = {}

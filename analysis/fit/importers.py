@@ -243,7 +243,8 @@ def keys(path, table: pd.DataFrame, name: str) -> pd.Series:
     column = _without_categories(table[name])
     if (empty := column.isna()).any():  # grouping would drop these rows without a word
         raise BadInput(f"{path}: {name} is empty in data row {data_row(table, empty)}; a value in every row is wanted")
-    kinds_of = column.map(_kind_of_key) if column.dtype == object else pd.Series(_kind_of_key(column.iloc[0]), [0])
+    sure = column.dtype != object and column.dtype.kind != "f"  # all of one kind
+    kinds_of = (column.iloc[:1] if sure else column).map(_kind_of_key)
     if (odd := ~kinds_of.isin(["text", "a number"])).any():
         at = int(np.flatnonzero(odd)[0])
         given = (
@@ -252,14 +253,16 @@ def keys(path, table: pd.DataFrame, name: str) -> pd.Series:
         raise BadInput(f"{path}: {given}; text or a number is wanted in a column that tells groups or runs apart")
     if kinds_of.nunique() > 1:
         raise BadInput(f"{path}: {name} is text in some rows and a number in others; one of them is wanted in all rows")
-    return column
+    return column.astype(float) if column.dtype == np.float16 else column  # pandas cannot group by these
 
 
 def _kind_of_key(key) -> str:
     if isinstance(key, str):
         return "text"
     if isinstance(key, kinds.Real | np.bool_):
-        return "a number"
+        return "a number" if np.isfinite(float(key)) else "no finite number"
+    if isinstance(key, list | np.ndarray):
+        return "a list"
     times = datetime.date | datetime.time | datetime.timedelta
     return "a time" if isinstance(key, times) else f"of type {type(key).__name__}"
 

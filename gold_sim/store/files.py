@@ -44,7 +44,8 @@ class Damaged(StoreError):
 def repair_command(manifest: dict, root) -> str:
     """Remedy of damage to a cell of an experiment: the command with the options of the run that made its manifest."""
     words = ["python", "-m", "experiments", str(manifest["experiment"]), "--preset", str(manifest["preset"])]
-    for path, value in (manifest.get("overrides") or {}).items():
+    overrides = manifest.get("overrides")
+    for path, value in overrides.items() if isinstance(overrides, dict) else ():
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
     return f"{shlex.join([*words, '--runs', str(root), '--repair'])} sets it aside and computes it again"
 

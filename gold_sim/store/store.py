@@ -184,7 +184,7 @@ class Store:
         folders = self._folders()
         if fingerprints is not None:
             if missing := sorted(set(fingerprints) - folders.keys()):
-                raise StoreError(f"{self.root}: {len(missing)} cells asked for are not there: {', '.join(missing)}")
+                raise Damaged(f"{self.root}: {len(missing)} cells asked for are not there: {', '.join(missing)}")
             folders = {cell: folder for cell, folder in folders.items() if cell in set(fingerprints)}
         parts = [arrow_schema(kind).empty_table()]
         for folder in folders.values():
