@@ -5,50 +5,13 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
 from analysis.escaped import say, warn
 from gold_sim import exits
 from gold_sim.typed import as_typed
-
-STUDIES = {  # experiment -> what its analysis shows
-    "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",
-    "data_size": "amount of preference data: laws, coefficients, validation losses",
-    "grid": "reward-model size by data: one surface of laws, and what foretells a reward model's fate",
-    "epochs": "passes over the data against more data",
-    "ppo_penalty": "the KL penalty under PPO",
-    "kl_penalty": "KL penalties: one frontier of gold against KL, or several",
-    "bon_vs_rl": "best-of-n against RL, in the plane of proxy and gold",
-    "policy_size": "policy size: start, gain, peak, gap",
-    "policy_size_large_rm": "policy size under the largest reward model",
-    "worlds": "other worlds: the laws with intervals between worlds, and world by world",
-    "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
-    "optimisers": "eight optimisers against one proxy: laws, peaks, what each pays",
-    "inference_time": "best-of-n and its rivals with learned proxies",
-    "direct_alignment": "DPO, IPO, SLiC by beta",
-    "direct_alignment_pessimism": "RPO, chi-PO, length-regularised DPO under label noise",
-    "ensembles": "ensembles of reward models under label noise",
-    "ensembles_kl": "ensembles with a small KL penalty",
-    "ensembles_noise": "ensembles under more label noise",
-    "ensemble_size": "cardinality, and the price of disagreement",
-    "diversity": "what members differ in; weight averages",
-    "shared_errors": "ensembles whose members err alike",
-    "divergence": "chi-squared against KL penalties",
-    "reward_shaping": "bounded rewards, a price on length",
-    "heavy_tails": "best-of-n and pessimism under light and heavy tails",
-    "annotators": "flips, ties, many people, implicit feedback, rankings, shared tastes",
-    "preference_losses": "eight losses under label noise",
-    "behaviours": "sycophancy, over-refusal, diversity; what warns that gold will turn",
-    "regret": "gold lost to size, to data, to the optimiser",
-    "omission": "reward models that do not see some attributes",
-    "held_out_prompts": "training against held-out prompts",
-    "constrained": "thresholds on the components of a composite reward; proxy points",
-    "goodhart": "every kind of proxy error against every mitigation",
-    "length": "labels that like length: the share of the gain that is length; ODIN, a price on length",
-    "rankings": "one pair of a ranking, all its pairs, its likelihood",
-    "throughput": "speed: every stage against the roofline, runs mapped into one program",
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,7 +66,7 @@ def _work(argv) -> int:
 
 def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("name", nargs="?", help=f"one of {', '.join(STUDIES)}; or fit")
+    parser.add_argument("name", nargs="?", help="an experiment that has records; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     _add_runs(parser)
     _add_out(parser)
@@ -115,11 +78,11 @@ def _experiment(argv) -> int:
 
     folder = args.out / args.name
     with sources.opened(args.runs, makes=args.name) as [source]:
-        own = source.names()  # an experiment of the user's, once it has records
-        if args.name not in STUDIES and args.name not in own:
-            return _complain(
-                f"experiment {args.name!r}: allowed are {', '.join(dict.fromkeys([*STUDIES, *own]))}; or fit"
-            )
+        stored = source.names()
+        if args.name not in (*stored, "throughput"):
+            how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
+            have = f"{source.where} has those of {', '.join(stored) or 'no experiment'}"
+            return _complain(f"experiment {args.name!r}: no records; {have}; {how} makes them")
         outputs.check_folder(folder)
         if args.name == "throughput":
             return _throughput(source.store.root, folder)
@@ -133,15 +96,14 @@ def _experiment(argv) -> int:
 def _list(runs: str) -> int:
     from analysis import sources
 
-    stored = {}
+    hint = lambda line: say(as_typed(line, COMMANDS))
+    hint(f"python -m analysis NAME, with NAME one of those that have records in {runs}")
     if runs != RUNS or Path(RUNS).exists():  # before the first run there is none
         with sources.opened(runs) as [source]:
-            stored = source.names()
-    hint = lambda line: say(as_typed(line, COMMANDS))
-    hint("python -m analysis NAME, with NAME one of")
-    for name, what in STUDIES.items():
-        presets = stored.get(name)
-        say(f"  {name:<22} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
+            for name, presets in source.names().items():
+                say(f"  {name:<22} {source.question(name)}  [records: {', '.join(presets)}]")
+    say(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
+    hint("python -m experiments                              every experiment there is, those without records too")
     hint("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
     hint("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
     hint("python -m analysis claims                          what the literature says, and what the records say of it")
@@ -241,7 +203,7 @@ def _advise(argv) -> int:
     """Advice from a file of curves, or from an experiment's records with a back-test."""
     from analysis.fit import advise
 
-    if argv[:1] and argv[0] in STUDIES:
+    if argv and re.fullmatch(r"[A-Za-z]\w*", argv[0]) and not Path(argv[0]).exists():
         parser = _Parser(prog="python -m analysis advise", description=advise.__doc__)
         parser.add_argument("name")
         parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
@@ -332,11 +294,13 @@ def _claims(argv) -> int:
         say(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})")
         say(f"{'':7}  {row['found']}")
     counts = table.frame[""].value_counts()
-    words = [word for word in (*catalogue.VERDICTS.values(), catalogue.NOT_RUN) if word in counts]
+    rest = (catalogue.NOT_TESTED, catalogue.NOT_RUN, catalogue.ERROR)
+    words = [word for word in (*catalogue.VERDICTS.values(), *rest) if word in counts]
     say()
     say(", ".join(f"{counts[word]} {word}" for word in words))
     say(f"table  {folder / 'claims.md'}")
-    return 0
+    errors = table.frame.loc[table.frame[""] == catalogue.ERROR, "found"]
+    return max((_complain(error) for error in errors), default=0)
 
 
 def _pack(argv) -> int:

@@ -1,15 +1,20 @@
 """What one experiment left in the store: its manifest, its curves, its reward models, where they come from."""
 
+import contextlib
 from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import curves
+from analysis import curves, older
 from gold_sim.store import Damaged, NotStored, Store, StoreError
 from gold_sim.store.columns import CURVE_COLUMNS
 from gold_sim.store.files import cells_of, repair_command
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
+
+
+class NoPoints(StoreError):
+    """An experiment whose runs all diverged: its records are whole, and there is nothing to draw."""
 
 
 @dataclass(frozen=True)
@@ -25,29 +30,79 @@ class Data:
     def axis(self) -> str:
         return self.manifest["axis"]
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Key of a variant -> what tables and figures call it."""
+        return self.manifest.get("variants", {})
+
+    def label(self, key: str) -> str:
+        return self.labels.get(key, key)
+
+    @property
+    def variants(self) -> list[str]:
+        """Keys of the variants that have usable points, in the order of their declaration."""
+        if "variant" not in self.curves:
+            return []
+        of_points = self.curves["variant"]
+        return [key for key in of_points.cat.categories if (of_points == key).any()]
+
     def passes(self) -> dict[str, tuple[int, int]]:
         """Reward-model cell -> (epochs, training pairs); the curves' table has no column of epochs."""
         pairs = self.reward_models.groupby("cell")["num_pairs"].first()
-        record = lambda cell: self.store.record(self.store.find("reward_model", cell))
-        return {cell: (int(record(cell)["config"]["reward_model"]["epochs"]), int(n)) for cell, n in pairs.items()}
+        epochs = lambda cell: int(self.record("reward_model", cell)["config"]["reward_model"]["epochs"])
+        return {cell: (epochs(cell), int(count)) for cell, count in pairs.items()}
 
     def samples(self) -> pd.DataFrame:
         """Responses that RL cells kept (columns.SAMPLE_COLUMNS); empty if they kept none."""
-        return self.store.table("samples", {cell["fingerprint"] for cell in self.manifest["cells"]})
+        with _mending(self.store, self.manifest):
+            return self.store.table("samples", {cell["fingerprint"] for cell in self.manifest["cells"]})
+
+    def record(self, stage: str, fingerprint: str) -> dict:
+        """record.json of one of the experiment's cells."""
+        with _mending(self.store, self.manifest):
+            return _record(self.store, stage, fingerprint)
 
 
 def load(store: Store, experiment: str, preset: str | None = None) -> Data:
-    """Everything an analysis reads; NotStored or Damaged with the command that makes the records, or mends them."""
+    """Everything an analysis reads of an experiment.
+
+    NotStored, with the command to run, where it was never run; NoPoints where all its runs diverged; Damaged, with the
+    command that mends it, where a file cannot be trusted or is not there.
+    """
     try:
         manifest = store.manifest(experiment, preset)
     except NotStored as error:
-        run = RUN.format(name=experiment) + (f" --preset {preset}" if preset else "")
+        run = RUN.format(name=experiment) + (f" --preset {preset}" if preset not in (None, "cpu") else "")
         raise NotStored(f"{error}; this makes them: {run}") from error
-    check_manifest(store, manifest)
+    with _mending(store, manifest):
+        check_manifest(store, manifest)
+        manifest = older.current(manifest)
+        cells = list(dict.fromkeys((cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]))
+        points = store.table("curves", {fingerprint for _, fingerprint in cells})
+        reward_models = store.table("reward_models", set(manifest["reward_models"]))
+        records = [_record(store, *cell) for cell in cells]
+    table, warnings = curves.usable(points)
+    if table.empty:
+        raise NoPoints(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
+    if manifest["variants"]:
+        of_cell = {cell["fingerprint"]: cell["variant"] for cell in manifest["cells"]}
+        table["variant"] = pd.Categorical(table["cell"].map(of_cell), list(manifest["variants"]), ordered=True)
+    return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store)
+
+
+@contextlib.contextmanager
+def _mending(store: Store, manifest: dict):
+    """Have errors of damage name the command that mends the records of an experiment."""
     try:
-        return _load(store, experiment, manifest)
+        yield
     except Damaged as error:
         raise Damaged(error.what, repair_command(manifest, store.root)) from error
+
+
+def _record(store: Store, stage: str, fingerprint: str) -> dict:
+    if (folder := store.find(stage, fingerprint)) is None:
+        raise Damaged(f"{store.root}: {stage} {fingerprint} is not there, though its experiment names it")
+    return store.verify(folder, (".parquet",))  # samples too, which are read when other results are written
 
 
 def check_manifest(store: Store, manifest: dict) -> None:
@@ -64,30 +119,14 @@ def check_manifest(store: Store, manifest: dict) -> None:
     wanted["a column of curves as 'panels', or none"] = manifest.get("panels") in [*columns, None]
     wanted["'overrides' by name"] = isinstance(manifest.get("overrides", {}), dict)
     if lacking := [what for what, holds in wanted.items() if not holds]:
-        text = f"{path}: no manifest that can be analysed; expected {', '.join(lacking)}"
-        raise Damaged(text, repair_command(manifest, store.root))
+        raise Damaged(f"{path}: no manifest that can be analysed; expected {', '.join(lacking)}")
 
 
 SHOWN = ("title", "question", "figure", "expected")  # of a manifest, in reports
 
 
-def _load(store: Store, experiment: str, manifest: dict) -> Data:
-    cells = [(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]]
-    table, warnings = curves.usable(store.table("curves", {fingerprint for _, fingerprint in cells}))
-    if manifest.get("variants"):
-        of_cell = {cell["fingerprint"]: cell["variant"] for cell in manifest["cells"]}
-        table["variant"] = pd.Categorical(table["cell"].map(of_cell), manifest["variants"], ordered=True)
-    for stage, fingerprint in cells:
-        if store.find(stage, fingerprint) is None:
-            raise Damaged(f"{store.root}: {stage} {fingerprint} is not there, though its experiment names it")
-    if table.empty:
-        raise StoreError(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
-    reward_models = store.table("reward_models", set(manifest["reward_models"]))
-    return Data(manifest, table, reward_models, warnings, provenance(store, manifest, table, cells), store)
-
-
-def provenance(store, manifest, table, cells) -> dict:
-    records = [store.record(store.find(*cell)) for cell in dict.fromkeys(cells)]
+def provenance(manifest: dict, table: pd.DataFrame, records: list[dict]) -> dict:
+    """Where the points of an experiment come from, label -> text, as the report shows it."""
     distinct = lambda key: ", ".join(sorted({str(r[key]) for r in records if r.get(key)}))
     versions = sorted({f"{k} {v}" for r in records for k, v in r.get("versions", {}).items()})
     dirty = sum(bool(r.get("diff")) for r in records)

@@ -25,6 +25,13 @@ class Source:
             stored.setdefault(name, []).append(preset)
         return stored
 
+    def question(self, name: str) -> str:
+        """What an experiment asks, as its records say; where they are damaged, that."""
+        try:
+            return str(self.store.manifest(name).get("question", ""))
+        except StoreError as error:
+            return self.named(str(error))
+
     def named(self, text: str) -> str:
         """A text with the place as the user named it."""
         return text.replace(str(self.store.root), self.where)

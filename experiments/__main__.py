@@ -6,12 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
-from experiments import catalogue, repair
+from experiments import catalogue, page, repair
 from experiments.engine import costs, executors, job, queue, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim.settings import parse
+from gold_sim import settings
 from gold_sim.store import Damaged, Store, StoreError
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.typed import as_typed
@@ -21,6 +21,7 @@ def _arguments(argv):
     about = "Run an experiment, or several that share workers; the same command resumes."
     p = argparse.ArgumentParser(prog=as_typed("python -m experiments"), description=about)
     p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
+    p.add_argument("--markdown", action="store_true", help="print docs/experiments.md, which lists all of them")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
@@ -46,8 +47,8 @@ def _list(root: Path):
             mends = as_typed(f"python -m experiments {name} --repair")
             print(f"{'':22s} {len(spoilt)} damaged: {mends} sets them aside and computes them again")
         print()
-    print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
-    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core"))
+    print(f"{'throughput':22s} {page.BENCHMARK}")
+    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; {page.BENCHMARK_COST}"))
     print(f"\nstore: {root.absolute()}")
 
 
@@ -58,7 +59,7 @@ def main(argv=None) -> int:
         sys.stdout.flush()
         return done
     except Damaged as error:
-        print(f"experiments: {error.what}; {repair.REMEDY}", file=sys.stderr)
+        print(f"experiments: {Damaged(error.what, repair.REMEDY)}", file=sys.stderr)
         return 2
     except (ValueError, StoreError, job.WorkerLost) as error:
         print(f"experiments: {error}", file=sys.stderr)
@@ -72,6 +73,9 @@ def main(argv=None) -> int:
 
 
 def _main(args) -> int:
+    if args.markdown:
+        print(page.markdown(), end="")
+        return 0
     executors.check(args.engine, args.workers)
     if args.repair and (args.dry_run or not args.names):
         raise ValueError("--repair: names of experiments are wanted with it, and not --dry-run")
@@ -94,7 +98,7 @@ def _run(args) -> int:
 
     Within an experiment what holds up its end goes first, so that workers end together.
     """
-    overrides = dict(map(parse, args.set))
+    overrides = settings.overrides(args.set)
     resources = dict(executors.resource(text) for text in args.resource)
     plans = [plan(name, args.preset, overrides) for name in dict.fromkeys(args.names)]
     store, todo = Store(args.runs), {}

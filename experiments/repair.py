@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from gold_sim.store import Damaged, Store
+from gold_sim.store.files import AGAIN
 from gold_sim.store.remote import Remote
 
 READ = (".parquet",)  # what analysis reads of a cell
-REMEDY = "the same command with --repair sets it aside and computes it again"
+REMEDY = f"the same command with --repair, {AGAIN}"
 
 
 def check(store: Store, every: Iterable, todo: Iterable) -> None:

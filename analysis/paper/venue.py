@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tueplots import bundles
 
-from analysis import curves
+from analysis import curves, records
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
 from analysis.templates import scaling
-from gold_sim.store import Store, StoreError, outputs
+from gold_sim.store import NotStored, Store, outputs
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib
     "neurips": lambda: bundles.neurips2024(usetex=False),
@@ -28,7 +28,10 @@ VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are
 
 
 def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = None) -> tuple[list, list]:
-    """Draw every plate whose records exist -> ([(plate, what is seen)], [(plate, why it is missing)])."""
+    """Draw every plate whose records exist -> ([(plate, what is seen)], [(plate, why it is missing)]).
+
+    ValueError if the venue is unknown; StoreError if records are damaged.
+    """
     if venue not in VENUES:
         raise ValueError(f"--venue {venue!r}: allowed are {', '.join(VENUES)}")
     style = VENUES[venue]()
@@ -36,24 +39,26 @@ def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = N
     letters |= {"font.family": "STIXGeneral", "mathtext.fontset": "stix", "savefig.dpi": 200, "lines.linewidth": 1.2}
     letters |= {"axes.titleweight": "normal", "legend.title_fontsize": letters["legend.fontsize"]}
     book = Book(store, preset, style["figure.figsize"][0])
-    made, missing = [], []
+    made, missing, files = [], [], {}
     with figures.plt.rc_context(letters):
         for plate in PLATES:
             try:
                 figure, seen = plate.draw(book)
-            except StoreError as error:
+            except (NotStored, records.NoPoints) as error:
                 missing.append((plate, str(error)))
                 continue
-            figures.save(figure, out, f"figure_{plate.number}")
+            files |= figures.rendered(figure, f"figure_{plate.number}")
             made.append((plate, seen))
-    if made:  # else what an earlier run wrote stays
+    if made:  # and only now, when all records are read; else what an earlier run wrote stays
+        out.mkdir(parents=True, exist_ok=True)
+        for filename, drawn in files.items():
+            outputs.write(out / filename, drawn)
         write_captions(out, made, missing)
         write_tables(out, book)
     return made, missing
 
 
 def write_captions(out: Path, made, missing):
-    out.mkdir(parents=True, exist_ok=True)
     lines = ["# Figures of Gao, Schulman & Hilton 2023, from our records", ""]
     for plate, seen in made:
         lines += [f"**Figure {int(plate.number)}. {plate.title}.** {seen}", "", f"![](figure_{plate.number}.png)", ""]
@@ -66,7 +71,7 @@ def write_tables(out: Path, book: Book):
     """Laws and reward models by size, as Markdown, CSV and LaTeX."""
     try:
         data = book.read("rm_size")
-    except StoreError:
+    except (NotStored, records.NoPoints):
         return
     groups = curves.groups(data.curves, data.axis)
     rows = [{data.axis: g.key} | scaling.law_and_peak(g, curves.law(g)) for gs in groups.values() for g in gs]

@@ -14,7 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gold_sim.store import outputs
-from gold_sim.store.files import Damaged, StoreError, cells_of, parsed, repair_command, sha256, to_json, writing
+from gold_sim.store.files import (
+    UNPACKED,
+    Damaged,
+    StoreError,
+    cells_of,
+    parsed,
+    repair_command,
+    sha256,
+    to_json,
+    writing,
+)
 from gold_sim.store.remote import cache_of
 from gold_sim.store.store import Store, check_content
 
@@ -93,7 +103,7 @@ def unpack(path: Path) -> Path:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); an archive of records is wanted") from error
     store = Store(cache_of(f"archive {sha256(data)}"))
-    done = store.root / "unpacked"
+    done = store.root / UNPACKED
     if done.exists() and _intact(done):
         return store.root
     content = _content(path, data)

@@ -27,7 +27,9 @@ class NotStored(StoreError):
     """An experiment has no manifest: it was never run to its end here, which is no damage."""
 
 
-REMEDY = "python -m experiments NAME --repair, with the options of its run, sets it aside and computes it again"
+UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
+AGAIN = "which sets it aside and computes it again"
+REMEDY = f"python -m experiments NAME --repair, with the options of its run, {AGAIN}"
 
 
 class Damaged(StoreError):
@@ -38,16 +40,18 @@ class Damaged(StoreError):
         self.what, self.remedy = what, remedy
 
     def __str__(self):
-        return f"{self.what}; {self.remedy}"
+        return f"{self.what}; to mend it: {self.remedy}"
 
 
 def repair_command(manifest: dict, root) -> str:
     """Remedy of damage to a cell of an experiment: the command with the options of the run that made its manifest."""
+    if (Path(root) / UNPACKED).exists():
+        return "the same command again, which unpacks the archive anew"
     words = ["python", "-m", "experiments", str(manifest["experiment"]), "--preset", str(manifest["preset"])]
     overrides = manifest.get("overrides")
     for path, value in overrides.items() if isinstance(overrides, dict) else ():
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    return f"{shlex.join([*words, '--runs', str(root), '--repair'])} sets it aside and computes it again"
+    return f"{shlex.join([*words, '--runs', str(root), '--repair'])}, {AGAIN}"
 
 
 def check_names(**names: str) -> None:

@@ -40,6 +40,7 @@ from gold_sim.store.files import (
     from_json,
     from_parquet,
     parsed,
+    repair_command,
     sha256,
     sync,
     to_json,
@@ -273,7 +274,12 @@ class Store:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
             raise NotStored(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
-        manifest = from_json(path := stored[experiment, preset])
+        try:
+            manifest = from_json(path := stored[experiment, preset])
+        except Damaged as error:
+            raise Damaged(
+                error.what, repair_command({"experiment": experiment, "preset": preset}, self.root)
+            ) from error
         if (known := (manifest.get("experiment"), manifest.get("preset"))) != (experiment, preset):
             raise Damaged(f"{path}: is the manifest of {known}; expected that of {(experiment, preset)}")
         return manifest
