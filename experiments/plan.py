@@ -1,6 +1,7 @@
 """From an experiment's name to the cells that answer it, those that are not stored yet, and its manifest."""
 
 import time
+from collections.abc import Collection
 
 from experiments import catalogue
 from experiments.presets import PRESETS
@@ -30,9 +31,12 @@ def _check_shaping(names: set[str]):
             shaping.find(name)
 
 
-def missing(store: Store, curves: list, every: list) -> list:
-    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
-    absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
+def missing(store: Store, curves: list, every: list, damaged: Collection[str] = ()) -> list:
+    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need.
+
+    damaged: fingerprints of cells to count as not stored.
+    """
+    absent = {c.fingerprint: c for c in every if c.fingerprint in damaged or store.find(c.stage, c.fingerprint) is None}
     wanted = [*curves, *(c for c in every if "reward_models" in c.declared.tables)]
     needed = set()
     while wanted:

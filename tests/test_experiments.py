@@ -575,3 +575,23 @@ def test_dry_run_lists_cells_and_writes_nothing(tmp_path):
     found = command("data_size", "--dry-run", "--runs", tmp_path / "runs")
     assert found.returncode == 0 and found.stdout.count("to do ") > 10 and "min of one worker" in found.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_table_is_told_set_aside_and_computed_again_to_the_bit(runs, tmp_path):
+    """A store that analysis calls damaged is not called whole here, and the command that both name mends it."""
+    copy = Store(shutil.copytree(runs, tmp_path / "runs"))
+    curve = next(c for c in plan("rm_size", "smoke", {})[1] if c.stage == "best_of_n")
+    victim = copy.find(curve.stage, curve.fingerprint) / "curves.parquet"
+    whole, data = copy.table(fingerprints=[curve.fingerprint]), victim.read_bytes()
+    victim.write_bytes(data[:-100])
+    words = ["rm_size", "--preset", "smoke", "--runs", copy.root]
+    for found in (command(*words), command(*words, "--dry-run"), command(*words, module="analysis")):
+        assert found.returncode == 2 and str(victim) in found.stderr and "--repair" in found.stderr, found.stderr
+        assert len(found.stderr.strip().splitlines()) == 1
+    assert victim.read_bytes() == data[:-100]
+    found = command(*words, "--repair", "--workers", 1)
+    assert found.returncode == 0 and "set aside" in found.stdout and "1 to do" in found.stdout, found
+    assert copy.table(fingerprints=[curve.fingerprint]).equals(whole)
+    [aside] = (copy.root / ".damaged" / "best_of_n").iterdir()
+    assert (aside / "curves.parquet").read_bytes() == data[:-100] and (aside / "record.json").exists()
+    assert command("--repair", "--runs", copy.root).returncode == 2

@@ -27,6 +27,7 @@ from experiments.benchmark import roofline
 from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, reward_flops
 from experiments.engine import worker
 from gold_sim.networks.network import Network
+from gold_sim.store import outputs
 
 PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
@@ -204,9 +205,7 @@ def _record(folder: Path) -> Path:
 
 def _write(path: Path, summary: dict):
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(summary, indent=1) + "\n")
-    temporary.replace(path)
+    outputs.write(path, json.dumps(summary, indent=1) + "\n")
 
 
 SHOWN = ("completions_per_second", "matmul_fraction", "bandwidth_fraction", "roofline_fraction", "compile_seconds")
