@@ -303,7 +303,7 @@ class SelectionConfig(Checked):
 
 @dataclass(frozen=True)
 class OptimiserConfig(Checked):
-    """Policy optimisation against a proxy (optimisation/policy_gradient.py)."""
+    """Policy optimisation against a proxy (optimisation/algorithms.py)."""
 
     name: Literal["ppo", "rloo", "grpo", "reinforce", "expert_iteration", "distillation", "online_dpo"] = "rloo"
     steps: Count = 300  # policy steps, each on a batch of fresh responses
