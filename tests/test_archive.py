@@ -12,6 +12,7 @@ import pytest
 from analysis import curves
 from analysis.__main__ import main
 from analysis.claims import catalogue
+from analysis.drawing.tables import markdown
 from analysis.records import load
 from analysis.templates import scaling
 from experiments.catalogue import NAMES
@@ -145,7 +146,7 @@ def test_an_unfinished_experiment_is_not_packed(store, tmp_path):
 
 
 def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
-    """Peaks of the README's table and the claims of docs/results.md, read off the records that the repository ships."""
+    """Peaks of the README's table and the claims of docs/, read off the records that the repository ships."""
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
     stores = [Store(archive.unpack(path)) for path in PUBLISHED]
     data = load(stores[0], "rm_size")
@@ -157,7 +158,9 @@ def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
         size, cells = int(params.replace(",", "")), rest.split("|")
         told = float(cells[4]), float(cells[8])
         assert told == pytest.approx((peaks["bon"][size], peaks["rl"][size]), abs=0.006), size
-    told = catalogue.table(stores).frame
+    claims = catalogue.table(stores)
+    assert marked("docs/claims.md", "claims").strip() == markdown(claims).strip(), "python docs/generate.py"
+    told = claims.frame
     here = [{p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json")} for store in stores]
     twice = {name for one, other in itertools.combinations(here, 2) for name in one & other}
     assert twice == {"rm_size"}  # an experiment is of one draw, but for what `regret` reads beside its own
