@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -41,6 +43,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600  # seconds a cell; a few on an idle core
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 os.environ["PYTHONPATH"] = str(ROOT)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 # As the tests: programs of smoke size compile for far longer than they run.
@@ -57,9 +60,13 @@ nitpick_ignore_regex = [("py:.*", ".*")]  # names of NumPy, pandas and Python ar
 
 
 def as_written(app, what, name, obj, options, lines):
-    """A docstring's lines stay lines: ours are plain text, not reStructuredText."""
-    plain = [re.sub(r"([*|\\])|(?<=\w)_(?!\w)", r"\\\g<0>", line) for line in lines]
-    lines[:] = [f"| {line}" if line.strip() else "" for line in plain]
+    """Ours are plain text, not reStructuredText: signs mean themselves, and an argument begins a line of its own."""
+    plain = [re.sub(r"[*|\\]|(?<=\w)_(?!\w)", r"\\\g<0>", line.strip()) for line in lines]
+    begins = re.compile(r"[\w, ]+: |Returns |Raises |\w+Error")
+    lines[:] = [f"| {line}" if begins.match(line) else f"  {line}" * bool(line) for line in plain]
+    for at, line in enumerate(lines):  # a paragraph that begins with no argument is a line too
+        if line.startswith("  ") and (at == 0 or not lines[at - 1]):
+            lines[at] = f"| {line.strip()}"
 
 
 def reached_by_its_index(app, doctree):
@@ -68,6 +75,19 @@ def reached_by_its_index(app, doctree):
         app.env.metadata[app.env.docname]["orphan"] = True
 
 
+WHOLE = re.compile(r"(-?[\d.]+%? \[[^\]]{3,24}\]|\d{4}-\d\d-\d\d)")  # 0.220 [0.161, 0.280], or a date
+
+
+def unbroken(app, doctree, docname):
+    """Numbers with their intervals, and dates, stay on one line within a table."""
+    for text in [node for row in doctree.findall(nodes.entry) for node in row.findall(nodes.Text)]:
+        if WHOLE.search(text) and not isinstance(text.parent, nodes.literal):
+            parts = WHOLE.split(text)
+            kinds = (nodes.Text, lambda part: nodes.inline(part, part, classes=["whole"]))
+            text.parent.replace(text, [kinds[at % 2](part) for at, part in enumerate(parts) if part])
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", as_written)
     app.connect("doctree-read", reached_by_its_index)
+    app.connect("doctree-resolved", unbroken)

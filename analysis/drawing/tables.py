@@ -9,6 +9,7 @@ from analysis.findings import Table
 from analysis.numbers import number, with_interval
 
 HEADINGS = {
+    "": "verdict",
     "rm_params": "RM parameters",
     "num_pairs": "training pairs",
     "policy_params": "policy parameters",
