@@ -22,7 +22,7 @@ $(READY): requirements.lock
 
 # The source is this folder, so that links between pages lead to the same place in the tree and on the site.
 docs: $(SITE)/.installed
-	$(SITE)/bin/python -m sphinx -W --keep-going -n -q -E -c docs . docs/_build/html
+	$(SITE)/bin/python -m sphinx -W --keep-going -n -q -E -c docs -d docs/_build/doctrees . docs/_build/html
 
 $(SITE)/.installed: requirements.lock requirements-docs.lock
 	$(PYTHON) -m venv $(SITE)

@@ -75,11 +75,11 @@ def reached_by_its_index(app, doctree):
         app.env.metadata[app.env.docname]["orphan"] = True
 
 
-WHOLE = re.compile(r"(-?[\d.]+%? \[[^\]]{3,24}\]|\d{4}-\d\d-\d\d)")  # 0.220 [0.161, 0.280], or a date
+WHOLE = re.compile(r"(\[[^\]]{3,24}\]|\d{4}-\d\d-\d\d|-[\d.]+)")  # an interval, a date, a number below 0
 
 
 def unbroken(app, doctree, docname):
-    """Numbers with their intervals, and dates, stay on one line within a table."""
+    """Intervals and dates stay on one line within a table."""
     for text in [node for row in doctree.findall(nodes.entry) for node in row.findall(nodes.Text)]:
         if WHOLE.search(text) and not isinstance(text.parent, nodes.literal):
             parts = WHOLE.split(text)

@@ -10,7 +10,8 @@ from analysis import curves, records
 from analysis.numbers import with_interval
 from analysis.templates import scaling
 from experiments.catalogue import NAMES
-from gold_sim import laws
+from gold_sim import laws, settings
+from gold_sim.config import Config
 from gold_sim.store import Store, archive
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +90,7 @@ def test_links_lead_somewhere_and_the_readme_names_every_page():
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             target = (page.parent / link).resolve()
             assert target.exists() or str(target.relative_to(ROOT)) in TO_COME, f"{page.name}: {link}"
-    for page in ("results", "fitting", "clusters", "speed", "extending", "design"):
+    for page in ("results", "claims", "schema", "fitting", "clusters", "speed", "extending", "design"):
         assert f"(docs/{page}.md)" in PAGES[0].read_text()
 
 
@@ -97,6 +98,13 @@ def test_files_that_the_pages_name_are_there():
     for page in PAGES:
         for path in re.findall(r"`((?:gold_sim|experiments|analysis(?!/out)|tests)/[\w/.]*)`", page.read_text()):
             assert (ROOT / path).exists() or path in TO_COME, f"{page.name}: {path}"
+
+
+def test_settings_that_the_pages_set_can_be_set():
+    given = {text for page in PAGES for text in re.findall(r"--set '?([a-z_]+\.[a-z_]+=[^\s'`\"]+)", page.read_text())}
+    assert len(given) > 10
+    for text in given:
+        settings.replace(Config(), dict([settings.parse(text)]))
 
 
 def test_the_forms_that_can_be_fitted_are_described():
