@@ -6,12 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
-from experiments import catalogue
+from experiments import catalogue, page
 from experiments.engine import costs, executors, job, queue, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim.settings import parse
+from gold_sim import settings
 from gold_sim.store import Store, StoreError
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.typed import as_typed
@@ -21,6 +21,7 @@ def _arguments(argv):
     about = "Run an experiment, or several that share workers; the same command resumes."
     p = argparse.ArgumentParser(prog=as_typed("python -m experiments"), description=about)
     p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
+    p.add_argument("--markdown", action="store_true", help="print docs/experiments.md, which lists all of them")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
@@ -40,8 +41,8 @@ def _list(root: Path):
         done = len(every) - len(missing(store, curves, every))
         print(f"{name:22s} {experiment.question}")
         print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
-    print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
-    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core"))
+    print(f"{'throughput':22s} {page.BENCHMARK}")
+    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; {page.BENCHMARK_COST}"))
     print(f"\nstore: {root.absolute()}")
 
 
@@ -63,6 +64,9 @@ def main(argv=None) -> int:
 
 
 def _main(args) -> int:
+    if args.markdown:
+        print(page.markdown(), end="")
+        return 0
     executors.check(args.engine, args.workers)
     args.remote = Remote(args.runs) if is_url(args.runs) else None
     args.where, args.runs = args.runs, args.remote.store.root if args.remote else Path(args.runs)
@@ -83,7 +87,7 @@ def _run(args) -> int:
 
     Within an experiment what holds up its end goes first, so that workers end together.
     """
-    overrides = dict(map(parse, args.set))
+    overrides = settings.overrides(args.set)
     resources = dict(executors.resource(text) for text in args.resource)
     plans = [plan(name, args.preset, overrides) for name in dict.fromkeys(args.names)]
     store, todo = Store(args.runs), {}
