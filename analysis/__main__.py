@@ -5,15 +5,12 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 
 import argparse
 import json
-import os
 import re
-import signal
 import sys
 from pathlib import Path
 
-from gold_sim.store import Store, StoreError, archive
-from gold_sim.store.columns import TABLES
-from gold_sim.store.remote import Remote, is_url
+from analysis.escaped import say, warn
+from gold_sim import exits
 from gold_sim.typed import as_typed
 
 
@@ -25,47 +22,46 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
 
 
-def _folder(where: str) -> Path:
-    """The records' folder; what is at an address is fetched first, an archive unpacked."""
-    if archive.is_archive(where):
-        return archive.unpack(where)
-    if not is_url(where):
-        return Path(where)
-    remote = Remote(where)
-    remote.fetch_experiments()
-    return remote.store.root
-
-
 WHERE = "a folder, an address, or an archive (.tar.xz)"
 
 
 def _add_runs(parser):
-    parser.add_argument("--runs", type=_folder, default=Path("runs"), help=f"the records: {WHERE}")
+    parser.add_argument("--runs", default=RUNS, help=f"the records: {WHERE}")
 
 
 def _add_several_runs(parser, of_several: str):
-    what = f"one or more stores: {WHERE}; {of_several}"
-    parser.add_argument("--runs", type=_folder, nargs="+", default=[Path("runs")], help=what)
+    parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {WHERE}; {of_several}")
+
+
+RUNS = "runs"
+OUT = Path("analysis/out")
+
+
+def _add_out(parser):
+    parser.add_argument("--out", type=Path, default=OUT, help=f"where results go ({OUT})")
 
 
 def _complain(text) -> int:
-    print(f"analysis: {' '.join(str(text).split())}", file=sys.stderr)
-    return 2
+    warn(f"analysis: {as_typed(' '.join(str(text).split()), COMMANDS)}")
+    return exits.REFUSED
 
 
 def main(argv=None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+    """Run what the first word names; the status to exit with."""
+    return exits.run("analysis", lambda: _work(sys.argv[1:] if argv is None else argv))
+
+
+def _work(argv) -> int:
+    from gold_sim.store import StoreError  # here and below, as they take a second: a Ctrl-C meanwhile is one line
+
     try:
-        done = COMMANDS[argv[0]](argv[1:]) if argv[:1] and argv[0] in COMMANDS else _experiment(argv)
-        sys.stdout.flush()
-        return done
-    except BrokenPipeError:  # whoever read our output has left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return COMMANDS[argv[0]](argv[1:]) if argv[:1] and argv[0] in COMMANDS else _experiment(argv)
     except (StoreError, ValueError) as error:
         return _complain(error)
-    except OSError as error:  # of a place to write to; readers say theirs themselves
-        return _complain(f"{error.filename}: {error.strerror}; a place that can be written to is wanted")
+    except OSError as error:
+        if error.filename is None:  # of standard output
+            raise
+        return _complain(f"{error.filename}: {error.strerror}; a place that can be read and written to is wanted")
 
 
 def _experiment(argv) -> int:
@@ -73,55 +69,48 @@ def _experiment(argv) -> int:
     parser.add_argument("name", nargs="?", help="an experiment that has records; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     _add_runs(parser)
-    parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
+    _add_out(parser)
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
-    folder = args.out / args.name
-    if args.name == "throughput":
-        return _throughput(args.runs, folder)
-    if args.name not in (stored := _stored(args.runs)):
-        how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
-        have = f"{args.runs} has those of {', '.join(stored) or 'no experiment'}"
-        return _complain(f"experiment {args.name!r}: no records; {have}; {as_typed(how, COMMANDS)} makes them")
-    from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
+    from analysis import sources
+    from gold_sim.store import outputs
 
-    data, findings = analyse.analyse(Store(args.runs), args.name, args.preset, folder)
+    folder = args.out / args.name
+    with sources.opened(args.runs, makes=args.name) as [source]:
+        stored = source.names()
+        if args.name not in (*stored, "throughput"):
+            how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
+            have = f"{source.where} has those of {', '.join(stored) or 'no experiment'}"
+            return _complain(f"experiment {args.name!r}: no records; {have}; {how} makes them")
+        outputs.check_folder(folder)
+        if args.name == "throughput":
+            return _throughput(source.store.root, folder)
+        from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
+
+        data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
     analyse.show(data, findings, folder)
     return 0
 
 
-def _list(runs: Path) -> int:
-    say = lambda line: print(as_typed(line, COMMANDS))
-    say(f"python -m analysis NAME, with NAME one of those that have records in {runs}")
-    for name, presets in _stored(runs).items():
-        print(f"  {name:<22} {_question(runs, name)}  [records: {', '.join(presets)}]")
-    print(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
-    say("python -m experiments                              every experiment there is, those without records too")
-    say("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
-    say("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
-    say("python -m analysis claims                          what the literature says, and what the records say of it")
-    say("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
-    say("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
-    say("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
+def _list(runs: str) -> int:
+    from analysis import sources
+
+    hint = lambda line: say(as_typed(line, COMMANDS))
+    hint(f"python -m analysis NAME, with NAME one of those that have records in {runs}")
+    if runs != RUNS or Path(RUNS).exists():  # before the first run there is none
+        with sources.opened(runs) as [source]:
+            for name, presets in source.names().items():
+                say(f"  {name:<22} {source.question(name)}  [records: {', '.join(presets)}]")
+    say(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
+    hint("python -m experiments                              every experiment there is, those without records too")
+    hint("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
+    hint("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
+    hint("python -m analysis claims                          what the literature says, and what the records say of it")
+    hint("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
+    hint("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
+    hint("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
-
-
-def _stored(runs: Path) -> dict[str, list[str]]:
-    """Experiment -> presets of its records, in order of name."""
-    found = {}
-    for path in sorted((runs / "experiments").glob("*-*.json")):
-        name, _, preset = path.stem.rpartition("-")
-        found.setdefault(name, []).append(preset)
-    return found
-
-
-def _question(runs: Path, name: str) -> str:
-    """What an experiment asks, as its records say."""
-    try:
-        return Store(runs).manifest(name).get("question", "")
-    except StoreError as error:
-        return str(error)
 
 
 def _throughput(runs: Path, folder: Path) -> int:
@@ -131,9 +120,9 @@ def _throughput(runs: Path, folder: Path) -> int:
     figures = throughput.study(runs / "throughput", folder)
     if not figures:
         how = "python -m experiments throughput --set part=stages"
-        print(f"throughput: nothing measured yet; this does: {as_typed(how)}")
+        say(f"throughput: nothing measured yet; this does: {as_typed(how)}")
         return 0
-    print(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures)}")
+    say(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures)}")
     return 0
 
 
@@ -193,18 +182,20 @@ def _fit(argv) -> int:
     from analysis.numbers import with_interval
 
     options = _fit_options(args, args.share)
+    _check_json(args.json, args.file)
     if options.share and options.se:
         return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
     points, odd = fits.load(args.file, options)
     result = fits.fit(points, options)
     result["warnings"] = odd + result["warnings"]
-    print(tables.plain_text(fits.table(result)))
+    for line in tables.plain_text(fits.table(result)):
+        say(line)
     for name, line in result["trends"].items():
-        print(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
+        say(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
     if args.compare:
         result["comparison"] = fits.compare(points, options)
         for told in result["comparison"]:
-            print(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
+            say(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
     return _tell(result, args.json)
 
 
@@ -220,9 +211,11 @@ def _advise(argv) -> int:
         _add_runs(parser)
         parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
         args = parser.parse_args(argv)
-        from analysis import curves, records
+        from analysis import curves, records, sources
 
-        read = records.load(Store(args.runs), args.name, args.preset)
+        _check_json(args.json)
+        with sources.opened(args.runs, makes=args.name) as [source]:
+            read = records.load(source.store, args.name, args.preset)
         gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
         parts = [(g.form, {read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
         warnings = read.warnings
@@ -233,6 +226,7 @@ def _advise(argv) -> int:
         from analysis.fit import fits
 
         options = _fit_options(args)
+        _check_json(args.json, args.file)
         points, warnings = fits.load(args.file, options)
         parts = fits.parts(points, options)
     if args.at_kl is not None and not args.at_kl > 0:
@@ -241,11 +235,11 @@ def _advise(argv) -> int:
     for form, key, ds, golds, units in parts:
         told = advise.advise(form, ds, golds, units, args.at_kl)
         result["groups"].append(key | vars(told))
-        print(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {told.text}")
+        say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {told.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
     if tested["runs"]:
         result["backtest"] = tested
-        print(f"back-test: each run from the others of its group: the {tested['level']:.0%} interval holds the peak of "
+        say(f"back-test: each run from the others of its group: the {tested['level']:.0%} interval holds the peak of "
               f"{tested['covered']} of {tested['runs']} runs ({tested['share']:.0%})")  # fmt: skip
     return _tell(result, args.json)
 
@@ -257,18 +251,25 @@ def _paper(argv) -> int:
     parser.add_argument("--venue", default="neurips", help="sizes and letters: neurips, icml, iclr, ... (neurips)")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
     _add_runs(parser)
-    parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
+    _add_out(parser)
     args = parser.parse_args(argv)
+    from analysis import sources
     from analysis.paper import venue
+    from gold_sim.store import outputs
 
     out = args.out / f"paper_{args.name}"
-    made, missing = venue.make(Store(args.runs), out, args.venue, args.preset)
+    outputs.check_folder(out)
+    with sources.opened(args.runs) as [source]:
+        sources.check_preset([source], args.preset)
+        made, missing = venue.make(source.store, out, args.venue, args.preset)
     for plate, seen in made:
-        print(f"figure {int(plate.number):>2}  {plate.title}. {seen}")
+        say(f"figure {int(plate.number):>2}  {plate.title}. {seen}")
     for plate, why in missing:
-        print(f"analysis: figure {int(plate.number)} not drawn: {why}", file=sys.stderr)
-    print(f"{len(made)} figures, tables and captions.md in {out}")
-    return 0 if made else 2
+        warn(f"analysis: figure {int(plate.number)} not drawn: {source.named(why)}")
+    if not made:
+        return _complain(f"no figure could be drawn from {source.where}; what an earlier run wrote is left as it was")
+    say(f"{len(made)} figures, tables and captions.md in {out}")
+    return 0
 
 
 def _claims(argv) -> int:
@@ -276,20 +277,28 @@ def _claims(argv) -> int:
     parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
     _add_several_runs(parser, "an experiment is read from the first that has it")
-    parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
+    _add_out(parser)
     args = parser.parse_args(argv)
+    from analysis import sources
     from analysis.claims import catalogue
     from analysis.drawing import tables
+    from gold_sim.store import outputs
 
-    table = catalogue.table([Store(root) for root in args.runs], args.preset)
-    tables.write(args.out / "claims", [table])
+    folder = args.out / "claims"
+    outputs.check_folder(folder)
+    with sources.opened(*args.runs) as read:
+        sources.check_preset(read, args.preset)
+        table = catalogue.table([source.store for source in read], args.preset)
+    tables.write(folder, [table])
     for row in table.frame.to_dict("records"):
-        print(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})\n         {row['found']}")
+        say(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})")
+        say(f"{'':7}  {row['found']}")
     counts = table.frame[""].value_counts()
     rest = (catalogue.NOT_TESTED, catalogue.NOT_RUN, catalogue.ERROR)
     words = [word for word in (*catalogue.VERDICTS.values(), *rest) if word in counts]
-    print("\n" + ", ".join(f"{counts[word]} {word}" for word in words))
-    print(f"table  {args.out / 'claims' / 'claims.md'}")
+    say()
+    say(", ".join(f"{counts[word]} {word}" for word in words))
+    say(f"table  {folder / 'claims.md'}")
     errors = table.frame.loc[table.frame[""] == catalogue.ERROR, "found"]
     return max((_complain(error) for error in errors), default=0)
 
@@ -297,16 +306,25 @@ def _claims(argv) -> int:
 def _pack(argv) -> int:
     """What analysis reads, in one file to publish."""
     parser = _Parser(prog="python -m analysis pack", description="Records and tables, without weights, in one file.")
-    parser.add_argument("file", type=Path, help=f"to write; ends in {archive.SUFFIX}")
+    parser.add_argument("file", type=Path, help="to write; ends in .tar.xz")
     parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
+    parser.add_argument("--replace", action="store_true", help="write FILE even if there is one")
     _add_several_runs(parser, "of what several have, the first one's counts")
     args = parser.parse_args(argv)
+    from analysis import sources
+    from gold_sim.store import archive, outputs
+    from gold_sim.store.columns import TABLES
+
     if not archive.is_archive(args.file):
         return _complain(f"file {str(args.file)!r}: a name that ends in {archive.SUFFIX} is wanted")
     if unknown := sorted(set(args.leave) - set(TABLES)):
         return _complain(f"--leave {unknown[0]}: allowed are {', '.join(TABLES)}")
-    cells = archive.pack([Store(root) for root in args.runs], args.file, tuple(args.leave))
-    print(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
+    outputs.check_file(args.file, args.runs)
+    if args.file.exists() and not args.replace:
+        return _complain(f"{args.file}: is there already; another name is wanted, or --replace")
+    with sources.opened(*args.runs) as read:
+        cells = archive.pack([source.store for source in read], args.file, tuple(args.leave))
+    say(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
     return 0
 
 
@@ -321,20 +339,40 @@ def _calibration(argv) -> int:
     from analysis.fit import coverage
 
     for table in coverage.tables(args.replications):
-        print(tables.plain_text(table) + "\n", flush=True)
+        for line in (*tables.plain_text(table), ""):
+            say(line)
+        sys.stdout.flush()
     return 0
+
+
+def _check_json(path: Path | None, *inputs: Path) -> None:
+    """Before work is spent: that a result can be written there and takes no other file's place."""
+    from gold_sim.store import StoreError, outputs
+
+    if path is None:
+        return
+    outputs.check_file(path, inputs)
+    if path.is_file() and path.stat().st_size and not _is_result(path):
+        raise StoreError(f"--json {path}: is there already and no result of fit or advise; another name is wanted")
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return {"groups", "warnings"} <= json.loads(path.read_bytes()).keys()
+    except (ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _tell(result: dict, path: Path | None) -> int:
     """Warnings to stderr, the result to the file."""
-    from analysis.numbers import plain
+    from analysis import numbers
+    from gold_sim.store import outputs
 
     for warning in result["warnings"]:
-        print(f"analysis: warning: {warning}", file=sys.stderr)
+        warn(f"analysis: warning: {warning}")
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        print(f"written to {path}")
+        outputs.write(path, json.dumps(numbers.plain(result), indent=1, allow_nan=False) + "\n")
+        say(f"written to {path}")
     return 0
 
 

@@ -4,18 +4,19 @@ import dataclasses
 import importlib
 import json
 import pkgutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from analysis import records, studies
 from analysis.claims import catalogue
 from analysis.drawing import report, tables, transcripts
+from analysis.escaped import say, warn
 from analysis.findings import Findings
 from analysis.numbers import plain
 from analysis.studies import negative_controls
 from analysis.templates import variants
 from gold_sim import laws
+from gold_sim.store import outputs
 
 
 def study_named(name: str) -> Callable:
@@ -36,6 +37,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
     """Read the records, write figures, tables, summary.json and report.html into folder."""
     read = records.load(store, name, preset)
     study = study_named(read.manifest["study"])
+    controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
     folder.mkdir(parents=True, exist_ok=True)
     findings = study(read, folder)
     if checks := catalogue.checks_of(read) | findings.summary.get("checks", {}):
@@ -48,20 +50,23 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
     if checks:
         content["checks"] = [{"name": check} | found for check, found in checks.items()]
     content = plain(content)
-    (folder / "summary.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
+    outputs.write(folder / "summary.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     report.write(folder, read, findings, controls)
     return read, findings
 
 
 def show(read: records.Data, findings: Findings, folder: Path) -> None:
     """To the terminal: tables of laws, what was found, where everything lies."""
-    print(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})\n")
+    say(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})")
     for table in findings.tables[:1]:
-        print(tables.plain_text(table) + "\n")
+        for line in ("", *tables.plain_text(table)):
+            say(line)
+    say()
     for name, check in findings.summary.get("checks", {}).items():
-        print(f"{check['verdict']:>8}  {name.replace('_', ' ')}: {check['found']}")
+        say(f"{check['verdict']:>8}  {name.replace('_', ' ')}: {check['found']}")
     for warning in [*read.warnings, *findings.warnings]:
-        print(f"analysis: warning: {warning}", file=sys.stderr)
-    print("\nfigures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))
-    print(f"summary  {folder / 'summary.json'}\nreport   {folder / 'report.html'}")
+        warn(f"analysis: warning: {warning}")
+    say()
+    say("figures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))
+    say(f"summary  {folder / 'summary.json'}")
+    say(f"report   {folder / 'report.html'}")

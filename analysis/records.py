@@ -1,15 +1,14 @@
 """What one experiment left in the store: its manifest, its curves, its reward models, where they come from."""
 
 import contextlib
-import json
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from analysis import curves, older
-from gold_sim.store import NotStored, Store, StoreError, archive
+from gold_sim.store import Damaged, NotStored, Store, StoreError
+from gold_sim.store.columns import CURVE_COLUMNS
+from gold_sim.store.files import cells_of, repair_command
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
 
@@ -55,28 +54,33 @@ class Data:
 
     def samples(self) -> pd.DataFrame:
         """Responses that RL cells kept (columns.SAMPLE_COLUMNS); empty if they kept none."""
-        with _mending(self.store, command_of(self.manifest)):
+        with _mending(self.store, self.manifest):
             return self.store.table("samples", {cell["fingerprint"] for cell in self.manifest["cells"]})
 
     def record(self, stage: str, fingerprint: str) -> dict:
         """record.json of one of the experiment's cells."""
-        with _mending(self.store, command_of(self.manifest)):
-            return self.store.record(self.store.find(stage, fingerprint))
+        with _mending(self.store, self.manifest):
+            return _record(self.store, stage, fingerprint)
 
 
 def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     """Everything an analysis reads of an experiment.
 
-    NotStored, with the command to run, where it was never run; NoPoints where all its runs diverged; StoreError, with
-    what mends it, where a file is damaged or lacking.
+    NotStored, with the command to run, where it was never run; NoPoints where all its runs diverged; Damaged, with the
+    command that mends it, where a file cannot be trusted or is not there.
     """
-    with _mending(store, command(experiment, preset)):
-        manifest = older.current(store.manifest(experiment, preset))
-    with _mending(store, command_of(manifest)):
+    try:
+        manifest = store.manifest(experiment, preset)
+    except NotStored as error:
+        run = RUN.format(name=experiment) + (f" --preset {preset}" if preset not in (None, "cpu") else "")
+        raise NotStored(f"{error}; this makes them: {run}") from error
+    with _mending(store, manifest):
+        check_manifest(store, manifest)
+        manifest = older.current(manifest)
         cells = list(dict.fromkeys((cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]))
         points = store.table("curves", {fingerprint for _, fingerprint in cells})
         reward_models = store.table("reward_models", set(manifest["reward_models"]))
-        records = [store.record(store.find(*cell)) for cell in cells]
+        records = [_record(store, *cell) for cell in cells]
     table, warnings = curves.usable(points)
     if table.empty:
         raise NoPoints(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
@@ -86,40 +90,39 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store)
 
 
-def command(experiment: str, preset: str | None, overrides: dict | None = None) -> str:
-    """What makes the records of an experiment, as typed."""
-    words = [f"--preset {preset}"] if preset not in (None, "cpu") else []
-    words += [f"--set {shlex.quote(f'{path}={json.dumps(value)}')}" for path, value in (overrides or {}).items()]
-    return " ".join([RUN.format(name=experiment), *words])
-
-
 @contextlib.contextmanager
-def _mending(store: Store, run: str):
-    """Add to the errors of a store what makes or mends the records: `run`, after what is damaged was removed."""
+def _mending(store: Store, manifest: dict):
+    """Have errors of damage name the command that mends the records of an experiment."""
     try:
         yield
-    except NotStored as error:
-        raise NotStored(f"{error}; this makes them: {run}") from error
-    except StoreError as error:
-        raise StoreError(f"{error}; to mend it: {remedy(store, error, run)}") from error
+    except Damaged as error:
+        raise Damaged(error.what, repair_command(manifest, store.root)) from error
 
 
-def command_of(manifest: dict) -> str:
-    """What made the records that a manifest lists."""
-    return command(manifest["experiment"], manifest["preset"], manifest.get("overrides"))
+def _record(store: Store, stage: str, fingerprint: str) -> dict:
+    if (folder := store.find(stage, fingerprint)) is None:
+        raise Damaged(f"{store.root}: {stage} {fingerprint} is not there, though its experiment names it")
+    return store.verify(folder, (".parquet",))  # samples too, which are read when other results are written
 
 
-def remedy(store: Store, error: StoreError, run: str) -> str:
-    """What mends the file that an error names first, as commands to be given as they are; run: what makes it again."""
-    root, path = store.root.absolute(), Path(str(error).partition(": ")[0]).absolute()
-    if (root / archive.UNPACKED).exists():
-        return f"rm -r {shlex.quote(str(root))}, and the archive is unpacked anew"
-    within = path.relative_to(root).parts[:2] if path.is_relative_to(root) else ()
-    if len(within) < 2:
-        return run
-    if within[0] == "experiments":  # a manifest: its name says of what it is
-        run = command(*path.stem.rpartition("-")[::2])
-    return f"rm -r {shlex.quote(str(root.joinpath(*within)))}, then {run}"
+def check_manifest(store: Store, manifest: dict) -> None:
+    """Damaged unless a manifest names cells, and what an analysis shows of its experiment."""
+    path = store.root / "experiments" / f"{manifest['experiment']}-{manifest['preset']}.json"
+    cells_of(path, manifest)
+    variants = manifest.get("variants") or []
+    of_cells = [cell.get("variant") for cell in manifest["cells"]]
+    columns = [*CURVE_COLUMNS, *(["variant"] if variants else [])]
+    wanted = {f"text under {key!r}": isinstance(manifest.get(key), str) for key in SHOWN}
+    named = isinstance(variants, list | dict)
+    wanted["'variants', each cell's among them"] = named and (not variants or all(v in variants for v in of_cells))
+    wanted["a column of curves as 'axis'"] = manifest.get("axis") in columns
+    wanted["a column of curves as 'panels', or none"] = manifest.get("panels") in [*columns, None]
+    wanted["'overrides' by name"] = isinstance(manifest.get("overrides", {}), dict)
+    if lacking := [what for what, holds in wanted.items() if not holds]:
+        raise Damaged(f"{path}: no manifest that can be analysed; expected {', '.join(lacking)}")
+
+
+SHOWN = ("title", "question", "figure", "expected")  # of a manifest, in reports
 
 
 def provenance(manifest: dict, table: pd.DataFrame, records: list[dict]) -> dict:

@@ -6,13 +6,13 @@ import signal
 import sys
 from pathlib import Path
 
-from experiments import catalogue, page
-from experiments.engine import costs, executors, job, queue, workload
+from experiments import catalogue, page, repair
+from experiments.engine import costs, executors, job, queue
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
 from gold_sim import settings
-from gold_sim.store import Store, StoreError
+from gold_sim.store import Damaged, Store, StoreError
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.typed import as_typed
 
@@ -28,6 +28,7 @@ def _arguments(argv):
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
     p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given")
+    p.add_argument("--repair", action="store_true", help="set damaged cells aside, then compute them again")
     p.add_argument(
         "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
     )
@@ -38,9 +39,14 @@ def _list(root: Path):
     store = Store(root)
     for name in catalogue.NAMES:
         experiment, curves, every = plan(name, "cpu", {})
-        done = len(every) - len(missing(store, curves, every))
+        spoilt = repair.damaged(store, every)
+        done = len(every) - len(missing(store, curves, every, spoilt))
         print(f"{name:22s} {experiment.question}")
-        print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
+        print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done")
+        if spoilt:
+            mends = as_typed(f"python -m experiments {name} --repair")
+            print(f"{'':22s} {len(spoilt)} damaged: {mends} sets them aside and computes them again")
+        print()
     print(f"{'throughput':22s} {page.BENCHMARK}")
     print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; {page.BENCHMARK_COST}"))
     print(f"\nstore: {root.absolute()}")
@@ -52,6 +58,9 @@ def main(argv=None) -> int:
         done = _main(args)
         sys.stdout.flush()
         return done
+    except Damaged as error:
+        print(f"experiments: {Damaged(error.what, repair.REMEDY)}", file=sys.stderr)
+        return 2
     except (ValueError, StoreError, job.WorkerLost) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
@@ -68,6 +77,8 @@ def _main(args) -> int:
         print(page.markdown(), end="")
         return 0
     executors.check(args.engine, args.workers)
+    if args.repair and (args.dry_run or not args.names):
+        raise ValueError("--repair: names of experiments are wanted with it, and not --dry-run")
     args.remote = Remote(args.runs) if is_url(args.runs) else None
     args.where, args.runs = args.runs, args.remote.store.root if args.remote else Path(args.runs)
     if not args.names:
@@ -92,9 +103,13 @@ def _run(args) -> int:
     plans = [plan(name, args.preset, overrides) for name in dict.fromkeys(args.names)]
     store, todo = Store(args.runs), {}
     for experiment, curves, every in plans:
+        if args.repair:
+            for line in repair.set_aside(store, args.remote, every, f"{experiment.name}-{args.preset}"):
+                print(line, flush=True)
         if args.remote:
             args.remote.fetch(every)
         missed = missing(store, curves, every)
+        repair.check(store, every, missed)
         todo |= {c.fingerprint: c for c in missed}
         print(
             f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
@@ -149,7 +164,7 @@ def _price(root: Path, every: dict, todo: dict):
         cost = f"to do {seconds[code]:6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB" if code in todo else "stored"
         print(f"  {cost:24s}  {c.stage:16s} {c.name}-{code}")
     flops, most = (
-        sum(workload.work(c).flops for c in todo.values()),
+        sum(c.declared.work(c.config).flops for c in todo.values()),
         max(map(predicted.bytes, todo.values()), default=0),
     )
     largest = f"the largest cell takes {max(seconds.values(), default=0) / 60:.1f} min, or {most / 2**30:.1f} GiB"

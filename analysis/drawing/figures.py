@@ -3,6 +3,8 @@
 Every function draws on an axis it is given and returns nothing; `save` writes PNG and PDF.
 """
 
+import io
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -11,10 +13,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Patch
 
-from analysis import curves
+from analysis import curves, escaped
 from gold_sim import laws
+from gold_sim.store import outputs
 
 INK, FAINT = "#222222", "#8a8a8a"
 MARKERS = "osD^vPX*<>h"
@@ -65,10 +69,35 @@ def short(value) -> str:
 def save(figure, folder: Path, name: str) -> str:
     """<folder>/<name>.png and .pdf, reproducible to the byte; returns name."""
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    plt.close(figure)
+    for filename, drawn in rendered(figure, name).items():
+        outputs.write(folder / filename, drawn)
     return name
+
+
+def rendered(figure, name: str) -> dict[str, bytes]:
+    """The files of a figure by name, which `save` writes; the figure is closed."""
+    files = {}
+    _make_legible(figure)
+    with warnings.catch_warnings():  # of labels of others, which may be long or in letters that the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing|constrained_layout not applied", UserWarning)
+        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, metadata=metadata)
+            files[f"{name}.{kind}"] = drawn.getvalue()
+    plt.close(figure)
+    return files
+
+
+def _make_legible(figure) -> None:
+    """Labels that hold names of others: control characters are spelled out, and what is no formula stays text."""
+    for text in figure.findobj(plt.Text):
+        words = text.get_text()
+        text.set_text("\n".join(map(escaped.plain, words.split("\n"))))
+        if "$" in words:
+            try:
+                MathTextParser("path").parse(text.get_text())
+            except ValueError:
+                text.set_parse_math(False)
 
 
 def panels(count: int, width: float = 4.6, height: float = 3.6):

@@ -8,6 +8,7 @@ import jinja2
 from analysis.drawing import interactive, tables
 from analysis.findings import Findings
 from analysis.records import Data
+from gold_sim.store import outputs
 
 
 def write(folder: Path, data: Data, findings: Findings, controls: dict) -> Path:
@@ -28,7 +29,7 @@ def write(folder: Path, data: Data, findings: Findings, controls: dict) -> Path:
         tables=[(table, *tables.shown(table.frame)) for table in findings.tables],
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    outputs.write(path, page)
     return path
 
 

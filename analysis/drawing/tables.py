@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import curves
+from analysis import curves, escaped
 from analysis.findings import Table
 from analysis.numbers import number, with_interval
+from gold_sim.store import outputs
 
 HEADINGS = {
     "": "verdict",
@@ -49,32 +50,33 @@ def _cell(row, name):
 def markdown(table: Table) -> str:
     headings, rows = shown(table.frame)
     lines = [headings, ["---"] * len(headings), *rows]
-    return f"**{table.title}**\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    of_cells = (" | ".join(map(escaped.markdown, line)) for line in lines)
+    return f"**{escaped.markdown(table.title)}**\n\n" + "\n".join(f"| {line} |" for line in of_cells) + "\n"
 
 
 def write(folder: Path, tables: list[Table]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for table in tables:
-        table.frame.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
-        (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8")
+        outputs.write(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
+        outputs.write(folder / f"{table.name}.md", markdown(table))
 
 
 def latex(table: Table) -> str:
     """A tabular with booktabs rules (\\usepackage{booktabs}), intervals in their cells."""
     headings, rows = shown(table.frame)
-    escape = lambda text: text.replace("_", r"\_").replace("%", r"\%").replace("²", "$^2$").replace("–", "--")
-    line = lambda cells: " & ".join(map(escape, cells)) + r" \\"
+    line = lambda cells: " & ".join(map(escaped.latex, cells)) + r" \\"
     begin = rf"\begin{{tabular}}{{{'r' * len(headings)}}}"
-    body = [rf"% {table.title}", begin, r"\toprule", line(headings), r"\midrule"]
+    body = [rf"% {escaped.plain(table.title)}", begin, r"\toprule", line(headings), r"\midrule"]
     return "\n".join([*body, *map(line, rows), r"\bottomrule", r"\end{tabular}", ""])
 
 
-def plain_text(table: Table) -> str:
-    """For a terminal: columns aligned by spaces."""
+def plain_text(table: Table) -> list[str]:
+    """Lines for a terminal: columns aligned by spaces."""
     headings, rows = shown(table.frame)
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    aligned = ["  ".join(f"{text:>{w}}" for text, w in zip(line, widths, strict=True)) for line in (headings, *rows)]
-    return "\n".join([table.title, aligned[0], "  ".join("-" * w for w in widths), *aligned[1:]])
+    lines = [[escaped.plain(cell) for cell in line] for line in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = ["  ".join(f"{cell:>{w}}" for cell, w in zip(line, widths, strict=True)) for line in lines]
+    return [table.title, aligned[0], "  ".join("-" * w for w in widths), *aligned[1:]]
 
 
 def laws_table(axis: str, rows: list[dict], title: str = "Fitted laws and observed peaks") -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis import escaped
 from analysis.findings import Table
 from analysis.fit import importers
 from analysis.fit.importers import BadInput
@@ -19,6 +20,10 @@ DISTANCES = {  # name -> (least value allowed, value -> d in nats^0.5)
     "n": (1.0, lambda n: np.sqrt(np.maximum(np.log(n) - (n - 1) / n, 0.0))),  # best-of-n (Stiennon et al. 2020, G.3)
 }
 COEFFICIENTS = ("alpha", "beta")
+COLUMNS = ("d", "gold", "se")  # of points, which are not to be hidden by a column of runs
+SHAPES = tuple(law.shape for law in laws.FORMS.values() if law.shape)
+# Of points and of a group's entry, which are not to be hidden by a column of groups.
+RESULT = (*COLUMNS, *COEFFICIENTS, *SHAPES, "r2", "d_peak", "gold_peak", "converged", "runs", "n_points")
 UNLIKE = 50.0  # times the median reach in KL; a group beyond it, either way, looks like another unit
 
 
@@ -66,7 +71,9 @@ def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
     if "status" not in table.columns or not (bad := table["status"] != "ok").any():
         return table, []
     if bad.all():
-        raise BadInput(f"{path}: status is {table['status'].iloc[0]!r} in all {len(table)} rows; some 'ok' are wanted")
+        raise BadInput(
+            f"{path}: status is {escaped.value(table['status'].iloc[0])} in all {len(table)} rows; some 'ok' are wanted"
+        )
     return table[~bad], [f"left out {bad.sum()} of {len(table)} rows whose status is not ok"]
 
 
@@ -78,33 +85,32 @@ def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFra
     for name in (column, *scores, *options.keys):
         if name not in table.columns:
             raise BadInput(f"{path}: no column {name!r}; it has {', '.join(map(str, table.columns))}")
+    if len({column, *scores}) < 1 + len(scores):
+        raise BadInput(f"{path}: --x, --y and --se are to be of other columns, given {', '.join((column, *scores))}")
+    if taken := [*(set(options.seeds) & set(COLUMNS)), *({options.by} & set(RESULT))]:
+        raise BadInput(f"{path}: {taken[0]!r} has a meaning in the result; another name is wanted for this column")
     if kind != "n":
         raw = importers.kl_per_response(log, path, column, options.kl_unit, options.length)
         if kind == "sqrt_kl" and options.kl_unit == "token":
             raise BadInput("--kl-unit token goes with --x kl: the root of a mean over tokens has no length to multiply")
         table = table.assign(**{column: raw})
-    for name in options.keys:  # grouping would drop these rows without a word
-        if (empty := table[name].isna()).any():
-            row = int(np.flatnonzero(empty)[0])
-            raise BadInput(f"{path}: {name} is empty in data row {row + 1}; a value in every row is wanted")
+    for name in options.keys:
+        table = table.assign(**{name: importers.keys(path, table, name)})
     for name in (column, *scores):
-        values = pd.to_numeric(table[name], errors="coerce")
-        if (bad := ~np.isfinite(values)).any():
-            row = int(np.flatnonzero(bad)[0])
-            raise BadInput(f"{path}: {name}={table[name].iloc[row]!r} in data row {row + 1}; a finite number is wanted")
-        table = table.assign(**{name: values})
+        table = table.assign(**{name: importers.numbers(path, table, name)})
     least, to_d = DISTANCES[kind]
     for name, floor in ((column, least), *((s, 0.0) for s in scores[1:])):
         if (table[name] < floor).any():
-            row = int(np.flatnonzero(table[name] < floor)[0])
-            raise BadInput(f"{path}: {name}={table[name].iloc[row]:g} in data row {row + 1}; allowed from {floor:g}")
+            given = f"{name}={table[name][table[name] < floor].iloc[0]:g}"
+            row = importers.data_row(table, table[name] < floor)
+            raise BadInput(f"{path}: {given} in data row {row}; allowed from {floor:g}")
     out = table[list(dict.fromkeys(options.keys))].assign(d=to_d(table[column].to_numpy(float)))
     out["gold"] = table[options.y].to_numpy(float)
     if options.se:
         out["se"] = table[options.se].to_numpy(float)
-        if ((out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
-            row = int(np.flatnonzero((out["se"] == 0) & (out["d"] > laws.AT_REFERENCE))[0])
-            raise BadInput(f"{path}: {options.se}=0 in data row {row + 1}; a standard error above 0 is wanted")
+        if (none := (out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
+            row = importers.data_row(out, none)
+            raise BadInput(f"{path}: {options.se}=0 in data row {row}; a standard error above 0 is wanted")
     return out
 
 

@@ -14,7 +14,7 @@ from analysis import curves, records
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
 from analysis.templates import scaling
-from gold_sim.store import NotStored, Store
+from gold_sim.store import NotStored, Store, outputs
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib
     "neurips": lambda: bundles.neurips2024(usetex=False),
@@ -39,7 +39,7 @@ def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = N
     letters |= {"font.family": "STIXGeneral", "mathtext.fontset": "stix", "savefig.dpi": 200, "lines.linewidth": 1.2}
     letters |= {"axes.titleweight": "normal", "legend.title_fontsize": letters["legend.fontsize"]}
     book = Book(store, preset, style["figure.figsize"][0])
-    made, missing = [], []
+    made, missing, files = [], [], {}
     with figures.plt.rc_context(letters):
         for plate in PLATES:
             try:
@@ -47,22 +47,24 @@ def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = N
             except (NotStored, records.NoPoints) as error:
                 missing.append((plate, str(error)))
                 continue
-            figures.save(figure, out, f"figure_{plate.number}")
+            files |= figures.rendered(figure, f"figure_{plate.number}")
             made.append((plate, seen))
-    write_captions(out, made, missing)
-    if made:
+    if made:  # and only now, when all records are read; else what an earlier run wrote stays
+        out.mkdir(parents=True, exist_ok=True)
+        for filename, drawn in files.items():
+            outputs.write(out / filename, drawn)
+        write_captions(out, made, missing)
         write_tables(out, book)
     return made, missing
 
 
 def write_captions(out: Path, made, missing):
-    out.mkdir(parents=True, exist_ok=True)
     lines = ["# Figures of Gao, Schulman & Hilton 2023, from our records", ""]
     for plate, seen in made:
         lines += [f"**Figure {int(plate.number)}. {plate.title}.** {seen}", "", f"![](figure_{plate.number}.png)", ""]
     for plate, why in missing:
         lines += [f"**Figure {int(plate.number)}. {plate.title}.** Not drawn: {why}", ""]
-    (out / "captions.md").write_text("\n".join(lines), encoding="utf-8")
+    outputs.write(out / "captions.md", "\n".join(lines))
 
 
 def write_tables(out: Path, book: Book):
@@ -78,4 +80,4 @@ def write_tables(out: Path, book: Book):
         made.append(tables.reward_models_table(data.axis, data.reward_models))
     tables.write(out, made)
     for table in made:
-        (out / f"{table.name}.tex").write_text(tables.latex(table), encoding="utf-8")
+        outputs.write(out / f"{table.name}.tex", tables.latex(table))

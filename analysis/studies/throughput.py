@@ -6,16 +6,40 @@ from pathlib import Path
 import numpy as np
 
 from analysis.drawing import figures
+from gold_sim.store import StoreError
 
 
 def study(records: Path, folder: Path) -> list[str]:
-    """Figures of the newest record of each part, by name; none where nothing was measured."""
+    """Figures of the newest record of each part, by name; none where nothing was measured.
+
+    StoreError: a record that is no measurement.
+    """
     made = []
     for part, draw in (("stages", roofline), ("mapped", mapped)):
-        found = [p for p in sorted((records / part).glob("*.json")) if json.loads(p.read_text())["preset"] != "smoke"]
+        found = [path for path in sorted((records / part).glob("*.json")) if _measured(path)["preset"] != "smoke"]
         if found:
-            made.append(figures.save(draw(json.loads(found[-1].read_text())), folder, part))
+            made.append(figures.save(_drawn(draw, found[-1]), folder, part))
     return made
+
+
+def _measured(path: Path) -> dict:
+    try:
+        record = json.loads(path.read_bytes())
+        return {"preset": record["preset"], **record}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _no_measurement(path) from error
+
+
+def _drawn(draw, path: Path):
+    try:
+        return draw(_measured(path))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise _no_measurement(path) from error
+
+
+def _no_measurement(path: Path) -> StoreError:
+    how = f"python -m experiments throughput --set part={path.parent.name}"
+    return StoreError(f"{path}: no measurement of speed, or a damaged one; remove it, and {how} makes one")
 
 
 def roofline(record: dict):

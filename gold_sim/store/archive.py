@@ -1,25 +1,39 @@
 """A study in one file: manifests, records and tables of a store, without weights and pools, for analysis anywhere.
 
 A .tar.xz of the store's own layout. Records name the files that are there; those left out keep their digests under
-`left_out`. Reading unpacks it once into a cache, where every digest is checked.
+`left_out`. Reading unpacks it into a cache, once: every digest is checked then, and again whenever it is read.
 """
 
-import hashlib
 import io
+import json
 import lzma
 import re
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from gold_sim.store.files import StoreError, to_json
+from gold_sim.store import outputs
+from gold_sim.store.files import (
+    UNPACKED,
+    Damaged,
+    StoreError,
+    cells_of,
+    parsed,
+    repair_command,
+    sha256,
+    to_json,
+    writing,
+)
 from gold_sim.store.remote import cache_of
-from gold_sim.store.store import Store
+from gold_sim.store.store import Store, check_content
 
 SUFFIX = ".tar.xz"
-UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
-KEPT = (".parquet",)  # files of a cell beside its record
+KEPT = (".parquet",)  # files of a cell beside its record: the tables that its stage declares
+ALWAYS, RATIO = 64 * 2**20, 100  # bytes that any archive may unpack to, or so many times its own (ours: 2 to 3 times)
 _MEMBER = re.compile(r"(experiments)/([\w.,=+-]+\.json)|(\w+)/([\w.,=+-]+)/(record\.json|\w+\.parquet)")
+_MANIFESTS = "experiments/"
+_REMEDY = "fetch it anew, or pack it anew from its store: python -m analysis pack"
 
 
 def is_archive(where) -> bool:
@@ -31,37 +45,47 @@ def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = ()) -> in
 
     stores: an experiment, and each of its cells, comes from the first of them that has it.
     leave: kinds of table to leave out, as in ("samples",).  The same stores give the same bytes.
-    StoreError: the stores have no experiments, or lack a cell that one of them names.
+    StoreError: the stores have no experiments, or lack a cell that one of them names.  Damaged: a digest is wrong.
     """
     manifests = {p.name: (store, p) for store in reversed(stores) for p in store.root.glob("experiments/*.json")}
     if not manifests:
         raise StoreError(f"{_roots(stores)}: no experiments to pack; a folder with records is wanted")
-    wanted, content = set(), {}
-    for name, (store, manifest) in manifests.items():
-        told = store.manifest(*manifest.stem.rpartition("-")[::2])
-        wanted |= {(c["stage"], c["fingerprint"]) for c in told["cells"]}
-        wanted |= {("reward_model", code) for code in told["reward_models"]}
-        content[f"experiments/{name}"] = manifest.read_bytes()
-    for stage, code in sorted(wanted):
-        found = ((store, store.find(stage, code)) for store in stores)
-        store, folder = next(((s, f) for s, f in found if f is not None), (None, None))
-        if store is None:
-            raise StoreError(
-                f"{_roots(stores)}: {stage} {code} is not finished; the same experiment, run again, ends it"
-            )
-        keep = [p for p in sorted(folder.glob("*")) if p.suffix in KEPT and p.stem not in leave]
-        at = f"{stage}/{folder.name}"
-        content[f"{at}/record.json"] = repacked(store.record(folder), {p.name for p in keep})
-        content |= {f"{at}/{p.name}": p.read_bytes() for p in keep}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.part")
-    with tarfile.open(aside, "w:xz", preset=9) as tar:
+    wanted, content = {}, {}
+    for name, (store, path_of) in manifests.items():
+        manifest = store.manifest(*path_of.stem.rpartition("-")[::2])
+        remedy = repair_command(manifest, store.root)
+        wanted |= dict.fromkeys(cells_of(path_of, manifest), remedy)
+        content[f"experiments/{name}"] = path_of.read_bytes()
+    for (stage, code), remedy in sorted(wanted.items()):
+        try:
+            content |= _files(stores, stage, code, leave)
+        except Damaged as error:
+            raise Damaged(error.what, remedy) from error
+    outputs.write(path, _compressed(content))
+    return len(wanted)
+
+
+def _files(stores: Sequence[Store], stage: str, code: str, leave: tuple[str, ...]) -> dict[str, bytes]:
+    """What is packed of a cell, by name in the archive, digests verified."""
+    places = ((store, store.find(stage, code)) for store in stores)
+    store, folder = next(((s, f) for s, f in places if f is not None), (None, None))
+    if store is None:
+        raise StoreError(f"{_roots(stores)}: {stage} {code} is not finished; the same experiment, run again, ends it")
+    record = store.verify(folder, KEPT)
+    keep = [p for p in sorted(folder.glob("*")) if p.suffix in KEPT and p.stem not in leave]
+    at = f"{stage}/{folder.name}"
+    files = {f"{at}/record.json": repacked(record, {p.name for p in keep})}
+    return files | {f"{at}/{p.name}": p.read_bytes() for p in keep}
+
+
+def _compressed(content: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz", preset=9) as tar:
         for name in sorted(content, key=lambda name: (name.rpartition("/")[2], name)):  # like beside like
             member = tarfile.TarInfo(name)
             member.size = len(content[name])
             tar.addfile(member, io.BytesIO(content[name]))
-    aside.replace(path)
-    return len(wanted)
+    return data.getvalue()
 
 
 def _roots(stores) -> str:
@@ -69,36 +93,101 @@ def _roots(stores) -> str:
 
 
 def unpack(path: Path) -> Path:
-    """Folder of a store with what an archive holds.  StoreError: no such file, no archive, or damaged."""
+    """Folder of a store with what an archive holds.  StoreError: no such file, no archive, or damaged.
+
+    It lies in a cache. What changed there since it was unpacked is unpacked again.
+    """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); an archive of records is wanted") from error
-    store = Store(cache_of(f"archive {hashlib.sha256(data).hexdigest()}"))
+    store = Store(cache_of(f"archive {sha256(data)}"))
     done = store.root / UNPACKED
-    if done.exists():
+    if done.exists() and _intact(done):
         return store.root
-    cells, manifests = {}, {}
+    content = _content(path, data)
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as tar:
-            for member in tar:
-                found = _MEMBER.fullmatch(member.name)
-                if found is None or not member.isfile():
-                    raise StoreError(f"{path}: holds {member.name!r}; records and tables of a store are wanted")
-                content = tar.extractfile(member).read()
-                if found[1]:
-                    manifests[found[2]] = content
-                else:
-                    cells.setdefault((found[3], found[4]), {})[found[5]] = content
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise StoreError(f"{path}: damaged, or no archive of records ({error}); analysis pack makes one") from error
-    for (stage, folder), content in cells.items():
-        store.adopt(stage, folder, content)
-    for name, content in manifests.items():
-        store.adopt_manifest(name, content)
-    done.touch()
+        with writing(store.root):
+            if done.exists():
+                shutil.rmtree(store.root)
+        _keep(store, content)
+        outputs.write(done, json.dumps({name: sha256(kept) for name, kept in content.items()}))
+    except StoreError as error:
+        raise StoreError(f"{path}: cannot be unpacked: {error}; GOLD_SIM_CACHE names another folder") from error
     return store.root
+
+
+def _intact(done: Path) -> bool:
+    """Whether the cache holds what was unpacked and nothing else.  done: says the digests, once all is there."""
+    try:
+        digests = json.loads(done.read_bytes())
+        files = {p.relative_to(done.parent).as_posix(): p for p in done.parent.glob("[!.]*/**/*") if p.is_file()}
+        return files.keys() == digests.keys() and all(sha256(p.read_bytes()) == digests[n] for n, p in files.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _keep(store: Store, content: dict[str, bytes]) -> None:
+    """Write what an archive holds into its cache, manifests last."""
+    store.sweep()
+    for (stage, folder), files in _cells(content).items():
+        try:
+            if (store.root / stage / folder).exists():  # of one who was killed, or who unpacks it just now
+                store.verify(store.root / stage / folder)
+        except Damaged:
+            shutil.rmtree(store.root / stage / folder)
+        store.adopt(stage, folder, files)
+    for name, kept in content.items():
+        if name.startswith(_MANIFESTS):
+            store.adopt_manifest(name.partition("/")[2], kept)
+
+
+def _cells(content: dict[str, bytes]) -> dict[tuple[str, str], dict[str, bytes]]:
+    """Files of each cell, by (stage, folder)."""
+    cells = {}
+    for name, kept in content.items():
+        *cell, filename = name.split("/")
+        if cell != ["experiments"]:
+            cells.setdefault(tuple(cell), {})[filename] = kept
+    return cells
+
+
+def _content(path: Path, data: bytes) -> dict[str, bytes]:
+    """Files of an archive by name, checked: records, their tables, and manifests all of whose cells are there."""
+    try:
+        content = _members(path, data)
+        manifests = {
+            name: parsed(f"{path}/{name}", kept) for name, kept in content.items() if name.startswith(_MANIFESTS)
+        }
+        cells = [check_content(f"{path}/{'/'.join(cell)}", files) for cell, files in _cells(content).items()]
+        there = {(record["stage"], record["fingerprint"]) for record in cells}
+        for name, manifest in manifests.items():
+            if lacking := sorted(cells_of(f"{path}/{name}", manifest) - there):
+                raise Damaged(f"{path}/{name}: {len(lacking)} of its cells are not there: {' '.join(lacking[0])} ..")
+        if not manifests:
+            raise Damaged(f"{path}: holds no experiment; expected manifests, {_MANIFESTS}NAME-PRESET.json")
+    except Damaged as error:
+        raise Damaged(error.what, _REMEDY) from error
+    except (tarfile.TarError, lzma.LZMAError, EOFError, MemoryError) as error:
+        raise Damaged(f"{path}: damaged, or no archive of records ({error})", _REMEDY) from error
+    return content
+
+
+def _members(path: Path, data: bytes) -> dict[str, bytes]:
+    most, content = max(ALWAYS, RATIO * len(data)), {}
+    with lzma.open(io.BytesIO(data)) as file:
+        unpacked = file.read(most + 1)
+    if len(unpacked) > most:
+        raise Damaged(f"{path}: {len(data):,} bytes unpack to more than {most:,}; no archive of records does")
+    with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as tar:
+        for member in tar:
+            if _MEMBER.fullmatch(member.name) is None or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                raise StoreError(f"{path}: holds {member.name!r}; records and tables of a store are wanted")
+            if member.name in content:
+                raise Damaged(f"{path}: holds {member.name} twice")
+            content[member.name] = tar.extractfile(member).read()
+    return content
 
 
 def repacked(record: dict, kept: set[str]) -> bytes:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,33 @@ class StoreError(Exception):
 
 class NotStored(StoreError):
     """An experiment has no manifest: it was never run to its end here, which is no damage."""
+
+
+UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
+AGAIN = "which sets it aside and computes it again"
+REMEDY = f"python -m experiments NAME --repair, with the options of its run, {AGAIN}"
+
+
+class Damaged(StoreError):
+    """What is stored is there and cannot be trusted; the text ends with the command that mends it."""
+
+    def __init__(self, what: str, remedy: str = REMEDY):
+        super().__init__(what, remedy)
+        self.what, self.remedy = what, remedy
+
+    def __str__(self):
+        return f"{self.what}; to mend it: {self.remedy}"
+
+
+def repair_command(manifest: dict, root) -> str:
+    """Remedy of damage to a cell of an experiment: the command with the options of the run that made its manifest."""
+    if (Path(root) / UNPACKED).exists():
+        return "the same command again, which unpacks the archive anew"
+    words = ["python", "-m", "experiments", str(manifest["experiment"]), "--preset", str(manifest["preset"])]
+    overrides = manifest.get("overrides")
+    for path, value in overrides.items() if isinstance(overrides, dict) else ():
+        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
+    return f"{shlex.join([*words, '--runs', str(root), '--repair'])}, {AGAIN}"
 
 
 def check_names(**names: str) -> None:
@@ -64,10 +92,18 @@ def verified(path: Path, record: dict | None = None) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); expected a file of the store") from error
-    if record is not None and (found := sha256(data)) != (expected := record["files"][path.name]):
-        raise StoreError(f"{path}: corrupt, {len(data)} bytes with sha256 {found[:16]}; expected {expected[:16]}")
+        text = f"{path}: cannot be read ({error.strerror}); expected a file of the store"
+        raise StoreError(text) if isinstance(error, PermissionError) else Damaged(text) from error
+    if record is not None:
+        check_digest(path, data, record)
     return data
+
+
+def check_digest(path, data: bytes, record: dict) -> None:
+    """Damaged unless `data` is what the record of its folder says of it.  path: names it in the message."""
+    expected = record["files"][Path(path).name]
+    if (digest := sha256(data)) != expected:
+        raise Damaged(f"{path}: corrupt, {len(data)} bytes with sha256 {digest[:16]}; expected {expected[:16]}")
 
 
 def _plain(value):
@@ -93,16 +129,41 @@ def to_json(content: dict) -> bytes:
 
 
 def from_json(path: Path) -> dict:
-    data = verified(path)
+    return parsed(path, verified(path))
+
+
+def parsed(path, data: bytes) -> dict:
+    """What `to_json` wrote.  Damaged unless it matches its own digest; path: names it in the message."""
     try:
         content = json.loads(data)
         del content["sha256"]
         intact = to_json(content) == data  # the whole text, so that no flipped byte passes
-    except (ValueError, TypeError, KeyError):  # no JSON, no dict, no digest
+    except (ValueError, TypeError, KeyError, RecursionError):  # no JSON, no dict, no digest
         intact = False
     if not intact:
-        raise StoreError(f"{path}: corrupt or edited, {len(data)} bytes; expected JSON that matches its own sha256")
+        raise Damaged(f"{path}: corrupt or edited, {len(data)} bytes; expected JSON that matches its own sha256")
     return content
+
+
+def check_record(path, record: dict) -> dict:
+    """`record`, if it lists the files of a cell with a digest each; Damaged otherwise.  path: of its folder."""
+    files = record.get("files")
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+        raise Damaged(f"{path}/record.json: no record of a cell; expected the digests of its files under 'files'")
+    return record
+
+
+def cells_of(path, manifest: dict) -> set[tuple[str, str]]:
+    """(stage, fingerprint) of the curves and reward models that a manifest names.  Damaged if it names none so."""
+    try:
+        cells = {(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]}
+        cells |= {("reward_model", code) for code in manifest["reward_models"]}
+        for stage, code in cells:
+            check_names(stage=stage, fingerprint=code)
+    except (KeyError, TypeError, ValueError) as error:
+        text = "no manifest of an experiment; expected lists 'cells', of stage and fingerprint, and 'reward_models'"
+        raise Damaged(f"{path}: {text}") from error
+    return cells
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
@@ -167,11 +228,15 @@ def _to_column(name: str, values, dtype: pa.DataType) -> pa.Array:
 
 
 def from_parquet(path: Path, kind: str, record: dict) -> pa.Table:
-    table = pq.read_table(pa.BufferReader(verified(path, record)), page_checksum_verification=True)
+    data = verified(path, record)
+    try:
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise Damaged(f"{path}: no table ({str(error).splitlines()[0]}); expected Parquet") from error
     for field in arrow_schema(kind):  # columns that came after the table was stored
         absent = TABLES[kind][field.name].absent
         if absent is not None and field.name not in table.column_names:
             table = table.append_column(field, pa.array([absent] * table.num_rows, field.type))
     if odd := sorted(map(str, set(table.schema) ^ set(arrow_schema(kind)))):
-        raise StoreError(f"{path}: columns differ from those of this version in {odd}; remove the cell and run again")
+        raise Damaged(f"{path}: columns differ from those of this version in {odd}")
     return table.select(arrow_schema(kind).names)

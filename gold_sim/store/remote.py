@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from gold_sim.store.files import StoreError
+from gold_sim.store.files import Damaged, StoreError, cells_of
 from gold_sim.store.store import Store
 
 
@@ -57,13 +57,26 @@ class Remote:
             if cell.fingerprint in present:
                 self._fetch_one(present[cell.fingerprint])
 
+    def set_aside_damaged(self, cells: Iterable) -> list[tuple[str, Damaged]]:
+        """Have uploads that cannot be trusted count no more; their pointers, each with the reason."""
+        damaged, wanted = [], {c.fingerprint for c in cells if self.store.find(c.stage, c.fingerprint) is None}
+        for code, pointer in self.present().items():
+            try:
+                if code in wanted:
+                    self._fetch_one(pointer)
+            except Damaged as error:
+                with self._reaching(pointer):
+                    self._fs.mv(pointer, f"{pointer}.damaged")
+                damaged.append((pointer, error))
+        return damaged
+
     def _fetch_one(self, pointer: str) -> None:
         with self._reaching(pointer):
             upload = json.loads(self._fs.cat_file(pointer))["upload"]
             stage, name = pointer.split("/")[-2], pointer.split("/")[-1].removesuffix(".json")
             files = [p for p in self._fs.ls(f"{self._base}/{stage}/{upload}", detail=False) if not p.endswith("/")]
             content = {path.split("/")[-1]: self._fs.cat_file(path) for path in files}
-        self.store.adopt(stage, name, content)
+        self.store.adopt(stage, name, content, self.url)
 
     def publish(self, path: Path) -> None:
         """Upload a finished cell of the local store; its pointer last."""
@@ -85,8 +98,8 @@ class Remote:
             manifests = {path.split("/")[-1]: self._fs.cat_file(path) for path in paths}
         wanted = set()
         for name, data in manifests.items():
-            manifest = self.store.adopt_manifest(name, data)
-            wanted |= {c["fingerprint"] for c in manifest["cells"]} | set(manifest["reward_models"])
+            manifest = self.store.adopt_manifest(name, data, self.url)
+            wanted |= {code for _, code in cells_of(f"{self.url}/experiments/{name}", manifest)}
         present, local = self.present(), self.store.fingerprints()
         for code in sorted(wanted - local):
             if code in present:

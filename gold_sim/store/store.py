@@ -4,6 +4,7 @@
     <root>/experiments/<experiment>-<preset>.json   manifest: which cells an experiment consists of
     <root>/.checkpoints/<fingerprint>.safetensors   mid-run state, dropped when the cell is done
     <root>/.reports/<fingerprint>                   how far a running cell is, in which process of which host
+    <root>/.damaged/<stage>/<name>-<random>         cells and manifests that were set aside, never read
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
 A folder is written aside and renamed, so a killed process leaves nothing half-readable and of two processes that
@@ -28,13 +29,18 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from gold_sim.store.files import (
+    Damaged,
     NotStored,
     StoreError,
     arrow_schema,
+    check_digest,
     check_names,
+    check_record,
     flatten,
     from_json,
     from_parquet,
+    parsed,
+    repair_command,
     sha256,
     sync,
     to_json,
@@ -48,6 +54,7 @@ if typing.TYPE_CHECKING:
     import pandas as pd
 
 PRESETS = ("smoke", "cpu", "gpu", "pod")  # rising size; `manifest` without a preset takes the last that exists
+FILES = (".parquet", ".safetensors")  # of a cell, beside its record
 RECORD_KEYS = ("stage", "name", "fingerprint", "files", "sha256")  # set by `Store.write`
 
 
@@ -102,15 +109,16 @@ class Store:
                     raise
         return self.find(stage, fingerprint) or final
 
-    def adopt(self, stage: str, folder: str, content: dict[str, bytes]) -> Path:
-        """Keep a finished cell that another store wrote: its files' bytes, checked; a cell that is here stays."""
+    def adopt(self, stage: str, folder: str, content: dict[str, bytes], origin: str = "") -> Path:
+        """Keep a finished cell that another store wrote: its files' bytes, checked; a cell that is here stays.
+
+        origin: where the bytes come from, for messages.
+        """
+        check_content(f"{origin or self.root}/{stage}/{folder}", content)
         final = self.root / stage / folder
         with self._aside(final) as temporary:
             for filename, data in content.items():
                 (temporary / filename).write_bytes(data)
-            record = from_json(temporary / "record.json")
-            for filename in record["files"]:
-                verified(temporary / filename, record)
             if not final.exists():
                 os.rename(temporary, final)
         self.record(final)
@@ -123,28 +131,61 @@ class Store:
     def record(self, path) -> dict:
         """record.json of a finished cell, checked: its own digest, its folder's name and the list of its files."""
         path = Path(path).absolute()
-        record = from_json(path / "record.json")
+        record = check_record(path, from_json(path / "record.json"))
         known = f"{record.get('stage')}/{record.get('name')}-{record.get('fingerprint')}"
         if known != f"{path.parent.name}/{path.name}":
-            raise StoreError(f"{path}: foreign folder, its record.json is of {known}; expected it under that name")
+            raise Damaged(f"{path}: foreign folder, its record.json is of {known}; expected it under that name")
         present = {p.name for p in path.iterdir() if not p.name.startswith(".")}
         if odd := sorted(present ^ {*record["files"], "record.json"}):
-            raise StoreError(f"{path}: files missing or foreign: {', '.join(odd)}; expected those of record.json")
+            raise Damaged(f"{path}: files missing or foreign: {', '.join(odd)}; expected those of record.json")
         return record
+
+    def verify(self, path, suffixes: tuple[str, ...] = FILES) -> dict:
+        """record.json of a finished cell whose files (those with these suffixes) match their digests; else Damaged."""
+        record = self.record(path)
+        for filename in record["files"]:
+            if filename.endswith(suffixes):
+                verified(Path(path) / filename, record)
+        return record
+
+    def damaged(self, fingerprints) -> list[tuple[Path, Damaged]]:
+        """Folders of these cells that cannot be trusted, each with the reason; every file is read."""
+        found = []
+        for path in self._every("*", "*"):
+            if path.name.rpartition("-")[2] in fingerprints:
+                try:
+                    record = self.verify(path)
+                    for kind in (Path(name).stem for name in record["files"] if name.endswith(".parquet")):
+                        from_parquet(path / f"{kind}.parquet", kind, record)
+                except Damaged as error:
+                    found.append((path, error))
+        return found
+
+    def set_aside(self, path: Path) -> Path:
+        """Move what is damaged to .damaged/, so that it is computed again; its new place."""
+        to = self.root / ".damaged" / path.parent.name / f"{path.name}-{secrets.token_hex(4)}"
+        with writing(to):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, to)
+        return to
 
     def arrays(self, path, name: str) -> dict:
         """Nested dict of numpy arrays that `write` was given under arrays[name]; digest verified."""
         path, record = Path(path) / f"{name}.safetensors", self.record(path)
         if path.name not in record["files"]:
             raise StoreError(f"{path}: not there; the record has {', '.join(record['files']) or 'no files'}")
-        return unflatten(safetensors.load(verified(path, record)))
+        data = verified(path, record)
+        try:
+            return unflatten(safetensors.load(data))
+        except SafetensorError as error:
+            raise Damaged(f"{path}: no arrays ({error}); expected safetensors") from error
 
     def table(self, kind: str = "curves", fingerprints=None) -> "pd.DataFrame":
         """All rows of all cells (or of those in `fingerprints`, StoreError if one is missing), digests verified."""
         folders = self._folders()
         if fingerprints is not None:
             if missing := sorted(set(fingerprints) - folders.keys()):
-                raise StoreError(f"{self.root}: {len(missing)} cells asked for are not there: {', '.join(missing)}")
+                raise Damaged(f"{self.root}: {len(missing)} cells asked for are not there: {', '.join(missing)}")
             folders = {cell: folder for cell, folder in folders.items() if cell in set(fingerprints)}
         parts = [arrow_schema(kind).empty_table()]
         for folder in folders.values():
@@ -216,11 +257,11 @@ class Store:
         self._replace(path, to_json(manifest))
         return path
 
-    def adopt_manifest(self, filename: str, data: bytes) -> dict:
-        """Keep a manifest that another store wrote."""
-        path = self.root / "experiments" / filename
-        self._replace(path, data)
-        return from_json(path)
+    def adopt_manifest(self, filename: str, data: bytes, origin: str = "") -> dict:
+        """Keep a manifest that another store wrote, once it is checked.  origin: as of `adopt`."""
+        manifest = parsed(f"{origin or self.root}/experiments/{filename}", data)
+        self._replace(self.root / "experiments" / filename, data)
+        return manifest
 
     def manifest(self, experiment: str, preset: str | None = None) -> dict:
         """Manifest of an experiment; without a preset the last in the order of PRESETS, others before these.
@@ -233,9 +274,14 @@ class Store:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
             raise NotStored(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
-        manifest = from_json(path := stored[experiment, preset])
+        try:
+            manifest = from_json(path := stored[experiment, preset])
+        except Damaged as error:
+            raise Damaged(
+                error.what, repair_command({"experiment": experiment, "preset": preset}, self.root)
+            ) from error
         if (known := (manifest.get("experiment"), manifest.get("preset"))) != (experiment, preset):
-            raise StoreError(f"{path}: is the manifest of {known}; expected that of {(experiment, preset)}")
+            raise Damaged(f"{path}: is the manifest of {known}; expected that of {(experiment, preset)}")
         return manifest
 
     # --- temporary files ---
@@ -284,16 +330,34 @@ class Store:
     def _folders(self, stage: str = "*", pattern: str = "*") -> dict[str, Path]:
         """{fingerprint: folder}, not yet checked; StoreError for two folders of one cell."""
         folders = {}
-        for path in sorted(self.root.glob(f"{stage}/{pattern}")):
-            if path.name.startswith(".") or path.parent.name.startswith(".") or not path.is_dir():
-                continue
+        for path in self._every(stage, pattern):
             first = folders.setdefault(path.name.rpartition("-")[2], path)
             if first != path:
-                raise StoreError(f"{path}: holds the same cell as {first}; expected one folder, remove one")
+                raise Damaged(f"{path}: holds the same cell as {first}; expected one folder")
         return folders
+
+    def _every(self, stage: str, pattern: str) -> list[Path]:
+        """Folders of cells, not yet checked."""
+        folders = (p for p in sorted(self.root.glob(f"{stage}/{pattern}")) if not p.name.startswith("."))
+        return [p for p in folders if not p.parent.name.startswith(".") and p.is_dir()]
 
 
 # --- files ------------------------------------------------------------------------------------
+
+
+def check_content(where: str, content: dict[str, bytes]) -> dict:
+    """The record of a finished cell given as bytes by file name; Damaged if they are not what it says."""
+    if "record.json" not in content:
+        raise Damaged(f"{where}: no record.json; expected that of a finished cell")
+    record = check_record(where, parsed(f"{where}/record.json", content["record.json"]))
+    known = f"{record.get('stage')}/{record.get('name')}-{record.get('fingerprint')}"
+    if not where.endswith(f"/{known}"):
+        raise Damaged(f"{where}: its record.json is of {known}; expected it under that name")
+    if odd := sorted(content.keys() ^ {*record["files"], "record.json"}):
+        raise Damaged(f"{where}: files missing or foreign: {', '.join(odd)}; expected those of record.json")
+    for filename in record["files"]:
+        check_digest(f"{where}/{filename}", content[filename], record)
+    return record
 
 
 def _host() -> str:

@@ -1,0 +1,55 @@
+"""Damage to stored cells: noticed before work is spent, set aside by --repair, and then computed again."""
+
+from collections.abc import Iterable
+
+from gold_sim.store import Damaged, Store
+from gold_sim.store.files import AGAIN
+from gold_sim.store.remote import Remote
+
+READ = (".parquet",)  # what analysis reads of a cell
+REMEDY = f"the same command with --repair, {AGAIN}"
+
+
+def check(store: Store, every: Iterable, todo: Iterable) -> None:
+    """Damaged, unless stored cells can be relied on: tables of all, every file of those that cells to do will read.
+
+    every: cells of an experiment.  todo: those of them that are to be computed.
+    """
+    todo = {c.fingerprint: c for c in todo}
+    parents = {up.fingerprint for c in todo.values() for _, up in c.upstream}
+    for cell in every:
+        folder = None if cell.fingerprint in todo else store.find(cell.stage, cell.fingerprint)
+        if folder is not None:
+            whole = cell.fingerprint in parents
+            store.verify(folder) if whole else store.verify(folder, READ)
+
+
+def damaged(store: Store, every: Iterable) -> list[str]:
+    """Fingerprints of stored cells whose record or tables are damaged."""
+    found = []
+    for cell in every:
+        try:
+            if (folder := store.find(cell.stage, cell.fingerprint)) is not None:
+                store.verify(folder, READ)
+        except Damaged:
+            found.append(cell.fingerprint)
+    return found
+
+
+def set_aside(store: Store, remote: Remote | None, every: Iterable, manifest: str) -> list[str]:
+    """Have damaged cells of an experiment, and its manifest if that is, count as not stored; a line for each.
+
+    Every file is read. Nothing is deleted: what is damaged goes to <store>/.damaged.
+    manifest: its name, <experiment>-<preset>.
+    """
+    lines = []
+    for path, error in store.damaged({c.fingerprint for c in every}):
+        lines.append(f"{error.what}; set aside in {store.set_aside(path)}")
+    try:
+        if (store.root / "experiments" / f"{manifest}.json").exists():
+            store.manifest(*manifest.rpartition("-")[::2])
+    except Damaged as error:
+        lines.append(f"{error.what}; set aside in {store.set_aside(store.root / 'experiments' / f'{manifest}.json')}")
+    for pointer, error in remote.set_aside_damaged(every) if remote else ():
+        lines.append(f"{error.what}; set aside, {pointer}.damaged")
+    return lines
