@@ -10,6 +10,7 @@ from analysis.numbers import number, with_interval
 from gold_sim.store import outputs
 
 HEADINGS = {
+    "": "verdict",
     "rm_params": "RM parameters",
     "num_pairs": "training pairs",
     "policy_params": "policy parameters",
