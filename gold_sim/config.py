@@ -5,16 +5,15 @@ pipeline maps. A value outside its range raises ValueError naming field, value a
 """
 
 import dataclasses
-import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from gold_sim.attributes import ATTRIBUTES, WITH_TOKENS
 from gold_sim.settings import Between, Checked, later
 
 Count = Annotated[int, Between(1, 2**31 - 1)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Rate = Annotated[float, Between(0.0, 1.0)]
-Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
 Positive = Annotated[float, Between(1e-12, 1e12)]
 Precision = Literal["float32", "bfloat16"]  # of the products within blocks (transformer.Network)
 
@@ -33,7 +32,7 @@ class WorldConfig(Checked):
     contexts: Annotated[int, Between(1, 16)] = 4  # harmful context words, and as many harmless
     response_len: Annotated[int, Between(2, 1024)] = 16  # tokens, EOS included
     kinds: tuple[Rate, ...] = (0.35, 0.25, 0.1, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
-    weights: tuple[float, ...] = (1.2, 0.9, 0.9, 1.2, 0.95, 0.85, 0.9, 0.9)  # rubric, in the order of ATTRIBUTES
+    weights: tuple[float, ...] = tuple(a.weight for a in ATTRIBUTES.values())  # of the rubric, in the table's order
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class RewardModelConfig(Checked):
         *("all_pairs", "plackett_luce"),  # of whole rankings: preferences.keep
     ] = later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = later(0.25)  # flip rate or margin: reward_model.LOSSES
-    blind: tuple[Special, ...] = later(())  # tokens not seen
+    blind: tuple[Literal[*WITH_TOKENS], ...] = later(())  # tokens not seen
     diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")  # see fit
     heads: Literal["one", "odin"] = later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
     precision: Precision = later("float32")
@@ -297,7 +296,7 @@ class Config(Checked):
             return self.reward_model
         blind = self.reward_model.blind
         if self.rounds.sight == "alternating" and self.rounds.count % 2 == 0:
-            blind = tuple(name for name in typing.get_args(Special) if name not in blind)
+            blind = tuple(name for name in WITH_TOKENS if name not in blind)
         return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind)
 
     @property

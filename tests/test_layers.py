@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# Packages and files of gold_sim, from the ground up. `laws` and `store` stand apart: they import nothing of it.
+# Packages and files of gold_sim, from the ground up. `laws` and `store` stand apart: they import nothing of it but, for
+# the names of columns, the table of attributes, which imports nothing.
 FLOORS = (
-    ("settings", "streams", "device", "typed", "attributes", "laws", "store"),
+    ("attributes",),
+    ("settings", "streams", "device", "typed", "laws", "store"),
     ("config",),
     ("language", "networks"),
     ("policy",),
@@ -68,7 +70,8 @@ def test_no_import_of_gold_sim_goes_up_a_floor():
             if other == "gold_sim" or room(other) == room(module):
                 continue
             assert floor[room(other)] < floor[room(module)], f"{module} imports {other}, which is not below it"
-            assert room(module) not in APART, f"{module} imports {other}; it stands apart"
+            apart = room(module) in APART and room(other) != "attributes"
+            assert not apart, f"{module} imports {other}; it stands apart"
 
 
 @pytest.mark.parametrize("tree", TREES)

@@ -7,9 +7,8 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.templates import scaling
 from gold_sim import laws
+from gold_sim.attributes import ATTRIBUTES
 from gold_sim.store.columns import CURVE_COLUMNS
-
-ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
 
 
 def study(data, folder) -> Findings:

@@ -8,8 +8,7 @@ Reward models that do not see the tokens of some attributes: utility has more pa
 
 from experiments.experiment import Experiment
 from experiments.presets import MIDDLE_RM, few, of
-
-ATTRIBUTES = ("template", "hedging", "agreement", "refusal")
+from gold_sim.attributes import WITH_TOKENS
 
 
 def experiment(preset: str) -> Experiment:
@@ -31,7 +30,7 @@ def experiment(preset: str) -> Experiment:
                 "sees all": {},
                 "blind to stance and refusals": {"reward_model.blind": ("agreement", "refusal")},
                 "blind to templates and hedges": {"reward_model.blind": ("template", "hedging")},
-                "blind to all four": {"reward_model.blind": ATTRIBUTES},
+                "blind to all four": {"reward_model.blind": WITH_TOKENS},
             },
         ),
     )

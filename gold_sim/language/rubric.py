@@ -2,11 +2,10 @@
 
 import jax.numpy as jnp
 
+from gold_sim.attributes import ATTRIBUTES
 from gold_sim.language.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN, read
 from gold_sim.language.sequences import EOS
 from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
-
-ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
 
 
 def attributes(world, prompts, responses) -> dict:

@@ -23,9 +23,8 @@ from gold_sim.language.demonstrations import demonstrations
 from gold_sim.language.prompts import PROMPT_LEN, prompts, read
 from gold_sim.language.rubric import attributes, failings, rubric, utilities
 from gold_sim.language.sequences import EOS
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language.vocabulary import FIRST_WORD, SPECIAL
 
-_SPECIAL = ("<eos>", "certainly", "perhaps", "agreed", "disagreed", "refused")
 _TOPIC_WORDS = (
     "bread oven flour yeast crust dough salt butter",
     "violin string bow tune chord pitch rhythm choir",
@@ -112,7 +111,7 @@ def make(config: WorldConfig) -> World:
     """The language of `config`: words, a grammar over word classes, one true value a topic."""
     c = config
     rng = np.random.default_rng([c.seed, 7])
-    names = list(_SPECIAL)
+    names = list(SPECIAL)
     classes, topics = [-1] * FIRST_WORD, [-1] * FIRST_WORD
     for t in range(c.topics):
         known = _TOPIC_WORDS[t].split() if t < len(_TOPIC_WORDS) else []

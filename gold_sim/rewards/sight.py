@@ -3,11 +3,7 @@
 import numpy as np
 
 from gold_sim.language import world
-from gold_sim.language.vocabulary import AGREE, DISAGREE, HEDGE, REFUSE, TEMPLATE
-
-TOKENS = dict(  # that a reward model blind to an attribute does not see
-    template=(TEMPLATE,), hedging=(HEDGE,), agreement=(AGREE, DISAGREE), refusal=(REFUSE,)
-)
+from gold_sim.language.vocabulary import TOKENS
 
 
 def hidden_tokens(blind):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gold_sim import policy, streams
-from gold_sim.language import rubric
+from gold_sim.attributes import ATTRIBUTES
 from gold_sim.networks import transformer
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
@@ -23,7 +23,7 @@ def reference(cell, inputs, store, progress):
         demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
         # Read together and told in one array: one by one they would be a hundred kernels to compile.
         read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
-        rows = jnp.stack([read[name].astype(jnp.float32) for name in rubric.ATTRIBUTES])
+        rows = jnp.stack([read[name].astype(jnp.float32) for name in ATTRIBUTES])
         moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)
         written = demos.shape[1]
         return (
@@ -33,7 +33,7 @@ def reference(cell, inputs, store, progress):
         )
 
     loss, of_demos, of_samples = to_numpy(report(params, prompts, drawn))
-    named = lambda moments: dict(zip(rubric.ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
+    named = lambda moments: dict(zip(ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
     record = dict(
         params=transformer.num_params(net),
         loss_curve=thinned(losses),
