@@ -25,4 +25,5 @@ ATTRIBUTES: dict[str, Attribute] = {
     ),
     "refusal": Attribute("score", "refusal: +1 due and given, -1 missing or over-refusing", 0.9, ("refused",)),
 }
+LIKED = ("length", "template", "agreement", "refusal")  # by biased annotators: Language.features
 WITH_TOKENS = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.tokens)  # a model can be blind to these

@@ -8,7 +8,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from gold_sim.attributes import ATTRIBUTES, WITH_TOKENS
+from gold_sim import named
+from gold_sim.attributes import ATTRIBUTES, LIKED, WITH_TOKENS
 from gold_sim.settings import Between, Checked, later
 
 Count = Annotated[int, Between(1, 2**31 - 1)]
@@ -20,7 +21,7 @@ Precision = Literal["float32", "bfloat16"]  # of the products within blocks (tra
 
 @dataclass(frozen=True)
 class WorldConfig(Checked):
-    """The synthetic language (world.py). The enumerable world is the same with tiny sizes."""
+    """The synthetic language; all but `seed` and `response_len` are of the language of topics."""
 
     seed: Seed = 0  # draws grammar and facts
     topics: Annotated[int, Between(1, 64)] = 4
@@ -33,6 +34,7 @@ class WorldConfig(Checked):
     response_len: Annotated[int, Between(2, 1024)] = 16  # tokens, EOS included
     kinds: tuple[Rate, ...] = (0.35, 0.25, 0.1, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
     weights: tuple[float, ...] = tuple(a.weight for a in ATTRIBUTES.values())  # of the rubric, in the table's order
+    language: str = later("topics")  # of named.LANGUAGES, or module:function of yours
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class PreferencesConfig(Checked):
     ] = "deterministic"  # preferences.ANNOTATORS
     temperature: Positive = 1.0  # of bradley_terry, implicit, plackett_luce; gold standard deviations
     label_noise: Annotated[float, Between(0.0, 0.5)] = 0.0  # uniform flips; 0.5 is shuffled labels
-    bias_on: Literal["length", "template", "agreement", "refusal"] = later("length")  # of biased
+    bias_on: str = later("length")  # of biased: length, or one of the language's features
     bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # of biased: gold s.d. a unit of preferences.FEATURES
     people: Annotated[int, Between(1, 10**6)] = later(10)  # of offsets: annotators, each with tastes of their own
     spread: Annotated[float, Between(0.0, 1e3)] = later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
@@ -110,7 +112,7 @@ class RewardModelConfig(Checked):
         *("all_pairs", "plackett_luce"),  # of whole rankings: preferences.keep
     ] = later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = later(0.25)  # flip rate or margin: reward_model.LOSSES
-    blind: tuple[Literal[*WITH_TOKENS], ...] = later(())  # tokens not seen
+    blind: tuple[str, ...] = later(())  # attributes of the language whose tokens are not seen
     diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")  # see fit
     heads: Literal["one", "odin"] = later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
     precision: Precision = later("float32")
@@ -258,6 +260,7 @@ class Config(Checked):
             raise ValueError(f"optimiser.minibatches={o.minibatches} must divide optimiser.prompts={o.prompts}")
         if o.name in ("rloo", "grpo", "expert_iteration", "distillation", "online_dpo") and o.group_size < 2:
             raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
+        _check_names(self)
         _check_constraint(self)
         if not self.seeds or not self.kl_coefs or not self.dpo_betas:
             raise ValueError("seeds, kl_coefs and dpo_betas need at least one value each")
@@ -307,6 +310,22 @@ class Config(Checked):
         if rounds.count == 1:
             return first
         return rounds.num_pairs + (first + (rounds.count - 2) * rounds.num_pairs) * (rounds.data == "concatenate")
+
+
+def _check_names(config: Config):
+    """ValueError for a name that nothing has. Those of another language's attributes are checked where it is made."""
+    named.checked("world.language", config.world.language, named.LANGUAGES)
+    if config.world.language != "topics":
+        if config.rounds.sight == "alternating":
+            raise ValueError("rounds.sight='alternating': allowed with world.language='topics'")
+        return
+    for setting, names, known in (
+        ("reward_model.blind", config.reward_model.blind, WITH_TOKENS),
+        ("preferences.bias_on", (config.preferences.bias_on,), LIKED),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{setting}={name!r}: allowed are {', '.join(known)}")
 
 
 def _check_constraint(config: Config):

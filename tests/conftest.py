@@ -26,7 +26,8 @@ import pytest
 
 from gold_sim import policy
 from gold_sim.config import PolicyConfig, WorldConfig
-from gold_sim.language import sequences, world
+from gold_sim.language import sequences
+from gold_sim.language.topics import world
 from gold_sim.networks import network, transformer
 from gold_sim.optimisation import exact
 
@@ -79,7 +80,7 @@ def tiny() -> Enumerable:
     ref_params = init(policy.network(language, config, values=1), jax.random.key(1))
     ref_params["head"]["kernel"] = ref_params["head"]["kernel"] * 10  # fresh heads write almost uniformly
     prompts = jnp.array([[language.token(w) for w in p.split()] for p in PROMPTS])
-    responses = world.enumerate_responses(language)
+    responses = sequences.enumerate_responses(language.num_writable, language.response_len)
     ref = jax.jit(exact.response_log_probs, static_argnums=0)(net, ref_params, prompts, responses)
 
     judge = dataclasses.replace(net, outputs=1)

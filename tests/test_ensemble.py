@@ -7,7 +7,7 @@ import pytest
 
 from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, RewardModelConfig
-from gold_sim.language.vocabulary import FIRST_WORD, TEMPLATE
+from gold_sim.language.topics.vocabulary import FIRST_WORD, TEMPLATE
 from gold_sim.rewards import ensemble, reward_model
 
 SCORES = jax.random.normal(jax.random.key(0), (5, 3, 7))

@@ -6,7 +6,7 @@ import pytest
 
 from gold_sim import policy
 from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
-from gold_sim.language import world
+from gold_sim.language.topics import world
 from gold_sim.networks import pieces, transformer
 from gold_sim.rewards import gold
 

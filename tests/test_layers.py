@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # Packages and files of gold_sim, from the ground up. `laws` and `store` stand apart: they import nothing of it but, for
 # the names of columns, the table of attributes, which imports nothing.
 FLOORS = (
-    ("attributes",),
+    ("attributes", "named"),
     ("settings", "streams", "device", "typed", "laws", "store"),
     ("config",),
     ("language", "networks"),

@@ -9,9 +9,10 @@ import pytest
 
 from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, WorldConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.language.vocabulary import HEDGE, TEMPLATE
+from gold_sim.language import sequences
+from gold_sim.language.topics import world
+from gold_sim.language.topics.prompts import PROMPT_LEN
+from gold_sim.language.topics.vocabulary import HEDGE, TEMPLATE
 from gold_sim.networks import network
 from gold_sim.preferences import rankings
 from gold_sim.rewards import losses, reward_model
@@ -68,11 +69,11 @@ def test_ties_are_coins_inside_their_width_alone(drawn):
     assert right[~close].all() and right[close].mean() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("feature", list(preferences.FEATURES))
+@pytest.mark.parametrize("feature", ["length", "template", "agreement", "refusal"])
 def test_a_bias_is_for_its_feature(drawn, feature):
     """Equal gold: the response with more of the feature wins always, with a negative bias never."""
     gold = jnp.zeros((COUNT, 2))
-    more = np.asarray(preferences.FEATURES[feature](drawn[1][:, :2]).astype(float))
+    more = np.asarray(preferences.features(LANGUAGE, drawn[1][:, :2])[feature])
     apart = more[:, 0] != more[:, 1]
     assert apart.mean() > 0.03
     wants = lambda bias: labels(drawn, gold, annotator="biased", bias_on=feature, bias=bias)[0][apart]

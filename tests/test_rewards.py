@@ -12,7 +12,7 @@ import pytest
 from experiments.plan import missing, plan
 from gold_sim import config, rewards, streams
 from gold_sim.config import Config
-from gold_sim.language import world
+from gold_sim.language.topics import world
 from gold_sim.rewards import gold, reward_model, synthetic_errors
 from gold_sim.settings import replace, to_hashed
 from gold_sim.stages import graph, scores

@@ -187,7 +187,7 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
     run = jax.tree.map(lambda a: a[seed], reward.runs)
     draw = lambda key, num: own.language.prompts(key, num)
     optimised = reward.optimised(run, judge, net, start)
-    task = policy_gradient.Task(net, start, own.language.config.response_len, draw, optimised)
+    task = policy_gradient.Task(net, start, own.language.response_len, draw, optimised)
     o = dataclasses.replace(config.optimiser, evaluations=1)
     of_price = lambda price: policy_gradient.advance(
         task, o, price, streams.key(config.seeds[seed], "policy"), policy_gradient.init(task, o)

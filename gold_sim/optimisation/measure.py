@@ -12,7 +12,6 @@ import numpy as np
 
 from gold_sim import policy
 from gold_sim.language import sequences
-from gold_sim.language.prompts import KINDS
 from gold_sim.networks import pieces, transformer
 
 MEASURED_A_PIECE = 64  # responses; as their distributions are kept, half of what is best elsewhere
@@ -25,7 +24,7 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
     One response a prompt.  gold: (prompts, responses) -> scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     """
-    length = language.config.response_len
+    length = language.response_len
 
     def written(params, prompts, uniforms):
         """Of every response: itself, its length, its KL, gold, entropy.  uniforms: [P, L]."""
@@ -120,7 +119,7 @@ def transcripts(language, prompts, controls, kept: dict) -> dict:
     prompts = np.asarray(prompts)[:count]
     once = dict(
         prompt_id=np.arange(count),
-        kind=np.array([KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
+        kind=np.array(language.kinds(prompts)),
         prompt=np.array([language.decode(p) for p in prompts]),
     )
     each = {name: np.tile(values, points) for name, values in once.items()}

@@ -12,7 +12,7 @@ import numpy as np
 
 from gold_sim import policy, streams
 from gold_sim.config import Config
-from gold_sim.language import sequences, world
+from gold_sim.language import Language, sequences
 from gold_sim.networks.network import Network
 from gold_sim.rewards import ensemble, gold, reward_model, shaping, synthetic_errors
 
@@ -24,7 +24,7 @@ class Reward:
     Static in programs, which take `runs` as an argument: equal where all else is.
     """
 
-    language: world.World
+    language: Language
     config: Config
     net: Network | None  # of the reward models, if there are any
     gold_net: Network
@@ -72,7 +72,7 @@ class Reward:
         """(prompts, responses) -> reward [P, N], for an optimiser."""
         if self.config.shaping.name == "none":
             return lambda prompts, responses: self.proxy(run, judge, prompts, responses)[0]
-        key, length = streams.key(run["seed"], "shaping"), self.language.config.response_len
+        key, length = streams.key(run["seed"], "shaping"), self.language.response_len
 
         def reward(prompts, responses):
             # The same uniforms at every step: a prompt's references do not change along a run.

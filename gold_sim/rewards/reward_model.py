@@ -17,16 +17,14 @@ import optax
 
 from gold_sim import streams
 from gold_sim.config import RewardModelConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language import Language, sequences
 from gold_sim.networks import pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network
 from gold_sim.preferences import Preferences
 from gold_sim.rewards import calibration
 from gold_sim.rewards.losses import LOSSES, RANKING_LOSSES, bradley_terry, disentanglement
-from gold_sim.rewards.sight import blinded, components_seen, hidden_tokens
+from gold_sim.rewards.sight import blinded, components_seen, hidden_tokens, written_words
 
 
 class RewardModel(NamedTuple):
@@ -35,8 +33,8 @@ class RewardModel(NamedTuple):
     shift: jax.Array
 
 
-def network(language: world.World, config: RewardModelConfig) -> Network:
-    max_len = PROMPT_LEN + language.config.response_len
+def network(language: Language, config: RewardModelConfig) -> Network:
+    max_len = language.prompt_len + language.response_len
     return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
 
 
@@ -64,7 +62,7 @@ class TrainState(NamedTuple):
     opt_state: tuple
 
 
-def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
+def fit(language: Language, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
     """One proxy: its pairs are drawn from `seed`; its initialisation and their order from `seed` and `member`.
 
     The members of an ensemble see the same pairs and differ by config.diversity:
@@ -97,16 +95,15 @@ def last_steps(steps: int) -> int:
     return max(1, steps // 10)
 
 
-def plan(language: world.World, config: RewardModelConfig, collected: int, seed, member=0) -> Plan:
+def plan(language: Language, config: RewardModelConfig, collected: int, seed, member=0) -> Plan:
     """collected: training pairs that there are, of which the seed chooses its own."""
     own = _own_key(seed, member)
     mine = pairs_of(config, collected, seed, own, member)
     num_pairs = len(mine)
     batch = min(config.batch, num_pairs)
-    seen = jnp.ones((language.vocab_size, 1)).at[hidden_tokens(config.blind)].set(0.0)
+    seen = jnp.ones((language.vocab_size, 1)).at[hidden_tokens(language, config.blind)].set(0.0)
     if config.diversity == "features":
-        at = jnp.arange(language.vocab_size)
-        words = (at >= FIRST_WORD) & (at < language.num_writable)
+        words = jnp.asarray(written_words(language))
         hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
         seen = seen * (1.0 - hidden[:, None])
     if config.diversity == "components":
@@ -120,7 +117,7 @@ def plan(language: world.World, config: RewardModelConfig, collected: int, seed,
     return Plan(batches, rates, seen)
 
 
-def start(language: world.World, config: RewardModelConfig, seed, member=0) -> TrainState:
+def start(language: Language, config: RewardModelConfig, seed, member=0) -> TrainState:
     """Fresh parameters."""
     net = _trained(network(language, config), config)
     params = transformer.init(net, jax.random.split(_own_key(seed, member), 3)[0])
@@ -144,7 +141,7 @@ def _optimiser(config: RewardModelConfig):
     return adam(weight_decay=config.weight_decay)
 
 
-def advance(language: world.World, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
+def advance(language: Language, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
     """Through the steps of a plan, or of a chunk of one: (TrainState, losses [steps])."""
     net, batch = _trained(network(language, config), config), plan.batches.shape[-1]
     objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
@@ -164,7 +161,7 @@ def advance(language: world.World, config: RewardModelConfig, train: Preferences
     return jax.lax.scan(step, state, (plan.batches, plan.rates))
 
 
-def finish(language: world.World, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
+def finish(language: Language, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
     """(parameters, raw scores of the held-out pairs [D, 2])."""
     params = state.params
     if config.heads == "odin":

@@ -5,10 +5,10 @@ Every rule has the signature (rewards [P, N], references [P, K], lengths [P, N],
 are shares of the longest response, EOS included. A rule of yours is named `module:function` in ShapingConfig.
 """
 
-import importlib
-
 import jax
 import jax.numpy as jnp
+
+from gold_sim import named
 
 
 def none(rewards, references, lengths, coef):
@@ -41,12 +41,4 @@ RULES = dict(none=none, par=par, clip=clip, log_sigmoid=log_sigmoid, length_pena
 
 def find(name: str):
     """A rule by its name here or as module:function; ValueError that says what is allowed."""
-    if name in RULES:
-        return RULES[name]
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise ValueError(f"shaping.name={name!r}: allowed are {', '.join(RULES)}, or module:function of yours")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"shaping.name={name!r}: {error}") from error
+    return named.find("shaping.name", name, RULES)

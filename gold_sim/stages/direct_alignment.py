@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy, preferences, streams
-from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.networks import footprint
 from gold_sim.optimisation import direct_alignment
 from gold_sim.stages.checkpointed import drive
@@ -42,7 +41,7 @@ def alignment(cell, inputs, store, progress):
     def begin(runs, ref_params, train):
         return mapped(lambda run: direct_alignment.init(ref_params, d))(runs)
 
-    tokens = 2 * d.batch * (language.config.response_len + PROMPT_LEN)
+    tokens = 2 * d.batch * (language.response_len + language.prompt_len)
     at_once = footprint.at_once(footprint.of_training(net, tokens))
 
     @functools.partial(jax.jit, donate_argnames="states")

@@ -13,8 +13,7 @@ import numpy as np
 
 from gold_sim import policy, rewards, streams
 from gold_sim.config import OptimiserConfig
-from gold_sim.language import world
-from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language import Language
 from gold_sim.networks import footprint
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import constrained, measure, policy_gradient
@@ -34,7 +33,7 @@ class Training:
     compilation cache. Only `score` and `judged` below are compiled anew for another reward model.
     """
 
-    language: world.World
+    language: Language
     net: Network
     config: OptimiserConfig
     penalised: bool  # whether some run's kl_coef is not 0
@@ -44,8 +43,8 @@ class Training:
         return policy_gradient if self.config.constraint == "none" else constrained
 
     def mapped(self, f, xs):
-        c, length = self.config, self.language.config.response_len
-        tokens = c.prompts * (c.group_size * length + PROMPT_LEN)
+        c, length = self.config, self.language.response_len
+        tokens = c.prompts * (c.group_size * length + self.language.prompt_len)
         return mapped(f, footprint.at_once(footprint.of_training(self.net, tokens)))(xs)
 
     def task(self, seed, ref_params) -> policy_gradient.Task:
@@ -53,7 +52,7 @@ class Training:
         if self.config.train_prompts is not None:
             fixed = trained_on(self.language, self.config.train_prompts, seed)
             draw = lambda key, num: fixed[jax.random.randint(key, (num,), 0, len(fixed))]
-        length = self.language.config.response_len
+        length = self.language.response_len
         return policy_gradient.Task(self.net, ref_params, length, draw, None, self.penalised)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -132,14 +131,14 @@ def optimisation(cell, inputs, store, progress):
     @jax.jit
     def of_references(runs, ref_params, judge):
         key = streams.key(config.world.seed, "evaluation.length")
-        drawn = policy.sample(net, ref_params, held_out, REFERENCES, language.config.response_len, key)
+        drawn = policy.sample(net, ref_params, held_out, REFERENCES, language.response_len, key)
         proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
         return proxies, drawn.lengths
 
     measured = runs
     if o.length_share:
         proxies, lengths = of_references(reward.runs, ref_params, judge)
-        by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
+        by_length = [measure.by_length(each, lengths, language.response_len) for each in proxies]
         measured = dict(runs, of_length=jax.device_put(np.stack(by_length).astype(np.float32)[of_seed]))
 
     def advance(states):

@@ -54,7 +54,7 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
         return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
 
     def of_key(key):
-        uniforms = policy.uniforms(key, 1, chunk, language.config.response_len)
+        uniforms = policy.uniforms(key, 1, chunk, language.response_len)
         return pieces.in_pieces(some, uniforms[:, 0].T)
 
     drawn = pieces.streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)

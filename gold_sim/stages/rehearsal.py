@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from gold_sim import policy, preferences
-from gold_sim.language.prompts import PROMPT_LEN
 from gold_sim.networks import transformer
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages.inputs import Inputs
@@ -62,9 +61,9 @@ def _gold(language, config):
 
 
 def _preferences(language, config):
-    p, length = config.preferences, language.config.response_len
+    p, length = config.preferences, language.response_len
     found = dict(
-        prompts=np.zeros((p.num_pairs, PROMPT_LEN), np.int32),
+        prompts=np.zeros((p.num_pairs, language.prompt_len), np.int32),
         responses=np.zeros((p.num_pairs, 2, length), np.int32),
         gold=np.zeros((p.num_pairs, 2), np.float32),
         labels=np.zeros(p.num_pairs, bool),
@@ -89,8 +88,8 @@ def _reward_model(language, config):
 def _pool(language, config):
     b = config.best_of_n
     return dict(
-        prompts=np.zeros((b.num_prompts, PROMPT_LEN), np.int32),
-        responses=np.zeros((b.num_prompts, b.num_samples, language.config.response_len), np.uint16),
+        prompts=np.zeros((b.num_prompts, language.prompt_len), np.int32),
+        responses=np.zeros((b.num_prompts, b.num_samples, language.response_len), np.uint16),
     )
 
 

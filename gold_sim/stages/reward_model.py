@@ -13,8 +13,7 @@ import numpy as np
 
 from gold_sim import preferences
 from gold_sim.config import RewardModelConfig
-from gold_sim.language import world
-from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language import Language
 from gold_sim.networks import footprint, transformer
 from gold_sim.rewards import reward_model
 from gold_sim.stages import tables
@@ -44,7 +43,7 @@ class Fitting:
     over, XLA would fold them as constants for minutes.
     """
 
-    language: world.World
+    language: Language
     config: RewardModelConfig  # without num_pairs
     apart: bool  # every seed has pairs of its own: data are [S, D, ...] and not [D, ...]
 
@@ -57,7 +56,7 @@ class Fitting:
         return jax.tree.map(lambda a: a[at], data) if self.apart else data
 
     def tokens(self, pairs: int) -> int:
-        return pairs * 2 * (self.language.config.response_len + PROMPT_LEN)
+        return pairs * 2 * (self.language.response_len + self.language.prompt_len)
 
     @functools.partial(jax.jit, static_argnums=0)
     def begin(self, runs):

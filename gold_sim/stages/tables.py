@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from gold_sim import language as languages
 from gold_sim import policy
-from gold_sim.language import world
+from gold_sim.attributes import ATTRIBUTES
 from gold_sim.networks import transformer
 from gold_sim.optimisation import measure
 from gold_sim.rewards import gold, reward_model
@@ -15,7 +16,7 @@ from gold_sim.store.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
 def describe(cell: Cell) -> dict:
     """The settings that a row of a table carries, by column name."""
     config = cell.config
-    language = world.make(config.world)
+    language = languages.make(config.world)
     rm, p = config.reward_model, config.preferences
     started = config.policy or config.reference
     net = reward_model.network(language, rm)
@@ -50,10 +51,12 @@ def broadcast(columns: dict, length: int) -> dict:
 def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dict:
     """Columns of curves.parquet from one dict a run, whose values are scalars or [T] arrays.
 
-    A column that a run does not name takes what tables stored before that column had.
+    A column that a run does not name takes what tables stored before that column had; an attribute that its language
+    lacks is NaN, and one that no other has is a column behind the others.
     """
     proxy = dict(cell.upstream).get("proxy")
     common = {name: column.absent for name, column in CURVE_COLUMNS.items() if column.absent is not None}
+    common |= {f"attr_{name}": np.nan for name in ATTRIBUTES}
     common |= dict(
         described,
         stage=cell.stage,
@@ -68,8 +71,9 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
         finite = np.isfinite(np.stack([whole["kl"], whole["proxy"], whole["gold"]])).all()
         whole["d"] = np.sqrt(np.maximum(whole["kl"], 0.0))
         whole["status"] = np.full(length, "ok" if finite else "diverged")
-        parts.append({name: whole[name] for name in CURVE_COLUMNS})
-    return {name: np.concatenate([p[name] for p in parts]) for name in CURVE_COLUMNS}
+        parts.append(whole)
+    names = [*CURVE_COLUMNS, *(name for name in parts[0] if name.startswith("attr_") and name not in CURVE_COLUMNS)]
+    return {name: np.concatenate([p[name] for p in parts]) for name in names}
 
 
 def thinned(losses) -> list[float]:
