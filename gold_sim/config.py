@@ -116,6 +116,7 @@ class RewardModelConfig(Checked):
     diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")  # see fit
     heads: Literal["one", "odin"] = later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
     precision: Precision = later("float32")
+    network: str = later("transformer")  # of named.REWARD_NETWORKS, or module:function of yours
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,8 @@ class Config(Checked):
         limit = self.preferences.num_pairs - int(self.preferences.num_pairs * self.preferences.held_out)
         if rm is not None and rm > limit:
             raise ValueError(f"reward_model.num_pairs={rm} is more than the {limit} training pairs collected")
-        if self.gold.width * self.gold.depth < self.reward_model.width * self.reward_model.depth:
+        of_sizes = self.reward_model.network == "transformer"  # others may have a use of their own for width and depth
+        if of_sizes and self.gold.width * self.gold.depth < self.reward_model.width * self.reward_model.depth:
             raise ValueError(
                 f"reward_model {self.reward_model.width}x{self.reward_model.depth} is larger than gold "
                 f"{self.gold.width}x{self.gold.depth}: gold must be the largest"
@@ -315,6 +317,7 @@ class Config(Checked):
 def _check_names(config: Config):
     """ValueError for a name that nothing has. Those of another language's attributes are checked where it is made."""
     named.checked("world.language", config.world.language, named.LANGUAGES)
+    named.checked("reward_model.network", config.reward_model.network, named.REWARD_NETWORKS)
     if config.world.language != "topics":
         if config.rounds.sight == "alternating":
             raise ValueError("rounds.sight='alternating': allowed with world.language='topics'")

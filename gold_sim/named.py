@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 # Name -> address, in the form in which yours are given. To add one is an entry here and the file that it names.
 LANGUAGES = {"topics": "gold_sim.language.topics.world:make"}
+REWARD_NETWORKS = {"transformer": "gold_sim.rewards.transformer_network:make"}
 
 
 def checked(setting: str, name: str, known: Mapping) -> str:

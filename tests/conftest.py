@@ -48,6 +48,7 @@ def pytest_configure(config):
 FAST_TO_RUN = {"xla_backend_optimization_level": 1}
 # Of the library's functions those that tests call outside a program: op by op, each of a hundred small ones compiles.
 init, logits = (jax.jit(f, static_argnums=0) for f in (transformer.init, transformer.logits))
+judge_init = jax.jit(lambda net, key: net.init(key), static_argnums=0)  # of a reward network
 demonstrations = jax.jit(lambda language, *args: language.demonstrations(*args), static_argnums=(0, 3))
 PROMPTS = (
     "<bos> bread oven the the <ask>",

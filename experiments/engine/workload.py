@@ -3,6 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 
+from gold_sim.config import Config
+from gold_sim.networks.network import flops_to_score
+
 PROMPT = 8  # tokens, about: prompts of the language are 6 to 9
 
 
@@ -34,8 +37,23 @@ def forward(network, length: int, outputs: int = 0) -> Work:
     attended = (PROMPT + length / 2) * 2 * width
     if outputs:
         return Work(2 * tokens * (depth * (12 * width**2 + attended) + width * outputs), tokens * depth)
-    before = Work(2 * tokens * (depth - 1) * (12 * width**2 + attended), tokens * (depth - 1))
-    return before + Work(2 * (tokens * 2 * width**2 + 10 * width**2 + (PROMPT + length) * 2 * width), tokens / 6)
+    return Work(flops_to_score(width, depth, PROMPT, length), tokens * (depth - 1) + tokens / 6)
+
+
+def judging(c: Config) -> Work:
+    """One response through one reward model."""
+    length, net = c.world.response_len, other_network(c)
+    return forward(c.reward_model_of_round, length) if net is None else Work(net.flops(), (length + PROMPT / 4) / 6)
+
+
+def other_network(c: Config):
+    """The reward models' architecture where it is not the transformer, whose counts need no jax; else None."""
+    if c.reward_model.network == "transformer":
+        return None
+    from gold_sim import language
+    from gold_sim.rewards import reward_network
+
+    return reward_network.make(language.make(c.world), c.reward_model_of_round)
 
 
 def work(cell) -> Work:
@@ -43,7 +61,7 @@ def work(cell) -> Work:
     c = cell.config
     length, seeds, words = c.world.response_len, len(c.seeds), 64
     policy, rm, o = c.policy or c.reference, c.reward_model_of_round, c.optimiser
-    write, judge, score = forward(policy, length, words), forward(c.gold, length), forward(rm, length)
+    write, judge, score = forward(policy, length, words), forward(c.gold, length), judging(c)
     score = {"proxy": score * (c.ensemble.take or rm.members), "gold": judge, "synthetic": judge}[c.reward]
     if cell.stage == "reference":
         return 3 * c.reference.steps * c.reference.batch * forward(c.reference, length, words)
@@ -58,12 +76,12 @@ def work(cell) -> Work:
         pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
         held_out = int(c.preferences.num_pairs * c.preferences.held_out)
         ranked = c.preferences.ranked if c.preferences.keep == "ranking" else 2
-        return seeds * rm.members * (3 * rm.epochs * pairs * ranked + held_out * 2) * forward(rm, length)
+        return seeds * rm.members * (3 * rm.epochs * pairs * ranked + held_out * 2) * judging(c)
     pool = c.best_of_n.num_prompts * c.best_of_n.num_samples
     if cell.stage == "pool":
         return pool * (write + judge)
     if cell.stage == "scores":
-        return pool * (seeds * rm.members * forward(rm, length) if c.reward == "proxy" else judge)
+        return pool * (seeds * rm.members * judging(c) if c.reward == "proxy" else judge)
     if cell.stage == "best_of_n":
         return Work(0.0, seeds * pool)
     if cell.stage == "direct_alignment":
@@ -93,6 +111,11 @@ def holds(cell) -> float:
         return 4 * pairs * tokens
     if cell.stage == "reward_model":  # held-out pairs are scored at once, a block at a time
         runs = seeds * rm.members
+        if (net := other_network(c)) is not None:
+            return (
+                max(net.training_bytes(2 * rm.batch * tokens), net.forward_bytes(held_out * tokens))
+                + 4 * pairs * tokens
+            )
         step = max(_training(rm, 2 * rm.batch * tokens), 4 * held_out * tokens * 20 * rm.width)
         return step + 4 * (pairs * tokens + runs * _params(rm))
     if cell.stage == "pool":
@@ -136,7 +159,7 @@ def program(cell) -> tuple:
     c = cell.config
     size = lambda network: (network.width, network.depth, network.precision)
     policy, rm, p, seeds = size(c.policy or c.reference), c.reward_model_of_round, c.preferences, len(c.seeds)
-    rewarded = (c.reward, size(rm), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
+    rewarded = (c.reward, rm.network, size(rm), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
     if c.reward != "proxy":
         rewarded = (c.reward, rm.members, c.ensemble, c.shaping, c.error)
     pool = (c.best_of_n.num_prompts, c.best_of_n.num_samples)
@@ -163,7 +186,7 @@ def shared(cell) -> tuple | None:
     c = cell.config
     if cell.stage == "reward_model":
         p, rm = c.preferences, c.reward_model_of_round
-        network = (rm.width, rm.depth, rm.precision, rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
+        network = (rm.network, rm.width, rm.depth, rm.precision, rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
         data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1)
         return (cell.stage, c.world, network, data, min(rm.batch, c.training_pairs), rm.members * len(c.seeds))
     if cell.stage != "policy_gradient":

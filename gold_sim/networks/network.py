@@ -29,3 +29,13 @@ class Network:
     @property
     def heads(self) -> int:
         return max(1, self.width // (HEAD_WIDTH if self.width < WIDE else WIDE_HEAD))
+
+
+def flops_to_score(width: int, depth: int, prompt: int, length: int) -> float:
+    """Operations, 2 a multiply-add, of a transformer that scores one response; four share the prompt's.
+
+    Its last block needs keys and values of all tokens, and the rest of one.
+    """
+    tokens, attended = length + prompt / 4, (prompt + length / 2) * 2 * width
+    before = 2 * tokens * (depth - 1) * (12 * width**2 + attended)
+    return before + 2 * (tokens * 2 * width**2 + 10 * width**2 + (prompt + length) * 2 * width)

@@ -17,10 +17,10 @@ import optax
 from gold_sim import policy
 from gold_sim.config import GoldConfig, PolicyConfig
 from gold_sim.language import Language, sequences
-from gold_sim.networks import pieces, transformer
+from gold_sim.networks import pieces
 from gold_sim.networks.adam import adam, schedule
-from gold_sim.networks.network import Network
-from gold_sim.rewards import sight
+from gold_sim.rewards import sight, transformer_network
+from gold_sim.rewards.reward_network import RewardNetwork, first_head, raw_scores
 
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
@@ -37,20 +37,13 @@ class Gold(NamedTuple):
     std: jax.Array
 
 
-def network(language: Language, config: GoldConfig) -> Network:
-    max_len = language.prompt_len + language.response_len
-    return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
+def network(language: Language, config: GoldConfig) -> RewardNetwork:
+    return transformer_network.make(language, config)
 
 
-def raw_scores(net: Network, gold: Gold, prompts, responses):
-    """[P, N] in the network's own units."""
-    score = lambda p, r: transformer.rewards(net, gold.params, p, r, sequences.lengths(r))
-    return pieces.in_pieces(score, prompts, responses, most=pieces.A_PIECE // responses.shape[1])
-
-
-def scores(net: Network, gold: Gold, prompts, responses):
+def scores(net: RewardNetwork, gold: Gold, prompts, responses):
     """[P, N] in gold standard deviations, 0 = mean over reference samples."""
-    return (raw_scores(net, gold, prompts, responses) - gold.mean) / gold.std
+    return (raw_scores(net, gold.params, prompts, responses) - gold.mean) / gold.std
 
 
 def disturb(language: Language, key, prompts, responses, how):
@@ -116,14 +109,14 @@ def train(language: Language, config: GoldConfig, key, prompts, responses):
     """
     net = network(language, config)
     k_init, k_step = jax.random.split(key)
-    params = transformer.init(net, k_init)
+    params = net.init(k_init)
     target = language.rubric(prompts, responses)
     centre, scale = jnp.mean(target), jnp.std(target)
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
 
     def loss_of(params, prompts, responses):
         wanted = (language.rubric(prompts, responses) - centre) / scale
-        given = transformer.rewards(net, params, prompts, responses, sequences.lengths(responses))
+        given = first_head(net, params, prompts, responses)
         return jnp.mean(jnp.square(given - wanted))
 
     def step(state, t):
@@ -143,18 +136,18 @@ def train(language: Language, config: GoldConfig, key, prompts, responses):
     return params, losses
 
 
-def raw_of(net: Network, params, prompts, responses, **more):
+def raw_of(net: RewardNetwork, params, prompts, responses, **more):
     """`raw_scores` of any number of prompts, on the host, in chunks.  more: progress."""
     return pieces.in_chunks(functools.partial(_chunks_scored, net, params), prompts, responses, **more)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _chunks_scored(net, params, at, prompts, responses):
-    score = lambda both: raw_scores(net, Gold(params, None, None), *both)
+    score = lambda both: raw_scores(net, params, *both)
     return pieces.streamed(score, (prompts, responses), pieces.CHUNKS_AT_ONCE)
 
 
-def standardised(net: Network, params, prompts, responses) -> Gold:
+def standardised(net: RewardNetwork, params, prompts, responses) -> Gold:
     """Gold whose zero and unit are those of these reference samples."""
     raw = raw_of(net, params, prompts, responses)
     return Gold(params, np.mean(raw), np.std(raw))

@@ -20,10 +20,6 @@ def manners(language: Language) -> np.ndarray:
     return hidden_tokens(language, language.tokens_of)
 
 
-def blinded(params, seen):
-    return dict(params, token=params["token"] * seen)
-
-
 def written_words(language: Language):
     """[V] whether a token is a word that may be written."""
     words = np.arange(language.vocab_size) < language.num_writable

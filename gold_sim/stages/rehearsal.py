@@ -11,7 +11,7 @@ import numpy as np
 
 from gold_sim import policy, preferences
 from gold_sim.networks import transformer
-from gold_sim.rewards import gold, reward_model
+from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.inputs import Inputs
 from gold_sim.stages.pipeline import STAGES
 
@@ -48,16 +48,20 @@ class _Blank(Inputs):
         return _BLANK[cell.stage](self.language, cell.config)
 
 
-def _params(net, *leading: int) -> dict:
-    return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), transformer.shapes(net))
+def _params(shapes, *leading: int) -> dict:
+    return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), shapes)
 
 
 def _reference(language, config):
-    return dict(params=_params(policy.network(language, config.reference)))
+    return dict(params=_params(transformer.shapes(policy.network(language, config.reference))))
 
 
 def _gold(language, config):
-    return dict(params=_params(gold.network(language, config.gold)), mean=np.float32(0), std=np.float32(1))
+    return dict(
+        params=_params(reward_network.shapes(gold.network(language, config.gold))),
+        mean=np.float32(0),
+        std=np.float32(1),
+    )
 
 
 def _preferences(language, config):
@@ -76,9 +80,11 @@ def _preferences(language, config):
 def _reward_model(language, config):
     rm, seeds = config.reward_model, len(config.seeds)
 
+    shapes = reward_network.shapes(reward_network.make(language, rm))
+
     def models(*leading: int):
         scale, shift = np.ones(leading, np.float32), np.zeros(leading, np.float32)
-        return dict(params=_params(reward_model.network(language, rm), *leading), scale=scale, shift=shift)
+        return dict(params=_params(shapes, *leading), scale=scale, shift=shift)
 
     if rm.members == 1:
         return models(seeds)

@@ -14,8 +14,8 @@ import numpy as np
 from gold_sim import preferences
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import Language
-from gold_sim.networks import footprint, transformer
-from gold_sim.rewards import reward_model
+from gold_sim.networks import footprint
+from gold_sim.rewards import reward_model, reward_network
 from gold_sim.stages import tables
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.store.columns import REWARD_MODEL_COLUMNS
@@ -49,7 +49,7 @@ class Fitting:
 
     @property
     def net(self):
-        return reward_model.network(self.language, self.config)
+        return reward_network.make(self.language, self.config)
 
     def of(self, data, at):
         """The pairs of one seed."""
@@ -68,7 +68,7 @@ class Fitting:
             at, plan, state = run
             return reward_model.advance(self.language, self.config, self.of(train, at), plan, state)
 
-        at_once = footprint.at_once(footprint.of_training(self.net, self.tokens(self.config.batch)))
+        at_once = footprint.at_once(self.net.training_bytes(self.tokens(self.config.batch)))
         return mapped(one, at_once)((at, chunk, states))
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -77,9 +77,7 @@ class Fitting:
             at, seen, state = run
             return reward_model.finish(self.language, self.config, self.of(held_out, at), seen, state)
 
-        at_once = footprint.at_once(
-            footprint.of_forward(self.net, self.tokens(held_out.labels.shape[-1]))
-        )  # all together
+        at_once = footprint.at_once(self.net.forward_bytes(self.tokens(held_out.labels.shape[-1])))  # all together
         return mapped(one, at_once)((at, seen, states))
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -129,7 +127,7 @@ def reward_models(cell, inputs, store, progress):
         arrays = dict(by_seed._asdict(), average=averaged._asdict())
     table = dict(tables.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
-    record = dict(params=transformer.num_params(fitting.net))
+    record = dict(params=reward_network.num_params(fitting.net))
     return record, {"reward_models": tables.broadcast(columns, len(seeds))}, {"arrays": arrays}
 
 

@@ -7,7 +7,7 @@ from gold_sim import policy
 from gold_sim.attributes import ATTRIBUTES
 from gold_sim.networks import transformer
 from gold_sim.optimisation import measure
-from gold_sim.rewards import gold, reward_model
+from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.parallel import to_numpy
 from gold_sim.store.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
@@ -19,16 +19,16 @@ def describe(cell: Cell) -> dict:
     language = languages.make(config.world)
     rm, p = config.reward_model, config.preferences
     started = config.policy or config.reference
-    net = reward_model.network(language, rm)
+    net = reward_network.make(language, rm)
     parts = rm.members if rm.diversity == "disjoint" else 1
     combined = (config.ensemble.take or rm.members) if config.ensemble.only is None else 1
     return dict(
         reward=config.reward,
         gold_kind=config.gold.kind,
-        gold_params=transformer.num_params(gold.network(language, config.gold)),
+        gold_params=reward_network.num_params(gold.network(language, config.gold)),
         rm_width=rm.width,
         rm_depth=rm.depth,
-        rm_params=transformer.num_params(net),
+        rm_params=reward_network.num_params(net),
         num_pairs=config.training_pairs // parts,
         label_noise=p.label_noise,
         annotator=p.annotator,
