@@ -74,6 +74,15 @@ def test_no_import_of_gold_sim_goes_up_a_floor():
             assert not apart, f"{module} imports {other}; it stands apart"
 
 
+def test_a_language_is_known_by_its_protocol_alone():
+    """Outside gold_sim/language nothing imports what belongs to one language: a package in it."""
+    shared = {"gold_sim.language", "gold_sim.language.language", "gold_sim.language.sequences"}
+    for module, path in EVERY.items():
+        if not module.startswith("gold_sim.language"):
+            own = {other for other in imported(path) if other.startswith("gold_sim.language")} - shared
+            assert not own, f"{module} imports {', '.join(own)}"
+
+
 @pytest.mark.parametrize("tree", TREES)
 def test_nothing_imports_in_a_circle(tree):
     """Faces of packages apart: a face imports the files of its package, which import one another by their own names."""
