@@ -1,4 +1,4 @@
-"""TODO."""
+"""Whether an interval settles a question: yes, no, or open."""
 
 import numpy as np
 

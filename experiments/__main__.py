@@ -26,7 +26,7 @@ def _arguments(argv):
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
-    p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given (README)")
+    p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given")
     p.add_argument(
         "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
     )

@@ -78,7 +78,7 @@ class PreferencesConfig(Checked):
     temperature: Positive = 1.0  # of bradley_terry, implicit, plackett_luce; gold standard deviations
     label_noise: Annotated[float, Between(0.0, 0.5)] = 0.0  # uniform flips; 0.5 is shuffled labels
     bias_on: str = later("length")  # of biased: length, or one of the language's features
-    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # of biased: gold s.d. a unit of preferences.FEATURES
+    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # of biased: gold s.d. a unit of preferences.features
     people: Annotated[int, Between(1, 10**6)] = later(10)  # of offsets: annotators, each with tastes of their own
     spread: Annotated[float, Between(0.0, 1e3)] = later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
     ranked: Annotated[int, Between(2, 64)] = later(4)  # of plackett_luce and mallows: responses ranked at once

@@ -17,9 +17,17 @@ from analysis.templates import scaling
 from experiments.catalogue import NAMES
 from gold_sim.store import Store, StoreError, archive
 from gold_sim.store.columns import TABLES
+from tests.test_documents import marked
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = [ROOT / "docs" / f"{name}{archive.SUFFIX}" for name in ("records", "records-2", "records-3", "records-4")]
+# Of 2026-11-26: together they have every experiment.
+PUBLISHED = [
+    ROOT / "docs" / "records" / f"2026-11-26-{content}{archive.SUFFIX}"
+    for content in (
+        *("annotators-and-penalties", "ensembles-and-optimisers"),
+        *("data-and-direct-alignment", "policy-sizes-and-worlds"),
+    )
+]
 CURVE, RM, ALONE = "a" * 16, "b" * 16, "c" * 16
 
 
@@ -136,14 +144,14 @@ def test_an_unfinished_experiment_is_not_packed(store, tmp_path):
     assert not list(tmp_path.glob("study*"))
 
 
-def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
-    """Peaks of the README's first table, read off the records that the repository ships."""
+def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
+    """Peaks of the README's table and the claims of docs/results.md, read off the records that the repository ships."""
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
     stores = [Store(archive.unpack(path)) for path in PUBLISHED]
     data = load(stores[0], "rm_size")
     groups = curves.groups(data.curves, data.axis)
     peaks = {form: {g.key: np.max(g.mean("gold")) for g in gs} for form, gs in groups.items()}
-    rows = re.findall(r"^\| ([\d,]+) \|(.+)\|$", (ROOT / "README.md").read_text(), re.M)[:5]
+    rows = re.findall(r"^\| ([\d,]+) \|(.+)\|$", marked("README.md", "rm_size table"), re.M)
     assert len(rows) == len(peaks["bon"]) == 5
     for params, rest in rows:
         size, cells = int(params.replace(",", "")), rest.split("|")
@@ -155,16 +163,25 @@ def test_published_records_are_those_of_the_readme(tmp_path, monkeypatch):
     assert twice == {"rm_size"}  # an experiment is of one draw, but for what `regret` reads beside its own
     assert set.union(*here) == set(NAMES)
     assert not (told[""] == catalogue.NOT_RUN).any()
-    said = re.search(r"Of (\d+) claims (\d+)\s+hold, (\d+) fail and (\d+) are open", (ROOT / "README.md").read_text())
+    about = marked("docs/results.md", "claims")
+    said = re.search(r"Of (\d+) claims (\d+)\s+hold, (\d+) fail and (\d+) are open", about)
     count = told[""].value_counts()
     assert tuple(map(int, said.groups())) == (len(told), *(count[verdict] for verdict in catalogue.VERDICTS.values()))
+    figures, found = re.findall(r"-?\d[\d.]*%? \[.+?\]", about), " ".join(told["found"])
+    assert len(figures) > 80 and not [figure for figure in figures if figure not in found]
 
 
-@pytest.mark.parametrize("name", ["records", "records-3", "records-5", "records-6", "records-7"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("2026-11-26-annotators-and-penalties", "2026-11-26-data-and-direct-alignment"),
+        *("2026-11-28-attention-as-products", "2026-11-28-samples-in-chunks", "2026-11-28-one-matrix"),
+    ],
+)
 def test_half_of_the_points_of_rl_tell_the_same_laws(name, tmp_path, monkeypatch):
     """Why preset cpu measures policies every 20 steps: these archives have points every 10."""
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
-    data = load(Store(archive.unpack(ROOT / "docs" / f"{name}{archive.SUFFIX}")), "rm_size")
+    data = load(Store(archive.unpack(ROOT / "docs" / "records" / f"{name}{archive.SUFFIX}")), "rm_size")
     half = data.curves[(data.curves["stage"] != "policy_gradient") | (data.curves["control"] % 20 == 0)]
     assert len(half) < len(data.curves) - 300
     all_groups, half_groups = (curves.groups(table, "rm_params") for table in (data.curves, half))

@@ -1,4 +1,4 @@
-"""What is optimised is what was declared; only what is needed is computed; the worked example of the README runs."""
+"""What is optimised is what was declared; only what is needed is computed."""
 
 import subprocess
 import sys
@@ -128,15 +128,6 @@ def test_scores_are_made_only_where_a_curve_still_needs_them(tmp_path):
     for cell in done:
         store.write(cell.stage, cell.name, cell.fingerprint, {})
     assert missing(store, curves, every) == []
-
-
-def test_readme_names_every_experiment_and_every_column():
-    from experiments import catalogue
-    from gold_sim.store.columns import TABLES
-
-    text = (ROOT / "README.md").read_text()
-    names = [*catalogue.NAMES, *(column for table in TABLES.values() for column in table)]
-    assert not [name for name in names if f"`{name}`" not in text]
 
 
 def test_a_module_that_is_no_experiment_is_one_line(tmp_path):

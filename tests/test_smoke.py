@@ -78,9 +78,9 @@ def test_the_papers_figures_are_drawn_from_these_records_the_same_twice(runs, tm
     assert "--venue 'vogue'" in capsys.readouterr().err
 
 
-def test_the_worked_example_of_the_readme_runs(runs, tmp_path):
+def test_the_worked_example_of_the_documents_runs(runs, tmp_path):
     """Under 30 lines, in a file of its own, beside the project; what other experiments stored is used."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "extending.md").read_text()
     name, code = re.search(r"`(\w+)\.py`:\n\n```python\n(.*?)```", text, re.DOTALL).groups()
     assert len(code.splitlines()) < 30
     (tmp_path / f"{name}.py").write_text(code)

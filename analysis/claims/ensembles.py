@@ -1,4 +1,4 @@
-"""TODO."""
+"""Claims on ensembles of reward models."""
 
 from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_share
 from analysis.runs import along, fall, lost

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Claims on selection at inference time: best-of-n, its rivals and hedges."""
 
 import numpy as np
 import pandas as pd

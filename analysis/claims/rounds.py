@@ -1,4 +1,4 @@
-"""TODO."""
+"""Claims on iterated RLHF: what further rounds, old pairs and updates do."""
 
 from analysis.judgement import every, surely_above, surely_within, told
 from analysis.numbers import number
