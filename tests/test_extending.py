@@ -14,12 +14,13 @@ from experiments.plan import missing, plan
 from gold_sim import language, preferences
 from gold_sim.config import Config, PreferencesConfig, RewardModelConfig, WorldConfig
 from gold_sim.language import sequences
-from gold_sim.rewards import reward_model, reward_network, sight
+from gold_sim.rewards import reward_model, reward_network, sight, synthetic_errors
 from gold_sim.settings import replace
 from gold_sim.stages import pipeline
 from gold_sim.store import Store
 from tests.conftest import demonstrations, judge_init
 from tests.number_language import HEDGE, NAMES, Numbers
+from tests.test_smoke import PLAIN_FONTS, here
 
 LANGUAGES = ("topics", "tests.number_language:make")
 NETWORKS = ("transformer", "tests.bag_of_words:network")
@@ -34,8 +35,9 @@ def run_and_analyse(runs, out, overrides: dict):
     _, curves, cells = plan("rm_size", "smoke", overrides)
     for cell in missing(Store(runs), curves, cells):
         pipeline.run(Store(runs), cell)
-    assert experiments_main(["rm_size", "--preset", "smoke", "--runs", str(runs), "--set", *words]) == 0
-    assert analysis_main(["rm_size", "--preset", "smoke", "--runs", str(runs), "--out", str(out)]) == 0
+    common = ("rm_size", "--preset", "smoke", "--runs", runs)
+    assert here(experiments_main, *common, "--set", *words) == 0
+    assert here(analysis_main, *common, "--out", out, **PLAIN_FONTS) == 0
     return Store(runs), curves, json.loads((out / "rm_size" / "summary.json").read_text())
 
 
@@ -146,7 +148,7 @@ def test_an_architecture_keeps_its_promises(name):
 
 @pytest.mark.parametrize("changes", [{}, {"heads": "odin"}, {"loss": "margin"}, {"diversity": "order", "members": 2}])
 def test_a_bag_of_words_learns_what_a_bag_of_words_can(changes):
-    """Gold is the number of hedges, of 1,000 pairs; hidden from it, it cannot."""
+    """Gold is the number of hedges, labels of 900 pairs say so; where hedges are hidden from it, it cannot."""
     spoken, count = Numbers(6), 1000
     prompts = spoken.prompts(jax.random.key(0), count)
     responses = demonstrations(spoken, jax.random.key(1), prompts, 2)
@@ -156,7 +158,7 @@ def test_a_bag_of_words_learns_what_a_bag_of_words_can(changes):
     settings = dict(width=4, network=NETWORKS[1], epochs=3, learning_rate=3e-2) | changes
     sees = reward_model.fit(spoken, RewardModelConfig(**settings), *pairs, 0)[1]["val_accuracy"]
     blind = reward_model.fit(spoken, RewardModelConfig(**settings, blind=("hedging",)), *pairs, 0)[1]["val_accuracy"]
-    assert blind < 0.8 < 0.9 < sees
+    assert blind < 0.7 < 0.8 < sees, (blind, sees)
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -200,3 +202,7 @@ def test_an_address_that_leads_nowhere_is_refused_in_one_line():
         ValueError, match="^preferences.bias_on='refusal': allowed in this language are length, hedging$"
     ):
         preferences.collect(config, numbers, jnp.zeros((1, 3), int), jnp.zeros((1, 2, 6), int), none)
+    with pytest.raises(ValueError, match="^error.kind='extremal': this language has no attribute repetition"):
+        synthetic_errors.extremal(numbers, None, jnp.zeros((1, 3), int), jnp.zeros((1, 2, 6), int), None)
+    with pytest.raises(ValueError, match="^rounds.sight='alternating': allowed with world.language='topics'$"):
+        replace(Config(), {"world.language": LANGUAGES[1], "rounds.sight": "alternating"})
