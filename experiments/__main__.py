@@ -11,7 +11,7 @@ from experiments.engine import costs, executors, job, queue, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim.settings import parse
+from gold_sim import settings
 from gold_sim.store import Store, StoreError
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.typed import as_typed
@@ -83,7 +83,7 @@ def _run(args) -> int:
 
     Within an experiment what holds up its end goes first, so that workers end together.
     """
-    overrides = dict(map(parse, args.set))
+    overrides = settings.overrides(args.set)
     resources = dict(executors.resource(text) for text in args.resource)
     plans = [plan(name, args.preset, overrides) for name in dict.fromkeys(args.names)]
     store, todo = Store(args.runs), {}

@@ -4,6 +4,7 @@ import time
 
 from experiments import catalogue
 from experiments.presets import PRESETS
+from gold_sim.config import Config
 from gold_sim.stages import graph
 from gold_sim.store import Store, provenance
 
@@ -15,6 +16,7 @@ def plan(name: str, preset: str, overrides: dict):
     curves = {}
     # The largest reward model takes longest: start it first.
     points = experiment.points(PRESETS[preset], overrides)
+    _check_yours([config for _, _, config in points])
     for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
         for stage in stages:
             cell = graph.cell(stage, config)
@@ -26,6 +28,22 @@ def plan(name: str, preset: str, overrides: dict):
             every.setdefault(c.fingerprint, c)
     order, rounds = list(graph.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
     return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
+
+
+def _check_yours(configs: list[Config]):
+    """ValueError unless functions of the user's own can be imported and called; ours are known by name."""
+    named = lambda c: (c.shaping.name, c.world.language, c.reward_model.network)
+    yours = [c for c in configs if any(":" in name for name in named(c))]
+    if not yours:
+        return
+    from gold_sim import language  # here, as these import jax
+    from gold_sim.rewards import reward_network, shaping, sight
+
+    for rule, world, rm in dict.fromkeys((c.shaping.name, c.world, c.reward_model) for c in yours):
+        shaping.find(rule)
+        spoken = language.make(world)
+        sight.hidden_tokens(spoken, rm.blind)
+        reward_network.make(spoken, rm)
 
 
 def missing(store: Store, curves: list, every: list) -> list:

@@ -191,9 +191,13 @@ def test_a_name_that_nothing_has_is_refused_in_one_line(path, name, says):
 
 
 def test_an_address_that_leads_nowhere_is_refused_in_one_line():
-    for address in ("tests.no_such_file:make", "tests.number_language:missing", "tests.number_language:NAMES", ":make"):
-        with pytest.raises(ValueError, match=f"^world.language='{address}': [^\n]*$"):
+    for address in ("tests.no_such_file:make", "tests.number_language:missing", "tests.number_language:NAMES"):
+        with pytest.raises(
+            ValueError, match=f"^world.language='{address}': a function \\(config\\) is wanted; [^\n]*$"
+        ):
             language.make(WorldConfig(language=address))
+        with pytest.raises(ValueError, match="^world.language="):
+            plan("rm_size", "smoke", {"world.language": address})
     numbers = Numbers(6)
     with pytest.raises(ValueError, match="^reward_model.blind='template': allowed in this language are hedging$"):
         sight.hidden_tokens(numbers, ("template",))

@@ -95,4 +95,4 @@ def make(config: WorldConfig) -> Language:
     A language of yours is `module:function`, a function of WorldConfig. It takes from it what it has a use for: at
     least `seed` and `response_len`.
     """
-    return named.find("world.language", config.language, named.LANGUAGES)(config)
+    return named.find("world.language", config.language, named.LANGUAGES, "config")(config)

@@ -52,7 +52,8 @@ def make(language: Language, config: RewardModelConfig) -> RewardNetwork:
 
     One of yours is `module:function`, a function of (language, config), which takes from config what it has a use for.
     """
-    return named.find("reward_model.network", config.network, named.REWARD_NETWORKS)(language, config)
+    find = functools.partial(named.find, "reward_model.network", config.network, named.REWARD_NETWORKS)
+    return find("language", "config")(language, config)
 
 
 @functools.cache

@@ -40,5 +40,5 @@ RULES = dict(none=none, par=par, clip=clip, log_sigmoid=log_sigmoid, length_pena
 
 
 def find(name: str):
-    """A rule by its name here or as module:function; ValueError that says what is allowed."""
-    return named.find("shaping.name", name, RULES)
+    """A rule by its name here or as module:function; ValueError that says what is wrong with it."""
+    return named.find("shaping.name", name, RULES, "rewards", "references", "lengths", "coef")
