@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from experiments import catalogue
+from experiments import catalogue, page
 from experiments.engine import costs, executors, job, queue, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
@@ -21,6 +21,7 @@ def _arguments(argv):
     about = "Run an experiment, or several that share workers; the same command resumes."
     p = argparse.ArgumentParser(prog=as_typed("python -m experiments"), description=about)
     p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
+    p.add_argument("--markdown", action="store_true", help="print docs/experiments.md, which lists all of them")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
@@ -40,8 +41,8 @@ def _list(root: Path):
         done = len(every) - len(missing(store, curves, every))
         print(f"{name:22s} {experiment.question}")
         print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
-    print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
-    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core"))
+    print(f"{'throughput':22s} {page.BENCHMARK}")
+    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; {page.BENCHMARK_COST}"))
     print(f"\nstore: {root.absolute()}")
 
 
@@ -63,6 +64,9 @@ def main(argv=None) -> int:
 
 
 def _main(args) -> int:
+    if args.markdown:
+        print(page.markdown(), end="")
+        return 0
     executors.check(args.engine, args.workers)
     args.remote = Remote(args.runs) if is_url(args.runs) else None
     args.where, args.runs = args.runs, args.remote.store.root if args.remote else Path(args.runs)

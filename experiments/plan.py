@@ -60,17 +60,19 @@ def missing(store: Store, curves: list, every: list) -> list:
 
 
 def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
-    """Fingerprint of a curve cell -> the first variant that has it."""
-
-    found = {}
-    for label, stages, config in experiment.points(PRESETS[preset], overrides):
+    """Fingerprint of a curve cell -> key of the first variant that has it."""
+    first = {}
+    for key, stages, config in experiment.points(PRESETS[preset], overrides):
         for stage in stages:
-            found.setdefault(graph.cell(stage, config).fingerprint, label)
-    return found
+            first.setdefault(graph.cell(stage, config).fingerprint, key)
+    return first
 
 
 def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
-    """What `analysis` reads to know which cells an experiment consists of."""
+    """What `analysis` reads: the question, which cells answer it, which study tells of them.
+
+    variants: key -> label; each cell has the key of its variant, "" where there are none.
+    """
     variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
     return dict(
@@ -82,7 +84,8 @@ def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
         expected=experiment.expected,
         axis=experiment.axis,
         panels=experiment.panels,
-        variants=list(experiment.variants),
+        study=experiment.study,
+        variants={key: variant.label for key, variant in experiment.variants.items()},
         cells=[
             dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
         ],
