@@ -9,14 +9,14 @@ import pytest
 
 from analysis.__main__ import main as analysis_main
 from experiments.__main__ import main as experiments_main
-from experiments.engine import workload
 from experiments.plan import missing, plan
 from gold_sim import language, preferences
 from gold_sim.config import Config, PreferencesConfig, RewardModelConfig, WorldConfig
 from gold_sim.language import sequences
 from gold_sim.rewards import reward_model, reward_network, sight, synthetic_errors
 from gold_sim.settings import replace
-from gold_sim.stages import pipeline
+from gold_sim.stages import pipeline, sizes
+from gold_sim.stages.declared import STAGES
 from gold_sim.store import Store
 from tests.conftest import demonstrations, judge_init
 from tests.number_language import HEDGE, NAMES, Numbers
@@ -71,7 +71,9 @@ def test_an_experiment_with_another_architecture(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_a_language_keeps_its_promises(name):
-    made = language.make(WorldConfig(language=name, response_len=8))
+    config = WorldConfig(language=name, response_len=8)
+    made = language.make(config)
+    assert language.sizes(config) == (made.vocab_size, made.num_writable, made.prompt_len, made.response_len)
     prompts, held_out = (np.asarray(made.prompts(jax.random.key(0), 300, held_out=h)) for h in (False, True))
     assert prompts.shape == held_out.shape == (300, made.prompt_len) and prompts.max() < made.vocab_size
     assert not {tuple(p) for p in prompts.tolist()} & {tuple(p) for p in held_out.tolist()}
@@ -166,13 +168,15 @@ def test_a_bag_of_words_learns_what_a_bag_of_words_can(changes):
 
 def test_what_is_computed_is_counted_for_another_architecture():
     """A bag of words costs far less than a transformer of its width, and is compiled for itself."""
-    _, _, cells = plan("rm_size", "smoke", {})
-    _, _, others = plan("rm_size", "smoke", {"reward_model.network": NETWORKS[1]})
-    for stage in ("reward_model", "scores", "policy_gradient"):
-        cell, other = (next(c for c in some if c.stage == stage) for some in (cells, others))
-        assert 0 < workload.work(other).flops < workload.work(cell).flops
-        assert workload.program(cell) != workload.program(other) and workload.holds(other) > 0
-    assert workload.shared(cells[-1]) is None or workload.shared(cells[-1]) == workload.shared(others[-1])
+    settings, others = Config(), replace(Config(), {"reward_model.network": NETWORKS[1]})
+    for stage in (STAGES[name] for name in ("reward_model", "scores", "policy_gradient")):
+        assert 0 < stage.work(others).flops < stage.work(settings).flops
+        assert 0 < stage.holds(others) <= stage.holds(settings) and stage.blocks(others) < stage.blocks(settings)
+        assert stage.program_key(others) != stage.program_key(settings)
+    assert STAGES["policy_gradient"].shared_key(others) == STAGES["policy_gradient"].shared_key(settings)
+    net = reward_network.make(language.make(WorldConfig()), settings.reward_model)
+    assert sizes.of_proxy(settings).judged.flops == net.flops()
+    assert sizes.of_proxy(settings).num_params == reward_network.num_params(net)
 
 
 @pytest.mark.parametrize(

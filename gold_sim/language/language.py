@@ -1,12 +1,14 @@
 """All that the rest of the project may ask of a language, and the language that a setting names."""
 
+import functools
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from gold_sim import named
 from gold_sim.config import WorldConfig
+from gold_sim.language.topics.vocabulary import PROMPT_LEN, num_read, num_writable
 
 
 class Language(Protocol):
@@ -87,6 +89,24 @@ class Language(Protocol):
 
     def decode(self, tokens) -> str:
         """Readable text of one prompt or response, up to its EOS."""
+
+
+class Sizes(NamedTuple):
+    """As the properties of a `Language` of these names."""
+
+    vocab_size: int
+    num_writable: int
+    prompt_len: int
+    response_len: int
+
+
+@functools.cache
+def sizes(config: WorldConfig) -> Sizes:
+    """Sizes of the language that `config.language` names; those of ours are counted without jax."""
+    if config.language == "topics":
+        return Sizes(num_read(config), num_writable(config), PROMPT_LEN, config.response_len)
+    made = make(config)
+    return Sizes(*(getattr(made, name) for name in Sizes._fields))
 
 
 def make(config: WorldConfig) -> Language:

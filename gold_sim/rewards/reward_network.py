@@ -4,6 +4,7 @@ import functools
 from typing import Protocol
 
 import jax
+import numpy as np
 
 from gold_sim import named
 from gold_sim.config import RewardModelConfig
@@ -60,6 +61,11 @@ def make(language: Language, config: RewardModelConfig) -> RewardNetwork:
 def shapes(net: RewardNetwork) -> dict:
     """The tree of parameters, of jax.ShapeDtypeStruct."""
     return jax.eval_shape(lambda: net.init(jax.random.key(0)))
+
+
+def zeros(net: RewardNetwork, *leading: int) -> dict:
+    """Parameters of zeros on the host, with leading axes: what only their shapes are wanted of."""
+    return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), shapes(net))
 
 
 def num_params(net: RewardNetwork) -> int:

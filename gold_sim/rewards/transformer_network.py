@@ -33,8 +33,8 @@ class TransformerNetwork:
         return footprint.of_forward(self.net, tokens)
 
     def flops(self) -> float:
-        response_len = self.net.max_len - self.prompt_len
-        return network.flops_to_score(self.net.width, self.net.depth, self.prompt_len, response_len)
+        read, attended = network.reading(self.prompt_len, self.net.max_len - self.prompt_len)
+        return network.reward_flops(self.net, read, attended, self.net.max_len)
 
 
 def make(language: Language, config: RewardModelConfig | GoldConfig) -> TransformerNetwork:

@@ -1,13 +1,19 @@
-"""The stage of the gold reward model."""
+"""The stage `gold`: the gold reward model is raised on the rubric, then frozen and standardised."""
 
 import functools
 
 import jax
+import numpy as np
 
 from gold_sim import streams
 from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
+
+
+def blank(language, config) -> dict:
+    params = reward_network.zeros(gold.network(language, config.gold))
+    return dict(params=params, mean=np.float32(0), std=np.float32(1))
 
 
 def gold_model(cell, inputs, store, progress):

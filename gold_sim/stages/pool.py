@@ -1,7 +1,4 @@
-"""Stages on one pool of reference samples a held-out prompt: the pool, and selection from it by a proxy.
-
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
-"""
+"""The stage `pool`: many samples of a policy for each held-out prompt, from which best-of-n selects."""
 
 import functools
 
@@ -16,6 +13,15 @@ from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
+
+
+def blank(language, config) -> dict:
+    """Of what `scores` reads of it."""
+    b = config.best_of_n
+    return dict(
+        prompts=np.zeros((b.num_prompts, language.prompt_len), np.int32),
+        responses=np.zeros((b.num_prompts, b.num_samples, language.response_len), np.uint16),
+    )
 
 
 def pool(cell, inputs, store, progress):

@@ -1,4 +1,4 @@
-"""The stage of preference pairs."""
+"""The stage `preferences`: pairs of reference samples are labelled by an annotator who reads gold."""
 
 import numpy as np
 
@@ -7,11 +7,24 @@ from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
 
 
+def blank(language, config) -> dict:
+    p, length = config.preferences, language.response_len
+    found = dict(
+        prompts=np.zeros((p.num_pairs, language.prompt_len), np.int32),
+        responses=np.zeros((p.num_pairs, 2, length), np.int32),
+        gold=np.zeros((p.num_pairs, 2), np.float32),
+        labels=np.zeros(p.num_pairs, bool),
+    )
+    if p.keep == "ranking":
+        found["ranked"] = np.zeros((p.num_pairs, p.ranked, length), np.int32)
+    return found
+
+
 def preference_data(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.preferences
     net, judge, _ = inputs.gold("gold")
     ref_params = inputs.arrays("gold", "reference")["params"]
-    key, drawn = streams.key(config.seed, "preferences"), preferences.sampled(config)
+    key, drawn = streams.key(config.seed, "preferences"), config.drawn
     prompts, responses = gold.reference_samples(
         language, cell.config.reference, ref_params, key, config.num_pairs, drawn, progress=progress
     )

@@ -1,7 +1,4 @@
-"""The stages that make models and data: reference policy, gold, preferences, reward models.
-
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
-"""
+"""The stage `reward_model`: proxies are fit to preferences, for every seed and every member of an ensemble."""
 
 import dataclasses
 import functools
@@ -39,8 +36,8 @@ def _chunks(plan: reward_model.Plan, progress):
 class Fitting:
     """The programs of reward models' training, the same for all numbers of pairs: what these decide is in the plan.
 
-    Static, as runs.Training: cells of one process that agree in these fields share them. Data are arguments: closed
-    over, XLA would fold them as constants for minutes.
+    Static, as policy_gradient.Training: cells of one process that agree in these fields share them. Data are arguments:
+    closed over, XLA would fold them as constants for minutes.
     """
 
     language: Language
@@ -89,6 +86,18 @@ class Fitting:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _plans(language, config, collected: int, runs):
     return mapped(lambda run: reward_model.plan(language, config, collected, *run))(runs)
+
+
+def blank(language, config) -> dict:
+    rm, seeds = config.reward_model, len(config.seeds)
+
+    def models(*leading: int):
+        params = reward_network.zeros(reward_network.make(language, rm), *leading)
+        return dict(params=params, scale=np.ones(leading, np.float32), shift=np.zeros(leading, np.float32))
+
+    if rm.members == 1:
+        return models(seeds)
+    return dict(models(seeds, rm.members), average=models(seeds))
 
 
 def reward_models(cell, inputs, store, progress):

@@ -21,9 +21,9 @@ import numpy as np
 from gold_sim.config import WorldConfig
 from gold_sim.language.sequences import EOS
 from gold_sim.language.topics.demonstrations import demonstrations
-from gold_sim.language.topics.prompts import KINDS, PROMPT_LEN, prompts, read, relevant
+from gold_sim.language.topics.prompts import KINDS, prompts, read, relevant
 from gold_sim.language.topics.rubric import attributes, failings, features, rubric, utilities
-from gold_sim.language.topics.vocabulary import FIRST_WORD, SPECIAL, TOKENS
+from gold_sim.language.topics.vocabulary import FIRST_WORD, MARKS, PROMPT_LEN, SPECIAL, TOKENS, num_writable
 
 _TOPIC_WORDS = (
     "bread oven flour yeast crust dough salt butter",
@@ -61,8 +61,7 @@ class World:
 
     @property
     def num_writable(self) -> int:
-        c = self.config
-        return FIRST_WORD + c.topics * c.words_per_topic + c.function_words
+        return num_writable(self.config)
 
     @property
     def prompt_len(self) -> int:
@@ -146,8 +145,7 @@ def make(config: WorldConfig) -> World:
         names.append(_FUNCTION_WORDS[f] if f < len(_FUNCTION_WORDS) else f"word{f}")
         classes.append(f % c.classes)
         topics.append(-1)
-    for extra in ["<bos>", "<ask>", "<claim>"]:
-        names.append(extra)
+    names += [*MARKS]
     names += [f"value{v}" for v in range(c.values)] + [f"hazard{h}" for h in range(c.hazards)]
     names += [f"person{h}" for h in range(c.contexts)] + [f"process{h}" for h in range(c.contexts)]
     classes += [-1] * (len(names) - len(classes))
