@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "docs" / "records"
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
 GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
-# Made by a command, or merged later: leave out of here what has come.
 
 
 def marked(page: str, part: str) -> str:
