@@ -109,11 +109,16 @@ def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(STUDIES)}; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    what = "of records made with other settings: the --set that they were made with"
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
     _add_runs(parser)
     parser.add_argument("--out", type=Path, default=Path("analysis/out"), help="where results go (analysis/out)")
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
+    from analysis import others
+
+    given, args.name = args.name, others.named(args.name, args.set)
     own = list(args.runs.glob(f"experiments/{args.name}-*.json"))  # an experiment of the user's, once it has records
     if args.name not in STUDIES and not own:
         return _complain(f"experiment {args.name!r}: allowed are {', '.join(STUDIES)}; or fit")
@@ -124,6 +129,9 @@ def _experiment(argv) -> int:
 
     data, findings = analyse.analyse(Store(args.runs), args.name, args.preset, folder)
     analyse.show(data, findings, folder)
+    for words in others.commands(Store(args.runs), given, data.manifest["preset"]):
+        if not args.set:
+            print(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
 
 

@@ -60,7 +60,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
     """Read the records, write figures, tables, summary.json and report.html into folder."""
     read = records.load(store, name, preset)
     folder.mkdir(parents=True, exist_ok=True)
-    findings = STUDIES.get(name, variants.study)(read, folder)
+    findings = STUDIES.get(read.manifest["experiment"], variants.study)(read, folder)
     if checks := catalogue.checks_of(read) | findings.summary.get("checks", {}):
         findings = dataclasses.replace(findings, summary=findings.summary | {"checks": checks})
     findings.tables.extend(transcripts.tables(read))

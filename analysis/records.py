@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import curves
+from analysis import curves, others
 from gold_sim.store import Store, StoreError
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
@@ -39,6 +39,8 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     try:
         manifest = store.manifest(experiment, preset)
     except StoreError as error:
+        if have := others.commands(store, experiment.partition("+")[0], preset):
+            error = f"{error}; stored with other settings: python -m analysis {', python -m analysis '.join(have)}"
         run = RUN.format(name=experiment) + (f" --preset {preset}" if preset else "")
         raise StoreError(f"{error}; this makes them: {run}") from error
     cells = [(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]]

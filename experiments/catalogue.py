@@ -1,7 +1,6 @@
 """Every experiment by name, in the order in which a newcomer would run them."""
 
-import importlib
-
+from experiments import modules
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
 from experiments.studies import (
@@ -59,19 +58,16 @@ NAMES = tuple(m.__name__.rpartition(".")[2] for m in _MODULES)
 def find(name: str, preset: str) -> Experiment:
     """An experiment of this folder, or a module of yours that has `experiment(preset)`.
 
-    ValueError if the name or the preset is unknown, saying what is allowed.
+    ValueError if the name or the preset is unknown, or the module is not as wanted, saying what is allowed.
     """
     if preset not in PRESETS:
         raise ValueError(f"--preset {preset!r}: allowed are {', '.join(PRESETS)}")
     if name in NAMES:
         return _MODULES[NAMES.index(name)].experiment(preset)
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        module = None
-    if not hasattr(module, "experiment"):
+    made = modules.load(name, preset)
+    if made is None:
         known = ", ".join((*NAMES, "throughput"))
         raise ValueError(f"experiment {name!r}: allowed are {known}, or a module of yours with experiment(preset)")
-    return module.experiment(preset)
+    if made.name in NAMES and made != _MODULES[NAMES.index(made.name)].experiment(preset):
+        raise ValueError(f"experiment {name!r}: its name={made.name!r} is that of an experiment here; give it its own")
+    return made

@@ -6,6 +6,7 @@ from experiments import catalogue
 from experiments.presets import PRESETS
 from gold_sim.stages import graph
 from gold_sim.store import Store, provenance
+from gold_sim.store.store import settings_key
 
 
 def plan(name: str, preset: str, overrides: dict):
@@ -51,13 +52,18 @@ def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
     return found
 
 
-def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
-    """What `analysis` reads to know which cells an experiment consists of."""
+def manifest(experiment, preset: str, overrides: dict, curves: list, module: str | None = None) -> dict:
+    """What `analysis` reads to know which cells an experiment consists of.
+
+    module: of an experiment of the user's own.
+    """
     variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
     return dict(
         experiment=experiment.name,
         preset=preset,
+        settings=settings_key(overrides),
+        module=module,
         title=experiment.title,
         question=experiment.question,
         figure=experiment.figure,

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Packages and files of gold_sim, from the ground up. `laws` and `store` stand apart: they import nothing of it.
 FLOORS = (
-    ("settings", "streams", "device", "typed", "attributes", "laws", "store"),
+    ("settings", "streams", "device", "typed", "exits", "attributes", "laws", "store"),
     ("config",),
     ("language", "networks"),
     ("policy",),
@@ -23,7 +23,7 @@ FLOORS = (
 APART = ("laws", "store")
 # What may be used where jax is not installed, and so by analysis; the faces of packages count as themselves.
 WITHOUT_JAX = (
-    *("gold_sim", "gold_sim.settings", "gold_sim.config", "gold_sim.attributes", "gold_sim.typed"),
+    *("gold_sim", "gold_sim.settings", "gold_sim.config", "gold_sim.attributes", "gold_sim.typed", "gold_sim.exits"),
     *("gold_sim.laws", "gold_sim.store", "gold_sim.networks.network", "gold_sim.stages.graph"),
 )
 TREES = ("gold_sim", "experiments", "analysis")

@@ -1,0 +1,150 @@
+"""How a command ends: one line on standard error and a status, whatever its user, a signal or a full disk does to it.
+
+It imports nothing that takes time, so that a Ctrl-C during a command's own imports is one line as well.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+
+REFUSED = 2  # status of whatever is one line on standard error
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Signalled(KeyboardInterrupt):
+    """The first of SIGINT, SIGTERM and SIGHUP that reached the command, as an exception in its main thread."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+def run(name: str, work: Callable[[], int], after: str = "") -> int:
+    """Status of a command after its `work`, which returns one; no exception but SystemExit leaves it.
+
+    name: of the command, with which its line on standard error begins.
+    after: what that line adds where the work was cut short, as in "finished cells are stored".
+    A ValueError's text is that line as it is; of any other exception the kind is named, and where its traceback lies.
+    """
+    _open_streams()
+    try:
+        with _signals_raise():
+            try:
+                status = work()
+            except SystemExit as ended:  # of argparse
+                status = ended.code
+            sys.stdout.flush()
+        return status
+    except Exception as error:
+        if (trouble := _trouble_of_stdout()) is not None:
+            return _ended_by_stdout(name, trouble, after)
+        return _say(f"{name}: {_one_line(error)}", REFUSED)
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        if _trouble_of_stdout() is not None:
+            _drop_stdout()
+        return _say(f"{name}: {what}" + (f"; {after}" if after else ""), 128 + number)
+
+
+@contextlib.contextmanager
+def held_back():
+    """Keep SIGINT and SIGHUP from processes that are started within: a terminal sends both to its whole group.
+
+    The driver gets those that came meanwhile afterwards, and ends its processes itself.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _signals_raise():
+    """The first signal is raised as Signalled; later ones are ignored, so that what it ends can end in order."""
+
+    def raise_once(number, _):
+        for other in handled:
+            signal.signal(other, signal.SIG_IGN)
+        raise Signalled(number)
+
+    handled = {}
+    if threading.current_thread() is threading.main_thread():
+        handled = {number: signal.getsignal(number) for number in SIGNALS}
+        handled = {n: h for n, h in handled.items() if h not in (signal.SIG_IGN, None)}  # as nohup asks
+    for number in handled:
+        signal.signal(number, raise_once)
+    try:
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+
+
+def _open_streams() -> None:
+    """Have closed standard streams lead nowhere, lest the next file that is opened be written to by print.
+
+    A letter that the terminal cannot show is written as its number.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w", closefd=False))
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _trouble_of_stdout() -> OSError | None:
+    """What keeps standard output from being written; what could not be written is kept, so that it shows again."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    except ValueError:  # closed by someone
+        return None
+    return None
+
+
+def _ended_by_stdout(name: str, trouble: OSError, after: str) -> int:
+    _drop_stdout()
+    if isinstance(trouble, BrokenPipeError):  # whoever read it has left, as `| head` does
+        return 128 + signal.SIGPIPE
+    return _say(f"{name}: standard output: {trouble.strerror}" + (f"; {after}" if after else ""), REFUSED)
+
+
+def _drop_stdout() -> None:
+    """Lead standard output nowhere: Python flushes it once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(line: str, status: int) -> int:
+    with contextlib.suppress(OSError, ValueError):  # standard error may be gone, as with its terminal
+        print(line, file=sys.stderr, flush=True)
+    return status
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, UnicodeError) or not isinstance(error, ValueError | OSError):
+        with tempfile.NamedTemporaryFile("w", prefix="gold_sim-", suffix=".txt", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+        return (
+            f"{type(error).__name__}{f': {text}' if text else ''}; a fault of the program, its traceback: {file.name}"
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return text or type(error).__name__
