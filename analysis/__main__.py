@@ -120,8 +120,8 @@ def _experiment(argv) -> int:
 
     given, args.name = args.name, others.named(args.name, args.set)
     own = list(args.runs.glob(f"experiments/{args.name}-*.json"))  # an experiment of the user's, once it has records
-    if args.name not in STUDIES and not own:
-        return _complain(f"experiment {args.name!r}: allowed are {', '.join(STUDIES)}; or fit")
+    if given.partition("+")[0] not in STUDIES and not own:
+        return _complain(f"experiment {given!r}: allowed are {', '.join(STUDIES)}; or fit")
     folder = args.out / args.name
     if args.name == "throughput":
         return _throughput(args.runs, folder)

@@ -39,10 +39,11 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
     try:
         manifest = store.manifest(experiment, preset)
     except StoreError as error:
-        if have := others.commands(store, experiment.partition("+")[0], preset):
-            error = f"{error}; stored with other settings: python -m analysis {', python -m analysis '.join(have)}"
         run = RUN.format(name=experiment) + (f" --preset {preset}" if preset else "")
-        raise StoreError(f"{error}; this makes them: {run}") from error
+        makes = f"this makes them: {run}"
+        if have := others.commands(store, experiment.partition("+")[0]):
+            makes = f"stored with other settings: python -m analysis {', python -m analysis '.join(have)}"
+        raise StoreError(f"{error}; {makes}") from error
     cells = [(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]]
     table, warnings = curves.usable(store.table("curves", {fingerprint for _, fingerprint in cells}))
     if manifest.get("variants"):

@@ -1,6 +1,7 @@
 """What `python -m experiments` does: list experiments, price them, or run their cells and write their manifests."""
 
 import argparse
+import contextlib
 import dataclasses
 import shlex
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Planned:
 
     manifest: dict
     every: list
-    waits: frozenset = frozenset()  # fingerprints
+    waits: frozenset[str]  # fingerprints
 
 
 def _run(args, place: Place) -> int:
@@ -118,24 +119,9 @@ def _run(args, place: Place) -> int:
 
     Within an experiment what holds up its end goes first, so that workers end together.
     """
-    overrides = dict(map(parse, args.set))
     resources = dict(executors.resource(text) for text in args.resource)
     most = None if args.memory is None else room.limit(args.memory)
-    planned, todo = [], {}
-    for name in dict.fromkeys(args.names):
-        experiment, curves, every = plan(name, args.preset, overrides)
-        if place.remote:
-            place.remote.fetch(every)
-        missed = missing(place.store, curves, every)
-        todo |= {c.fingerprint: c for c in missed}
-        origin = None if experiment.name in catalogue.NAMES else name
-        planned.append(Planned(manifest(experiment, args.preset, overrides, curves, origin), every))
-        print(
-            f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
-            f"at preset cpu {experiment.cost}",
-            flush=True,
-        )
-    _check_names(place.store, [p.manifest for p in planned])
+    planned, todo = _plan(args, place)
     found = costs.measured(place.root)
     predicted = costs.model(found)
     local = lambda: room.workers(args.workers, todo.values(), predicted, most)
@@ -147,19 +133,51 @@ def _run(args, place: Place) -> int:
             _tell_room(local)
         return 0
     workers, line = local() if args.engine == "local" else (args.workers, None)
-    written = _opened(place, todo, [p.manifest for p in planned])
-    if line:
-        print(line, flush=True)
-    planned = [dataclasses.replace(p, waits=frozenset(todo.keys() & {c.fingerprint for c in p.every})) for p in planned]
-    planned = _tell(args, place, planned, written)
-    if todo:
-        _work(args, place, planned, todo, executors.make(args.engine, _root(place), workers, resources), found)
+    root = place.where if place.remote else place.root
+    executor = executors.make(args.engine, root, workers, resources) if todo else None
+    with _ending(executor):  # from here on work is spent
+        written = _opened(place, todo, [p.manifest for p in planned])
+        if line:
+            print(line, flush=True)
+        planned = _tell(args, place, planned, written)
+        if todo:
+            _work(args, place, planned, todo, executor, found)
     return 0
 
 
-def _root(place: Place) -> Path | str:
-    """What workers are given: an address, or the folder."""
-    return place.where if place.remote else place.root
+def _plan(args, place: Place) -> tuple[list[Planned], dict]:
+    """The experiments named, and the cells to do by fingerprint; says how many of each."""
+    overrides = dict(map(parse, args.set))
+    planned, todo = [], {}
+    for name in dict.fromkeys(args.names):
+        experiment, curves, every = plan(name, args.preset, overrides)
+        if place.remote:
+            place.remote.fetch(every)
+        missed = {c.fingerprint: c for c in missing(place.store, curves, every)}
+        todo |= missed
+        module = None if experiment.name in catalogue.NAMES else name
+        made = manifest(experiment, args.preset, overrides, curves, module)
+        planned.append(Planned(made, every, frozenset(missed)))
+        print(
+            f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
+            f"at preset cpu {experiment.cost}",
+            flush=True,
+        )
+    _check_names(place.store, [p.manifest for p in planned])
+    return planned, todo
+
+
+@contextlib.contextmanager
+def _ending(executor: job.Executor | None):
+    """The workers end with the block: at once where it is cut short."""
+    try:
+        yield
+    except BaseException:
+        if executor is not None:
+            executor.stop()
+        raise
+    if executor is not None:
+        executor.close()
 
 
 def _tell_room(local):
@@ -173,7 +191,7 @@ def _tell_room(local):
 
 
 def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor, found: list):
-    """Have the executor compute what is to do, and tell of it; whatever ends it early ends its workers."""
+    """Have the executor compute what is to do, and tell of it."""
     screen = Screen(len(todo))
 
     def report(event, cell, done, total):
@@ -187,12 +205,8 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
 
     try:
         queue.run(place.root, _queue([p.every for p in planned], todo, found), executor, report)
-    except BaseException:
-        executor.stop()
-        raise
     finally:
         screen.close()
-        executor.close()
 
 
 def _check_names(store: Store, manifests: list[dict]):

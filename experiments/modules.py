@@ -72,8 +72,9 @@ def _told(error: BaseException) -> str:
 def oddity(made: Experiment, preset: str) -> str | None:
     """What is wrong with a declaration, in one line that says what is allowed; None: nothing."""
     for field in ("name", "title", "question", "figure", "expected", "cost", "axis"):
-        if not isinstance(getattr(made, field), str):
-            return f"{field}={getattr(made, field)!r:.80}: a text is wanted"
+        text = getattr(made, field)
+        if not isinstance(text, str) or not text.isprintable():
+            return f"{field}={text!r:.80}: one line of printable text is wanted"
     if not re.fullmatch(r"\w[\w.-]*", made.name) or made.name in RESERVED:
         return f"name={made.name!r:.80}: letters, digits, _, - and . are wanted, and none of {', '.join(RESERVED)}"
     columns = ("variant", *CURVE_COLUMNS)

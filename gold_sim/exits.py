@@ -7,9 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Callable
 
 REFUSED = 2  # status of whatever is one line on standard error
@@ -138,6 +136,9 @@ def _say(line: str, status: int) -> int:
 
 
 def _one_line(error: Exception) -> str:
+    import tempfile
+    import traceback
+
     text = " ".join(str(error).split())
     if isinstance(error, UnicodeError) or not isinstance(error, ValueError | OSError):
         with tempfile.NamedTemporaryFile("w", prefix="gold_sim-", suffix=".txt", delete=False) as file:

@@ -103,8 +103,8 @@ def _check_devices() -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[0]
+    except Exception as error:  # RuntimeError, or an assertion where none of those named is there
+        first = next(iter(str(error).strip().splitlines()), "jax finds none")
         wanted = os.environ.get("JAX_PLATFORMS", "")
         raise CellFailed(f"JAX_PLATFORMS={wanted}: {platform.node()} has no such device ({first})") from None
 
