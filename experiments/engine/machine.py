@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-GROUPS = Path("/sys/fs/cgroup")
+GROUPS, PROC = Path("/sys/fs/cgroup"), Path("/proc")
 UNLIMITED = 2**60  # bytes; cgroups of version 1 say "no limit" by a number about as large
 
 
@@ -28,7 +28,7 @@ def memory() -> int | None:
             kept = dict(line.split() for line in _lines(folder / "memory.stat"))
             files = kept.get("total_inactive_file") or kept.get("inactive_file", 0)  # given back when wanted
             free.append(max(0, int(limit[0]) - int(used[0]) + int(files)))
-    of_machine = dict(line.split(":", 1) for line in _lines(Path("/proc/meminfo")))
+    of_machine = dict(line.split(":", 1) for line in _lines(PROC / "meminfo"))
     if "MemAvailable" in of_machine:
         free.append(int(of_machine["MemAvailable"].split()[0]) * 1024)
     return min(free, default=None)
@@ -36,7 +36,7 @@ def memory() -> int | None:
 
 def _groups(controller: str) -> Iterator[Path]:
     """Folders of the control groups that bind this process, its own first; of version 1 and of version 2."""
-    for line in _lines(Path("/proc/self/cgroup")):
+    for line in _lines(PROC / "self" / "cgroup"):
         _, names, path = line.split(":", 2)
         if names and controller not in names.split(","):
             continue
