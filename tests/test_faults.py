@@ -662,7 +662,7 @@ def test_odd_options_of_the_benchmark_are_one_line_before_it_measures(folder, ca
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("print(1)", "said '1'; a last line of JSON, an object"),
+        ("print(1)", "said 1; a last line of JSON, an object"),
         ("print('[1]')", "an object"),
         ("", "it said nothing"),
         ("print('{}')", "completions_per_cpu_s=None"),

@@ -132,18 +132,18 @@ def _on_one_core(line: list, show: bool = False) -> dict:
     if done.returncode:
         raise ValueError(f"throughput: {' '.join(line[:2])} failed: {last(done.stderr or '')}")
     try:
-        said = json.loads(last(done.stdout))
+        return json.loads(last(done.stdout))
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        found = f"{' '.join(line[:2])} said {last(done.stdout)!r:.200}"
-        raise ValueError(f"throughput: {found}; a last line of JSON, an object, is wanted")
-    return said
+        said = f"{' '.join(line[:2])} said {last(done.stdout)!r:.200}"
+        raise ValueError(f"throughput: {said}; a last line of JSON is wanted") from None
 
 
 def _rate_of(peer: list, words: list) -> float:
     """Completions a CPU-second of a peer script.  ValueError: it does not say, or says no rate."""
-    rate = _on_one_core([*peer, *words]).get("completions_per_cpu_s")
+    reply = _on_one_core([*peer, *words])
+    if not isinstance(reply, dict):
+        raise ValueError(f"throughput: {' '.join(peer)} said {reply!r:.80}; a last line of JSON, an object, is wanted")
+    rate = reply.get("completions_per_cpu_s")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         said = f"{' '.join(peer)} said completions_per_cpu_s={rate!r:.80}"
         raise ValueError(f"throughput: {said}; a number above 0 is wanted")
