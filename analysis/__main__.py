@@ -6,6 +6,8 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 import argparse
 import json
 import os
+import re
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -14,44 +16,6 @@ from gold_sim.store import Store, StoreError, archive
 from gold_sim.store.columns import TABLES
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.typed import as_typed
-
-STUDIES = {  # experiment -> what its analysis shows
-    "rm_size": "reward-model size: laws, coefficients, attributes, validation losses",
-    "data_size": "amount of preference data: laws, coefficients, validation losses",
-    "grid": "reward-model size by data: one surface of laws, and what foretells a reward model's fate",
-    "epochs": "passes over the data against more data",
-    "ppo_penalty": "the KL penalty under PPO",
-    "kl_penalty": "KL penalties: one frontier of gold against KL, or several",
-    "bon_vs_rl": "best-of-n against RL, in the plane of proxy and gold",
-    "policy_size": "policy size: start, gain, peak, gap",
-    "policy_size_large_rm": "policy size under the largest reward model",
-    "worlds": "other worlds: the laws with intervals between worlds, and world by world",
-    "negative_controls": "controls: proxy = gold, shuffled labels, random gold",
-    "optimisers": "eight optimisers against one proxy: laws, peaks, what each pays",
-    "inference_time": "best-of-n and its rivals with learned proxies",
-    "direct_alignment": "DPO, IPO, SLiC by beta",
-    "direct_alignment_pessimism": "RPO, chi-PO, length-regularised DPO under label noise",
-    "ensembles": "ensembles of reward models under label noise",
-    "ensembles_kl": "ensembles with a small KL penalty",
-    "ensembles_noise": "ensembles under more label noise",
-    "ensemble_size": "cardinality, and the price of disagreement",
-    "diversity": "what members differ in; weight averages",
-    "shared_errors": "ensembles whose members err alike",
-    "divergence": "chi-squared against KL penalties",
-    "reward_shaping": "bounded rewards, a price on length",
-    "heavy_tails": "best-of-n and pessimism under light and heavy tails",
-    "annotators": "flips, ties, many people, implicit feedback, rankings, shared tastes",
-    "preference_losses": "eight losses under label noise",
-    "behaviours": "sycophancy, over-refusal, diversity; what warns that gold will turn",
-    "regret": "gold lost to size, to data, to the optimiser",
-    "omission": "reward models that do not see some attributes",
-    "held_out_prompts": "training against held-out prompts",
-    "constrained": "thresholds on the components of a composite reward; proxy points",
-    "goodhart": "every kind of proxy error against every mitigation",
-    "length": "labels that like length: the share of the gain that is length; ODIN, a price on length",
-    "rankings": "one pair of a ranking, all its pairs, its likelihood",
-    "throughput": "speed: every stage against the roofline, runs mapped into one program",
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,7 +71,7 @@ def main(argv=None) -> int:
 
 def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("name", nargs="?", help=f"one of {', '.join(STUDIES)}; or fit")
+    parser.add_argument("name", nargs="?", help="an experiment that has records; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     what = "of records made with other settings: the --set that they were made with"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
@@ -119,12 +83,16 @@ def _experiment(argv) -> int:
     from analysis import others
 
     given, args.name = args.name, others.named(args.name, args.set)
-    own = list(args.runs.glob(f"experiments/{args.name}-*.json"))  # an experiment of the user's, once it has records
-    if given.partition("+")[0] not in STUDIES and not own:
-        return _complain(f"experiment {given!r}: allowed are {', '.join(STUDIES)}; or fit")
     folder = args.out / args.name
     if args.name == "throughput":
         return _throughput(args.runs, folder)
+    if args.name not in (stored := _stored(args.runs)):
+        how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+        how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
+        have = f"{args.runs} has those of {', '.join(stored) or 'no experiment'}"
+        if own := others.commands(Store(args.runs), given.partition("+")[0]):
+            have += as_typed(f"; with other settings: python -m analysis {', python -m analysis '.join(own)}", COMMANDS)
+        return _complain(f"experiment {given!r}: no records; {have}; {as_typed(how, COMMANDS)} makes them")
     from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
     data, findings = analyse.analyse(Store(args.runs), args.name, args.preset, folder)
@@ -137,10 +105,11 @@ def _experiment(argv) -> int:
 
 def _list(runs: Path) -> int:
     say = lambda line: print(as_typed(line, COMMANDS))
-    say("python -m analysis NAME, with NAME one of")
-    for name, what in STUDIES.items():
-        presets = sorted(p.stem.rpartition("-")[2] for p in (runs / "experiments").glob(f"{name}-*.json"))
-        print(f"  {name:<22} {what}  [{'records: ' + ', '.join(presets) if presets else 'no records yet'}]")
+    say(f"python -m analysis NAME, with NAME one of those that have records in {runs}")
+    for name, presets in _stored(runs).items():
+        print(f"  {name:<22} {_question(runs, name)}  [records: {', '.join(presets)}]")
+    print(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
+    say("python -m experiments                              every experiment there is, those without records too")
     say("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
     say("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
     say("python -m analysis claims                          what the literature says, and what the records say of it")
@@ -148,6 +117,23 @@ def _list(runs: Path) -> int:
     say("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
     say("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
     return 0
+
+
+def _stored(runs: Path) -> dict[str, list[str]]:
+    """Experiment -> presets of its records, in order of name."""
+    found = {}
+    for path in sorted((runs / "experiments").glob("*-*.json")):
+        name, _, preset = path.stem.rpartition("-")
+        found.setdefault(name, []).append(preset)
+    return found
+
+
+def _question(runs: Path, name: str) -> str:
+    """What an experiment asks, as its records say."""
+    try:
+        return Store(runs).manifest(name).get("question", "")
+    except StoreError as error:
+        return str(error)
 
 
 def _throughput(runs: Path, folder: Path) -> int:
@@ -238,7 +224,7 @@ def _advise(argv) -> int:
     """Advice from a file of curves, or from an experiment's records with a back-test."""
     from analysis.fit import advise
 
-    if argv[:1] and argv[0] in STUDIES:
+    if argv and re.fullmatch(r"[A-Za-z]\w*", argv[0]) and not Path(argv[0]).exists():
         parser = _Parser(prog="python -m analysis advise", description=advise.__doc__)
         parser.add_argument("name")
         parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
@@ -312,10 +298,12 @@ def _claims(argv) -> int:
     for row in table.frame.to_dict("records"):
         print(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})\n         {row['found']}")
     counts = table.frame[""].value_counts()
-    words = [word for word in (*catalogue.VERDICTS.values(), catalogue.NOT_RUN) if word in counts]
+    rest = (catalogue.NOT_TESTED, catalogue.NOT_RUN, catalogue.ERROR)
+    words = [word for word in (*catalogue.VERDICTS.values(), *rest) if word in counts]
     print("\n" + ", ".join(f"{counts[word]} {word}" for word in words))
     print(f"table  {args.out / 'claims' / 'claims.md'}")
-    return 0
+    errors = table.frame.loc[table.frame[""] == catalogue.ERROR, "found"]
+    return max((_complain(error) for error in errors), default=0)
 
 
 def _pack(argv) -> int:

@@ -1,66 +1,43 @@
 """From an experiment's name to everything that its analysis writes."""
 
 import dataclasses
+import importlib
 import json
+import pkgutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from analysis import records
+from analysis import records, studies
 from analysis.claims import catalogue
 from analysis.drawing import report, tables, transcripts
 from analysis.findings import Findings
 from analysis.numbers import plain
-from analysis.studies import (
-    behaviours,
-    bon_vs_rl,
-    constrained,
-    data_size,
-    data_split,
-    epochs,
-    goodhart,
-    grid,
-    held_out_prompts,
-    iterated,
-    kl_penalty,
-    length,
-    negative_controls,
-    policy_size,
-    regret,
-    rm_size,
-    worlds,
-)
+from analysis.studies import negative_controls
 from analysis.templates import variants
 from gold_sim import laws
 
-STUDIES = {
-    "rm_size": rm_size.study,
-    "data_size": data_size.study,
-    "grid": grid.study,
-    "epochs": epochs.study,
-    "kl_penalty": kl_penalty.study,
-    "ppo_penalty": kl_penalty.study,
-    "bon_vs_rl": bon_vs_rl.study,
-    "policy_size": policy_size.study,
-    "policy_size_large_rm": policy_size.study,
-    "worlds": worlds.study,
-    "negative_controls": negative_controls.study,
-    "behaviours": behaviours.study,
-    "held_out_prompts": held_out_prompts.study,
-    "regret": regret.study,
-    "goodhart": goodhart.study,
-    "data_split": data_split.study,
-    "iterated": iterated.study,
-    "omission_updates": iterated.study,
-    "length": length.study,
-    "constrained": constrained.study,
-}  # of the others, and of experiments of the user's own: variants
+
+def study_named(name: str) -> Callable:
+    """The function (data, folder) -> Findings of a module of analysis/studies; "variants" is the template of that name.
+
+    ValueError if there is none, saying which there are.
+    """
+    if name == "variants":
+        return variants.study
+    known = [module.name for module in pkgutil.iter_modules(studies.__path__)]
+    module = importlib.import_module(f"{studies.__name__}.{name}") if name in known else None
+    if not hasattr(module, "study"):
+        raise ValueError(f"study {name!r}: allowed are variants, {', '.join(known)}")
+    return module.study
 
 
 def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records.Data, Findings]:
     """Read the records, write figures, tables, summary.json and report.html into folder."""
     read = records.load(store, name, preset)
+    study = study_named(read.manifest["study"])
     folder.mkdir(parents=True, exist_ok=True)
-    findings = STUDIES.get(read.manifest["experiment"], variants.study)(read, folder)
+    findings = study(read, folder)
     if checks := catalogue.checks_of(read) | findings.summary.get("checks", {}):
         findings = dataclasses.replace(findings, summary=findings.summary | {"checks": checks})
     findings.tables.extend(transcripts.tables(read))
@@ -82,9 +59,8 @@ def show(read: records.Data, findings: Findings, folder: Path) -> None:
     print(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})\n")
     for table in findings.tables[:1]:
         print(tables.plain_text(table) + "\n")
-    words = {True: "holds", False: "fails", None: "open"}
     for name, check in findings.summary.get("checks", {}).items():
-        print(f"{words[check['holds']]:>8}  {name.replace('_', ' ')}: {check['found']}")
+        print(f"{check['verdict']:>8}  {name.replace('_', ' ')}: {check['found']}")
     for warning in [*read.warnings, *findings.warnings]:
         print(f"analysis: warning: {warning}", file=sys.stderr)
     print("\nfigures  " + "  ".join(str(folder / f"{f.name}.png") for f in findings.figures))

@@ -14,6 +14,9 @@ from gold_sim.laws import intervals
 
 DRAWN = 61  # points of the grid on which the curves of seeds with different d are averaged and drawn
 SCORES = ("gold", "proxy")
+METHODS = {"best_of_n": "bon", "policy_gradient": "rl", "direct_alignment": "direct"}  # stage -> method
+METHOD_NAMES = {"bon": "best-of-n", "rl": "RL", "direct": "direct alignment"}
+FORMS = {"bon": "bon", "rl": "rl", "direct": "rl"}  # method -> the law that its curves are fitted with
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,19 @@ class Group:
     """The runs of one method at one value of the compared column: S seeds on one grid of T distances."""
 
     key: object  # value of the compared column
-    form: str  # "bon" or "rl"
+    method: str  # of METHODS: "bon", "rl" or "direct"
     seeds: tuple  # labels of the R runs: seed, or (world, seed) where worlds differ
     d: np.ndarray  # [T] nats^0.5, from the reference policy to the largest d that all seeds reach
     values: dict  # name -> [S, T]: gold, proxy, attr_...; S independent draws: runs, or worlds where they differ
     runs: tuple  # R tables of recorded points in order of control, gold and proxy as in values
     start: dict = field(default_factory=dict)  # "gold", "proxy" -> [S] recorded value at d = 0 (NaN if not recorded)
     units: np.ndarray | None = None  # [R] the draw that a run belongs to; None: a run is one
+    label: object = None  # what tables and figures show of the key
+
+    @property
+    def form(self) -> str:
+        """The law that the method's curves are fitted with."""
+        return FORMS[self.method]
 
     @property
     def kl(self):
@@ -64,33 +73,38 @@ def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def methods(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each form present: "bon" for what selects among samples, "rl" for what trains a policy."""
-    best_of_n = table["stage"] == "best_of_n"
-    parts = {"bon": table[best_of_n], "rl": table[~best_of_n]}
-    return {form: part for form, part in parts.items() if len(part)}
+    """The rows of each method present: "bon" selects among samples, "rl" and "direct" (alignment) train a policy."""
+    of_row = table["stage"].map(METHODS)
+    return {method: table[of_row == method] for method in METHODS.values() if (of_row == method).any()}
 
 
-def groups(table: pd.DataFrame, by: str, rezero: bool = True) -> dict[str, list[Group]]:
-    """form -> groups in ascending order of the column `by`, of the forms present."""
+def groups(table: pd.DataFrame, by: str, rezero: bool = True, labels: dict | None = None) -> dict[str, list[Group]]:
+    """method -> groups in ascending order of the column `by`, of the methods present.
+
+    labels: key -> what tables and figures show of it, where that is not the key itself.
+    """
     return {
-        form: [_group(rows, key, by, form, rezero) for key, rows in part.groupby(by, sort=True, observed=True)]
-        for form, part in methods(table).items()
+        method: [
+            replace(_group(rows, key, by, method, rezero), label=(labels or {}).get(key, key))
+            for key, rows in part.groupby(by, sort=True, observed=True)
+        ]
+        for method, part in methods(table).items()
     }
 
 
-def group(table: pd.DataFrame, form: str, key="", rezero: bool = True) -> Group:
+def group(table: pd.DataFrame, method: str, key="", rezero: bool = True) -> Group:
     """All rows of `table` as one group; ValueError if a seed has more than one run."""
-    return _group(table, key, "", form, rezero)
+    return _group(table, key, "", method, rezero)
 
 
-def _group(rows, key, by, form, rezero):
+def _group(rows, key, by, method, rezero):
     worlds = len(rows[list(WORLD)].drop_duplicates()) > 1
     runs, seeds, levels, starts = [], [], [], {name: [] for name in SCORES}
-    for label, run in rows.groupby([*WORLD, "seed"], sort=True):
+    for draw, run in rows.groupby([*WORLD, "seed"], sort=True):
         if len(run[["cell", "kl_coef", "dpo_beta", "optimiser"]].drop_duplicates()) > 1:
             cells = ", ".join(sorted(run["cell"].unique())[:3])
             raise ValueError(
-                f"{by}={key!r}, seed {label[-1]}: more than one {form} run (cells {cells}); "
+                f"{by}={key!r}, seed {draw[-1]}: more than one {method} run (cells {cells}); "
                 "compare by a column that tells them apart"
             )
         run = run.sort_values("control").reset_index(drop=True)
@@ -103,25 +117,27 @@ def _group(rows, key, by, form, rezero):
             if rezero and np.isfinite(start):
                 run[name] = run[name] - start
         runs.append(run)
-        seeds.append((label[0], label[-1]) if worlds else label[-1])
-        levels.append(label[:-1])
+        seeds.append((draw[0], draw[-1]) if worlds else draw[-1])
+        levels.append(draw[:-1])
     if not runs:
-        raise ValueError(f"{by}={key!r}: no {form} run has two usable points")
+        raise ValueError(f"{by}={key!r}: no {method} run has two usable points")
     units = intervals.top_level(*zip(*levels, strict=True))
-    return _averaged(key, form, seeds, runs, {k: np.array(v) for k, v in starts.items()}, units, by)
+    return _averaged(key, method, seeds, runs, {k: np.array(v) for k, v in starts.items()}, units, by)
 
 
-def _averaged(key, form, seeds, runs, start, units, by=""):
+def _averaged(key, method, seeds, runs, start, units, by=""):
     """The group of these runs: on one grid, those of a world averaged where worlds differ."""
     names = [*SCORES, *(c for c in runs[0].columns if c.startswith("attr_") or c == "proxy_spread")]
     out = [outward(run) for run in runs]
     ds = [run["d"].to_numpy() for run in out]
     d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in out] for name in names], points=DRAWN)
     if not len(d):
-        raise ValueError(f"{by}={key!r}: the {form} runs have no distance in common; all stay at the reference policy?")
+        stay = "all stay at the reference policy?"
+        raise ValueError(f"{by}={key!r}: the {method} runs have no distance in common; {stay}")
     drawn = lambda values: intervals.by_unit(values, units)
     values = {name: drawn(column) for name, column in zip(names, columns, strict=True)}
-    return Group(key, form, tuple(seeds), d, values, tuple(runs), {k: drawn(v) for k, v in start.items()}, units)
+    starts = {name: drawn(at) for name, at in start.items()}
+    return Group(key, method, tuple(seeds), d, values, tuple(runs), starts, units, label=key)
 
 
 def outward(run: pd.DataFrame) -> pd.DataFrame:
@@ -192,7 +208,8 @@ def on_common_seeds(gs: list[Group]) -> list[Group]:
         if g.units is not None:
             raise ValueError(f"{g.key!r}: runs of several worlds do not have the same seeds in every group")
         seeds, runs = [g.seeds[i] for i in keep], [g.runs[i] for i in keep]
-        out.append(_averaged(g.key, g.form, seeds, runs, {k: v[keep] for k, v in g.start.items()}, None))
+        cut = _averaged(g.key, g.method, seeds, runs, {k: v[keep] for k, v in g.start.items()}, None)
+        out.append(replace(cut, label=g.label))
     return out
 
 

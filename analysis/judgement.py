@@ -1,14 +1,20 @@
-"""TODO."""
+"""Whether an interval settles a question: yes, no, or open."""
 
 import numpy as np
 
 from analysis import curves
 from analysis.numbers import with_interval
 
+VERDICTS = {True: "holds", False: "fails", None: "open"}  # an interval on both sides of what is claimed is open
 
-def check(holds, found: str, **figures) -> dict:
-    """One expected phenomenon: holds is True, False, or None where the records cannot tell."""
-    return {"holds": None if holds is None else bool(holds), "found": found, **figures}
+
+def check(holds, found: str, verdict: str | None = None, **figures) -> dict:
+    """One expected phenomenon: holds is True, False, or None where the records cannot tell.
+
+    verdict: the same in a word, where that says more than VERDICTS.
+    """
+    holds = None if holds is None else bool(holds)
+    return {"holds": holds, "verdict": verdict or VERDICTS[holds], "found": found, **figures}
 
 
 def above(interval, threshold: float = 0.0):
@@ -32,6 +38,11 @@ def told_share(values) -> str:
 
 def told(values) -> str:
     return with_interval(float(np.mean(values)), curves.interval(values))
+
+
+def told_each(read, values: dict, one=told, between: str = "; ") -> str:
+    """The values [S] of several variants in words, each by its label: "mean 0.1 [0.0, 0.2]; worst case ..."."""
+    return between.join(f"{read.label(key)} {one(of_seed)}" for key, of_seed in values.items())
 
 
 def surely_above(values, threshold: float = 0.0):

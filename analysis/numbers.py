@@ -1,4 +1,4 @@
-"""TODO."""
+"""How numbers are written: three digits, intervals, file stems, JSON."""
 
 import math
 from dataclasses import asdict, is_dataclass

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Sequence
 
-from gold_sim.settings import parse
+from gold_sim.settings import overrides, parse
 from gold_sim.store import Store
 from gold_sim.store.store import settings_key
 
@@ -14,7 +14,7 @@ def named(experiment: str, changes: Sequence[str]) -> str:
 
     changes: texts of the form path=value.  ValueError: one of them is not.
     """
-    key = settings_key(dict(map(parse, changes)))
+    key = settings_key(overrides(changes))
     return f"{experiment}+{key}" if key else experiment
 
 

@@ -1,8 +1,4 @@
-"""What tests of claims ask of the records: runs, peaks, falls, and whether an interval tells.
-
-A test (evidence_of_methods.py, evidence_of_data.py) goes from an experiment's records to (holds, found);
-holds is True, False, or None where the records cannot tell. Intervals are over seeds, differences in pairs of seeds.
-"""
+"""The runs of one variant as arrays over seeds, and what is read off them: peaks, falls, shares lost."""
 
 import numpy as np
 
@@ -12,24 +8,34 @@ from gold_sim import laws
 SCORES = (*curves.SCORES, "proxy_left_out")
 
 
-def along(read, variant, form: str, name: str = "gold", **where) -> np.ndarray:
-    """[S, T] of one column along the control, of the runs of one variant; ValueError if there are none.
+class Missing(ValueError):
+    """Runs that are asked for by key are not in the records."""
 
-    where: column = value, to choose a panel.  Scores are minus their start, where a run starts at the reference policy.
+
+def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
+    """[S, T] of one column along the control, of the runs of one variant, scores minus their start at the reference.
+
+    variant: its key, or the value of another compared column.  method: "bon", "rl" or "direct".
+    where: column = value, to choose a panel.
+    Missing if there are no such runs; ValueError if there are several a seed.
     """
-    table = curves.methods(read.curves).get(form, read.curves[:0])
+    table = curves.methods(read.curves).get(method, read.curves[:0])
     for column, value in {read.axis: variant, **where}.items():
         same = np.isclose(table[column], value) if isinstance(value, float) else table[column] == value
         table = table[same]
     if table.empty:
-        raise ValueError(f"no {form} runs of {variant} {where or ''}")
+        raise Missing(f"no {curves.METHOD_NAMES[method]} runs of {_named(variant, where)}")
     if len(table[[*curves.WORLD, *curves.RUN, "optimiser"]].drop_duplicates()) > len(
         table[[*curves.WORLD, "seed"]].drop_duplicates()
     ):
-        raise ValueError(f"several {form} runs a seed of {variant} {where or ''}: say which")
+        raise ValueError(f"several {curves.METHOD_NAMES[method]} runs a seed of {_named(variant, where)}")
     runs = [run.sort_values("control") for _, run in table.groupby([*curves.WORLD, "seed"], sort=True)]
     start = lambda run: run[name].iloc[0] if name in SCORES and run["d"].iloc[0] < laws.AT_REFERENCE else 0.0
     return np.stack([run[name].to_numpy() - start(run) for run in runs])
+
+
+def _named(variant, where: dict) -> str:
+    return ", ".join([str(variant), *(f"{column} {value}" for column, value in where.items())])
 
 
 def peak(gold) -> np.ndarray:

@@ -7,12 +7,12 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import catalogue
+from experiments import catalogue, page
 from experiments.engine import costs, executors, job, queue, room, workload
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim.settings import parse
+from gold_sim import settings
 from gold_sim.store import Store, StoreError, archive
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.store.store import manifest_name
@@ -28,6 +28,7 @@ def _arguments(argv):
     about = "Run an experiment, or several that share workers; the same command resumes."
     p = _Parser(prog=as_typed("python -m experiments"), description=about)
     p.add_argument("names", nargs="*", metavar="NAME", help="experiments; without any, all are listed")
+    p.add_argument("--markdown", action="store_true", help="print docs/experiments.md, which lists all of them")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
@@ -75,8 +76,8 @@ def _list(place: Place):
         done = len(every) - len(missing(place.store, curves, every))
         print(f"{name:22s} {experiment.question}")
         print(f"{'':22s} {experiment.figure}; {experiment.cost}; {done} of {len(every)} cells done\n")
-    print(f"{'throughput':22s} How many completions a second does one core make, at what fraction of its peak?")
-    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; 2 min on one core"))
+    print(f"{'throughput':22s} {page.BENCHMARK}")
+    print(as_typed(f"{'':22s} a benchmark: python -m experiments throughput; {page.BENCHMARK_COST}"))
     print(f"\nstore: {place.where if place.remote or place.archived else place.root.absolute()}")
 
 
@@ -89,6 +90,9 @@ def main(argv=None) -> int:
 
 
 def _main(args) -> int:
+    if args.markdown:
+        print(page.markdown(), end="")
+        return 0
     executors.check(args.engine, args.workers)
     if args.memory is not None and args.engine != "local":
         raise ValueError(f"--memory: of --engine local alone; --engine {args.engine} asks its machines by --resource")
@@ -147,7 +151,7 @@ def _run(args, place: Place) -> int:
 
 def _plan(args, place: Place) -> tuple[list[Planned], dict]:
     """The experiments named, and the cells to do by fingerprint; says how many of each."""
-    overrides = dict(map(parse, args.set))
+    overrides = settings.overrides(args.set)
     planned, todo = [], {}
     for name in dict.fromkeys(args.names):
         experiment, curves, every = plan(name, args.preset, overrides)

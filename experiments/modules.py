@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 from experiments.experiment import Experiment
@@ -71,7 +72,7 @@ def _told(error: BaseException) -> str:
 
 def oddity(made: Experiment, preset: str) -> str | None:
     """What is wrong with a declaration, in one line that says what is allowed; None: nothing."""
-    for field in ("name", "title", "question", "figure", "expected", "cost", "axis"):
+    for field in ("name", "title", "question", "figure", "expected", "cost", "axis", "study"):
         text = getattr(made, field)
         if not isinstance(text, str) or not text.isprintable():
             return f"{field}={text!r:.80}: one line of printable text is wanted"
@@ -84,7 +85,10 @@ def oddity(made: Experiment, preset: str) -> str | None:
         return f"panels={made.panels!r:.80}: allowed are None and the columns of curves, {', '.join(CURVE_COLUMNS)}"
     if made.axis == "variant" and not made.variants:
         return "axis='variant': it has no variants; allowed without them are the columns of curves"
-    own = [v["stages"] for v in made.variants.values() if "stages" in v] if isinstance(made.variants, dict) else []
+    known = made.study == "variants" or made.study.isidentifier() and find_spec(f"analysis.studies.{made.study}")
+    if not known:
+        return f"study={made.study!r:.80}: allowed are variants and the files of analysis/studies"
+    own = [variant.stages for variant in made.variants.values() if variant.stages is not None]
     for stages in (made.stages, *own):
         if not isinstance(stages, tuple | list) or not stages or set(stages) - set(CURVE_STAGES):
             return f"stages={stages!r:.80}: a tuple of some of {', '.join(CURVE_STAGES)} is wanted"

@@ -16,6 +16,7 @@ def plan(name: str, preset: str, overrides: dict):
     curves = {}
     # The largest reward model takes longest: start it first.
     points = experiment.points(PRESETS[preset], overrides)
+    _check_shaping({config.shaping.name for _, _, config in points})
     for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
         for stage in stages:
             cell = graph.cell(stage, config)
@@ -27,6 +28,15 @@ def plan(name: str, preset: str, overrides: dict):
             every.setdefault(c.fingerprint, c)
     order, rounds = list(graph.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
     return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
+
+
+def _check_shaping(names: set[str]):
+    """ValueError unless rules of the user's own can be imported and called; rules of shaping.py are known by name."""
+    for name in names:
+        if ":" in name:
+            from gold_sim.rewards import shaping  # here, as it imports jax
+
+            shaping.find(name)
 
 
 def missing(store: Store, curves: list, every: list) -> list:
@@ -43,18 +53,18 @@ def missing(store: Store, curves: list, every: list) -> list:
 
 
 def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
-    """Fingerprint of a curve cell -> the first variant that has it."""
-
-    found = {}
-    for label, stages, config in experiment.points(PRESETS[preset], overrides):
+    """Fingerprint of a curve cell -> key of the first variant that has it."""
+    first = {}
+    for key, stages, config in experiment.points(PRESETS[preset], overrides):
         for stage in stages:
-            found.setdefault(graph.cell(stage, config).fingerprint, label)
-    return found
+            first.setdefault(graph.cell(stage, config).fingerprint, key)
+    return first
 
 
 def manifest(experiment, preset: str, overrides: dict, curves: list, module: str | None = None) -> dict:
-    """What `analysis` reads to know which cells an experiment consists of.
+    """What `analysis` reads: the question, which cells answer it, which study tells of them.
 
+    variants: key -> label; each cell has the key of its variant, "" where there are none.
     module: of an experiment of the user's own.
     """
     variants = variants_of(experiment, preset, overrides)
@@ -70,7 +80,8 @@ def manifest(experiment, preset: str, overrides: dict, curves: list, module: str
         expected=experiment.expected,
         axis=experiment.axis,
         panels=experiment.panels,
-        variants=list(experiment.variants),
+        study=experiment.study,
+        variants={key: variant.label for key, variant in experiment.variants.items()},
         cells=[
             dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
         ],

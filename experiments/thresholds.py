@@ -15,8 +15,9 @@ from scipy.optimize import minimize
 
 from experiments.presets import PRESETS, of
 from experiments.studies.constrained import composite, held
+from gold_sim import settings
 from gold_sim.config import Config
-from gold_sim.settings import parse, replace
+from gold_sim.settings import replace
 from gold_sim.store import Store, StoreError
 
 STEP = 0.05  # gold s.d.: thresholds are rounded to it, so that near ones share a run
@@ -79,7 +80,7 @@ def main(argv=None) -> int:
     try:
         if args.budget < 3:
             raise ValueError(f"--budget {args.budget}: at least the 3 corners of a simplex are wanted")
-        value = gold_of(Store(args.runs), args.preset, dict(map(parse, args.set)))
+        value = gold_of(Store(args.runs), args.preset, settings.overrides(args.set))
 
         def told(thresholds):
             gold = value(thresholds)

@@ -1,226 +1,427 @@
 """Every knob of a run, as frozen dataclasses: checked when made, hashable, and fingerprinted.
 
-Singular fields are static (one compile each); plural fields (`seeds`, `kl_coefs`) are axes that the
-pipeline maps. A value outside its range raises ValueError naming field, value and what is allowed.
+Singular fields are static (one compile each); plural fields (`seeds`, `kl_coefs`) are axes that the pipeline maps. A
+comment gives a field's unit, its meaning and the source of its default. Defaults without a source were chosen on worlds
+0 to 99 (experiments/log/README.md). "s.d." are standard deviations of gold's scores over samples of the reference
+policy.
+
+A bad value raises ValueError with its name, the value and what is allowed. A range or a length belongs to the type of
+its field. Rules between the fields of a group stand in its `faults`, rules between groups in functions above `Config`.
 """
 
 import dataclasses
+import re
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from gold_sim.settings import Between, Checked, later
+from gold_sim.settings import Between, Checked, Length, Where, later
+
+HEAD_WIDTH = 16  # of an attention head; a narrower network has one head
+WIDE, WIDE_HEAD = 512, 64  # a network from width 512 on has wider heads, which matrix units want
+
+
+def heads(width: int) -> int:
+    """Attention heads of a network of this width."""
+    return max(1, width // (HEAD_WIDTH if width < WIDE else WIDE_HEAD))
+
 
 Count = Annotated[int, Between(1, 2**31 - 1)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Rate = Annotated[float, Between(0.0, 1.0)]
-Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
 Positive = Annotated[float, Between(1e-12, 1e12)]
-Precision = Literal["float32", "bfloat16"]  # of the products within blocks (transformer.Network)
+_WHOLE_HEADS = Where(
+    lambda width: width % heads(width) == 0,
+    f"allowed are multiples of the number of heads, width // {HEAD_WIDTH} (from {WIDE} on width // {WIDE_HEAD})",
+)
+Width = Annotated[int, Between(4, 16384), _WHOLE_HEADS]
+Depth = Annotated[int, Between(1, 256)]
+# Adam moves a parameter by about the rate at every step, and fresh parameters have a standard deviation of 0.02 to 0.2:
+# above 0.1 a network learns nothing, and at 1e12 all is NaN.
+LearningRate = Annotated[float, Between(1e-12, 0.1)]
+KlCoef = Annotated[float, Between(0.0, 1e6)]
+Weight = Annotated[float, Between(-100.0, 100.0)]
+Threshold = Annotated[float, Between(-1e6, 1e6)]
+_ONCE = Where(lambda values: len(set(values)) == len(values), "allowed is every value once")
+_AXIS = (Length(1, 1000), _ONCE)  # of a field that the pipeline maps
+Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
+Precision = Literal["float32", "bfloat16"]  # of the products within blocks (networks/network.py)
+SHAPES = ("none", "par", "clip", "log_sigmoid", "length_penalty")  # rules of rewards/shaping.py
+_YOURS = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)  # module:function
+_SHAPE = Where(
+    lambda name: name in SHAPES or _YOURS.fullmatch(name) is not None,
+    f"allowed are {', '.join(SHAPES)}, or module:function of yours",
+)
 
 
 @dataclass(frozen=True)
 class WorldConfig(Checked):
-    """The synthetic language (world.py). The enumerable world is the same with tiny sizes."""
+    """The synthetic language (language/world.py). Tests enumerate all responses of one with tiny sizes."""
 
-    seed: Seed = 0  # draws grammar and facts
-    topics: Annotated[int, Between(1, 64)] = 4
+    seed: Seed = 0  # of the grammar and the facts
+    topics: Annotated[int, Between(1, 64)] = 4  # what a prompt may be about
     words_per_topic: Annotated[int, Between(2, 256)] = 8
-    function_words: Annotated[int, Between(1, 256)] = 8  # words of no topic
-    classes: Annotated[int, Between(2, 64)] = 6  # grammatical classes
-    values: Annotated[int, Between(2, 64)] = 6  # what a claim may state of a topic
-    hazards: Annotated[int, Between(1, 16)] = 2  # hazard words
-    contexts: Annotated[int, Between(1, 16)] = 4  # harmful context words, and as many harmless
-    response_len: Annotated[int, Between(2, 1024)] = 16  # tokens, EOS included
-    kinds: tuple[Rate, ...] = (0.35, 0.25, 0.1, 0.15, 0.15)  # plain, right claim, wrong claim, harmful, harmless
-    weights: tuple[float, ...] = (1.2, 0.9, 0.9, 1.2, 0.95, 0.85, 0.9, 0.9)  # rubric, in the order of ATTRIBUTES
+    function_words: Annotated[int, Between(1, 256)] = 8  # words that belong to no topic
+    classes: Annotated[int, Between(2, 64)] = (
+        6  # of words in the grammar, where a class is followed by itself or the next
+    )
+    values: Annotated[int, Between(2, 64)] = 6  # that a claim may state of a topic, of which one is true
+    hazards: Annotated[int, Between(1, 16)] = 2  # words that name a danger
+    contexts: Annotated[int, Between(1, 16)] = 4  # words that make a hazard harmful, and as many that make it harmless
+    response_len: Annotated[int, Between(2, 1024)] = 16  # tokens of the longest response, EOS included
+    # Shares of prompts, up to a factor: plain, with a right claim, with a wrong one, harmful, harmless with a hazard.
+    kinds: Annotated[tuple[Rate, ...], Length(5)] = (0.35, 0.25, 0.1, 0.15, 0.15)
+    # Of the utilities in the rubric, in the order of rubric.ATTRIBUTES.
+    weights: Annotated[tuple[Weight, ...], Length(8)] = (1.2, 0.9, 0.9, 1.2, 0.95, 0.85, 0.9, 0.9)
+
+    def faults(self):
+        if max(self.kinds) < 1e-3:
+            yield f"kinds={self.kinds}: at least one share of 0.001 or more is wanted"
+        if max(map(abs, self.weights)) < 1e-3:
+            yield f"weights={self.weights}: at least one of 0.001 or more in size is wanted, else gold says nothing"
 
 
 @dataclass(frozen=True)
 class PolicyConfig(Checked):
     """A policy network and its supervised fine-tuning on demonstrations."""
 
-    width: Annotated[int, Between(4, 16384)] = 48  # model width
-    depth: Annotated[int, Between(1, 256)] = 2  # blocks
-    seed: Seed = 0  # initialisation, demonstrations, order
+    width: Width = 48  # of the residual stream
+    depth: Depth = 2  # transformer blocks
+    seed: Seed = 0  # of the initialisation and of the demonstrations
     steps: Count = 500  # gradient steps
-    batch: Count = 256  # demonstrations a step
-    learning_rate: Positive = 3e-3  # peak of a warm-up and cosine schedule
+    batch: Count = 256  # fresh demonstrations a step
+    learning_rate: LearningRate = 3e-3  # at the peak of a warm-up and cosine schedule
     precision: Precision = later("float32")
 
 
 @dataclass(frozen=True)
 class GoldConfig(Checked):
-    """The gold reward model: the largest network, raised on the rubric, then frozen and standardised."""
+    """The gold reward model: the largest network, trained on the rubric, then frozen and standardised."""
 
-    kind: Literal["rubric", "random"] = "rubric"  # random: a frozen random network (a control)
-    width: Annotated[int, Between(4, 16384)] = 64
-    depth: Annotated[int, Between(1, 256)] = 3
-    seed: Seed = 0
-    steps: Count = 500
-    batch: Count = 256  # responses a step, over all sources
-    learning_rate: Positive = 2e-3
+    kind: Literal["rubric", "random"] = "rubric"  # random: a network that is never trained, as a control
+    width: Width = 64  # of the residual stream
+    depth: Depth = 3  # transformer blocks
+    seed: Seed = 0  # of the initialisation and of the training responses
+    steps: Count = 500  # gradient steps
+    batch: Count = 256  # responses a step, of all sources together
+    learning_rate: LearningRate = 2e-3  # at the peak of a warm-up and cosine schedule
     off_reference: Rate = 0.6  # share of training responses that the reference policy did not write
     precision: Precision = later("float32")
 
 
 @dataclass(frozen=True)
 class PreferencesConfig(Checked):
-    """Pairs of reference samples on one prompt, labelled by gold."""
+    """Pairs of reference samples on one prompt, labelled from gold by an annotator (preferences/annotators.py)."""
 
-    seed: Seed = 0
-    num_pairs: Annotated[int, Between(20, 10**9)] = 16_000  # collected, held-out ones included
-    held_out: Annotated[float, Between(0.01, 0.9)] = 0.1  # share for validation
+    seed: Seed = 0  # of the prompts, the samples and the annotator
+    num_pairs: Annotated[int, Between(20, 10**9)] = 16_000  # pairs collected, the held-out ones among them
+    held_out: Annotated[float, Between(0.01, 0.9)] = 0.1  # share of the pairs kept for validation and calibration
     annotator: Literal[
         "deterministic", "bradley_terry", "biased", "offsets", "ties", "implicit", "plackett_luce", "mallows"
-    ] = "deterministic"  # preferences.ANNOTATORS
-    temperature: Positive = 1.0  # of bradley_terry, implicit, plackett_luce; gold standard deviations
-    label_noise: Annotated[float, Between(0.0, 0.5)] = 0.0  # uniform flips; 0.5 is shuffled labels
-    bias_on: Literal["length", "template", "agreement", "refusal"] = later("length")  # of biased
-    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # of biased: gold s.d. a unit of preferences.FEATURES
-    people: Annotated[int, Between(1, 10**6)] = later(10)  # of offsets: annotators, each with tastes of their own
-    spread: Annotated[float, Between(0.0, 1e3)] = later(1.0)  # of offsets: s.d. of a taste; of ties: half-width
-    ranked: Annotated[int, Between(2, 64)] = later(4)  # of plackett_luce and mallows: responses ranked at once
-    phi: Annotated[float, Between(1e-6, 1.0)] = later(0.3)  # of mallows: 0 never errs, 1 ranks at random
-    # Of a ranking of `ranked` responses: two at random, or beside these the whole (num_pairs then counts prompts).
-    # Held-out validation, calibration and direct alignment read the two alone.
+    ] = "deterministic"  # the default is that of Gao et al. 2023
+    temperature: Positive = 1.0  # s.d.; read by bradley_terry, implicit and plackett_luce
+    label_noise: Annotated[float, Between(0.0, 0.5)] = (
+        0.0  # share of labels flipped at random; at 0.5 none says a thing
+    )
+    bias_on: Literal["length", "template", "agreement", "refusal"] = later("length")  # what a biased annotator likes
+    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # how much: s.d. for a unit of annotators.FEATURES
+    people: Annotated[int, Between(1, 10**6)] = later(10)  # annotators of `offsets`, each with tastes of their own
+    spread: Annotated[float, Between(0.0, 1e3)] = later(1.0)  # s.d. of a taste in `offsets`, or widest tie in `ties`
+    ranked: Annotated[int, Between(2, 64)] = later(4)  # responses that plackett_luce and mallows rank at once
+    phi: Annotated[float, Between(1e-6, 1.0)] = later(0.3)  # of mallows: near 0 it never errs, at 1 it ranks at random
+    # What is kept of a ranking: two of its responses, drawn at random, or the whole beside these two. num_pairs then
+    # counts prompts. Validation, calibration and direct alignment read the two alone.
     keep: Literal["pair", "ranking"] = later("pair")
 
-    def __post_init__(self):
-        super().__post_init__()
+    @property
+    def num_held_out(self) -> int:
+        """Pairs of validation and calibration."""
+        return int(self.num_pairs * self.held_out)
+
+    @property
+    def num_training(self) -> int:
+        """Pairs that a reward model or a directly aligned policy may learn from."""
+        return self.num_pairs - self.num_held_out
+
+    def faults(self):
+        if (held_out := self.num_held_out) < 2:
+            yield f"held_out={self.held_out:g}: of num_pairs={self.num_pairs} that is {held_out}, calibration wants 2"
         if self.keep == "ranking" and self.annotator not in ("plackett_luce", "mallows"):
-            raise ValueError(f"preferences.keep='ranking': allowed of plackett_luce and mallows, not {self.annotator}")
+            yield f"keep='ranking': allowed of plackett_luce and mallows, not {self.annotator}"
         if self.keep == "ranking" and self.label_noise:
-            raise ValueError(f"preferences.label_noise={self.label_noise:g}: flips are of pairs, 0 with keep='ranking'")
+            yield f"label_noise={self.label_noise:g}: flips are of pairs, 0 with keep='ranking'"
 
 
 @dataclass(frozen=True)
 class RewardModelConfig(Checked):
     """A proxy reward model: Bradley-Terry on preferences (one epoch, as Gao et al. 2023)."""
 
-    width: Annotated[int, Between(4, 16384)] = 16
-    depth: Annotated[int, Between(1, 256)] = 1
-    num_pairs: Annotated[int, Between(1, 10**9)] | None = None  # training pairs a seed; None takes all collected
-    epochs: Annotated[int, Between(1, 1000)] = 1
-    batch: Count = 64  # pairs a step (Gao et al. 2023, table 1)
-    learning_rate: Positive = 3e-3
-    weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01
-    members: Annotated[int, Between(1, 64)] = later(1)  # of an ensemble, for each seed
+    width: Width = 16  # of the residual stream
+    depth: Depth = 1  # transformer blocks
+    num_pairs: Annotated[int, Between(1, 10**9)] | None = (
+        None  # training pairs of a seed; None: all that were collected
+    )
+    epochs: Annotated[int, Between(1, 1000)] = 1  # passes over the pairs (Gao et al. 2023)
+    batch: Count = 64  # pairs a step (Gao et al. 2023, table 1); all, where there are fewer
+    learning_rate: LearningRate = 3e-3  # at the peak of a warm-up and cosine schedule
+    weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01  # AdamW: share of a parameter lost a step, over the rate
+    members: Annotated[int, Between(1, 64)] = later(1)  # reward models of an ensemble, for each seed
     loss: Literal[
         *("bradley_terry", "margin", "smoothed", "unbiased", "known_channel", "huberised", "squared", "hinge"),
         *("all_pairs", "plackett_luce"),  # of whole rankings: preferences.keep
     ] = later("bradley_terry")
-    loss_coef: Annotated[float, Between(0.0, 1e3)] = later(0.25)  # flip rate or margin: reward_model.LOSSES
-    blind: tuple[Special, ...] = later(())  # tokens not seen
-    diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")  # see fit
-    heads: Literal["one", "odin"] = later("one")  # odin: another takes up length and is dropped (Chen et al. 2024)
+    loss_coef: Annotated[float, Between(0.0, 1e3)] = later(0.25)  # rate of flips or margin: rewards/losses.py
+    blind: Annotated[tuple[Special, ...], _ONCE] = later(())  # their tokens are hidden
+    # How the members of an ensemble differ: reward_model.fit says it of each.
+    diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")
+    heads: Literal["one", "odin"] = later("one")  # odin: a second takes up length (Chen et al. 2024)
     precision: Precision = later("float32")
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the loss is of whole rankings, not of pairs."""
+        return self.loss in ("all_pairs", "plackett_luce")
+
+    def faults(self):
+        if self.loss in ("smoothed", "unbiased", "known_channel") and self.loss_coef >= 0.5:
+            yield f"loss_coef={self.loss_coef:g}: loss={self.loss!r} wants a rate of flips below 0.5"
+        if self.loss == "huberised" and not 1e-6 <= self.loss_coef <= 0.999:
+            yield f"loss_coef={self.loss_coef:g}: loss='huberised' wants one from 1e-6 to 0.999"
+        if self.heads == "odin" and self.ranks:
+            yield f"heads='odin': allowed with losses of pairs, not {self.loss}"
+        if self.learning_rate * self.weight_decay > 1:
+            yield f"weight_decay={self.weight_decay:g}: allowed up to 1 / learning_rate, {1 / self.learning_rate:g}"
+        if self.diversity == "disjoint" and self.members < 2:
+            yield f"members={self.members}: diversity='disjoint' wants 2 or more"
+        if self.diversity == "components" and self.members != 2:
+            yield f"members={self.members}: diversity='components' has 2"
 
 
 @dataclass(frozen=True)
 class EnsembleConfig(Checked):
-    """How the scores of an ensemble's members become one reward (ensemble.py); a single member needs no rule."""
+    """How the scores of an ensemble's members become one reward (rewards/ensemble.py); one member needs no rule."""
 
     rule: Literal[
         "mean", "median", "worst_case", "uncertainty_weighted", "mean_minus_std", "robust", "weight_average"
     ] = "mean"
-    take: Annotated[int, Between(1, 64)] | None = None  # of the members, from the first; None: all
-    coef: Annotated[float, Between(0.0, 1e6)] = 0.5  # of uncertainty_weighted (Coste et al. 2023) and the two after it
-    only: Annotated[int, Between(0, 63)] | None = later(None)  # the one member that is optimised, from 0; None: take
+    take: Annotated[int, Between(1, 64)] | None = None  # how many members count, from the first; None: all
+    coef: Annotated[float, Between(0.0, 1e6)] = (
+        0.5  # of uncertainty_weighted (Coste et al. 2023) and the next two rules
+    )
+    only: Annotated[int, Between(0, 63)] | None = later(None)  # the one member that counts, from 0; None: as take says
+
+    def faults(self):
+        if self.rule == "robust" and self.coef < 1e-6:
+            yield f"coef={self.coef:g}: rule='robust' divides by it, allowed from 1e-6"
+        if self.only is not None and (self.take is not None or self.rule == "weight_average"):
+            yield f"only={self.only}: one of the members, without take or weight_average"
+        if self.take is not None and self.rule == "weight_average":
+            yield f"take={self.take}: rule='weight_average' is of all members"
 
 
 @dataclass(frozen=True)
 class ErrorConfig(Checked):
-    """The error of a synthetic proxy = gold + error (goodhart.py), for reward='synthetic'."""
+    """The error of a synthetic proxy = gold + error (rewards/synthetic_errors.py), for reward='synthetic'."""
 
     kind: Literal["regressional", "heavy_tailed", "extremal", "causal", "adversarial"] = "regressional"
-    scale: Annotated[float, Between(0.0, 1e6)] = 1.0  # gold standard deviations
-    shared: Rate = 0.0  # share of its variance that all members of an ensemble have in common
-    df: Annotated[int, Between(1, 100)] = 3  # degrees of freedom of heavy_tailed (Student's t)
+    scale: Annotated[float, Between(0.0, 1e6)] = 1.0  # s.d.
+    shared: Rate = 0.0  # share of the error's variance that all members of an ensemble have in common
+    df: Annotated[int, Between(1, 100)] = 3  # degrees of freedom of heavy_tailed, which is Student's t
 
 
 @dataclass(frozen=True)
 class ShapingConfig(Checked):
-    """A transform of the reward before optimisation (shaping.py)."""
+    """A transform of the reward before optimisation (rewards/shaping.py)."""
 
-    name: str = "none"  # a rule of shaping.py, or module:function of yours
-    coef: Annotated[float, Between(0.0, 1e6)] = 1.0  # of par (slope), length_penalty (gold s.d. a full length)
-    references: Annotated[int, Between(1, 64)] = 4  # reference responses a prompt, for rules that compare with them
+    name: Annotated[str, _SHAPE] = "none"  # a function of yours is imported when an experiment is planned
+    coef: Annotated[float, Between(0.0, 1e6)] = (
+        1.0  # slope of par, s.d. that length_penalty takes from the longest response
+    )
+    references: Annotated[int, Between(1, 64)] = 4  # reference responses a prompt that rules compare with
 
 
 @dataclass(frozen=True)
 class RoundsConfig(Checked):
     """Iterated RLHF: policies of one round write the pairs that the next round's reward models learn from."""
 
-    count: Annotated[int, Between(1, 64)] = 1  # the round of this cell; 1 is ordinary RLHF
-    num_pairs: Annotated[int, Between(1, 10**7)] = 2000  # new pairs a round and seed, labelled as the first
-    data: Literal["concatenate", "replace"] = "concatenate"  # learn from all pairs so far, or from the newest
-    start: Literal["restart", "continue"] = "restart"  # policies begin at the reference, or where the last round ended
+    count: Annotated[int, Between(1, 64)] = 1  # the last round; 1 is ordinary RLHF
+    num_pairs: Annotated[int, Between(1, 10**7)] = 2000  # new pairs of a round and seed, labelled as those of the first
+    data: Literal["concatenate", "replace"] = "concatenate"  # reward models learn from all pairs, or from the newest
+    start: Literal["restart", "continue"] = "restart"  # policies start at the reference, or where the last round ended
     sight: Literal["fixed", "alternating"] = "fixed"  # alternating: even rounds see what odd ones are blind to
 
 
 @dataclass(frozen=True)
 class DirectConfig(Checked):
-    """Direct alignment: a policy fit to preferences without a reward model (direct_alignment.py)."""
+    """Direct alignment: a policy fitted to preferences without a reward model (optimisation/direct_alignment.py)."""
 
     loss: Literal["dpo", "ipo", "slic", "rpo", "chipo", "length_dpo"] = "dpo"
     num_pairs: Annotated[int, Between(1, 10**9)] = 8_000  # training pairs
-    epochs: Annotated[int, Between(1, 1000)] = 2
+    epochs: Annotated[int, Between(1, 1000)] = 2  # passes over the pairs
     evaluations: Count = 25  # measurements after the one at step 0; must divide the steps
     batch: Count = 64  # pairs a step
-    learning_rate: Positive = 1e-3
-    warmup_steps: Annotated[int, Between(0, 10**9)] = 10
-    max_grad_norm: Positive = 1.0
-    coef: Annotated[float, Between(0.0, 1e6)] = 0.02  # of rpo (a nat of the chosen), length_dpo (a token)
-    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
+    learning_rate: LearningRate = 1e-3  # at the peak of a warm-up and cosine schedule
+    warmup_steps: Annotated[int, Between(0, 10**9)] = 10  # in which the rate rises from 0
+    max_grad_norm: Positive = 1.0  # a longer gradient is shortened to this
+    coef: Annotated[float, Between(0.0, 1e6)] = 0.02  # rpo: weight of a nat of the chosen; length_dpo: of a token
+    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts of a measurement
 
     @property
     def steps(self) -> int:
+        """Gradient steps: pairs that fill no batch are left out."""
         return self.num_pairs // self.batch * self.epochs
+
+    def faults(self):
+        if self.batch > self.num_pairs:
+            yield f"batch={self.batch}: allowed up to num_pairs={self.num_pairs}"
+        elif self.steps % self.evaluations:
+            yield f"evaluations={self.evaluations} must divide the {self.steps} steps, num_pairs // batch * epochs"
 
 
 @dataclass(frozen=True)
 class BestOfNConfig(Checked):
-    """One pool of reference samples a held-out prompt, shared by every reward model."""
+    """The pool: reference samples of held-out prompts, the same for every reward model."""
 
-    seed: Seed = 0
-    num_prompts: Count = 64
-    num_samples: Annotated[int, Between(2, 10**7)] = 4096  # per prompt; the largest n
+    seed: Seed = 0  # of the prompts and the samples
+    num_prompts: Annotated[int, Between(2, 10**7)] = 64  # held-out prompts; standard errors are over them
+    num_samples: Annotated[int, Between(2, 10**7)] = 4096  # samples of a prompt, and the largest n
 
 
 @dataclass(frozen=True)
 class SelectionConfig(Checked):
-    """How one response is chosen from reference samples by their proxy scores (selection rules of best_of_n.py)."""
+    """How one response is chosen from reference samples by their proxy scores (optimisation/selection_rules.py)."""
 
     rule: Literal["best_of_n", "soft", "poisson", "pessimism", "tilt"] = "best_of_n"
-    coef: Positive = 0.3  # of soft (temperature, on normal scores) and pessimism (beta, gold s.d.)
+    coef: Positive = 0.3  # soft: temperature, on normal scores; pessimism: beta, s.d.
 
 
 @dataclass(frozen=True)
 class OptimiserConfig(Checked):
-    """Policy optimisation against a proxy (policy_gradient.py)."""
+    """Policy optimisation against a proxy (optimisation/policy_gradient.py)."""
 
     name: Literal["ppo", "rloo", "grpo", "reinforce", "expert_iteration", "distillation", "online_dpo"] = "rloo"
-    steps: Count = 300  # policy steps: one batch of samples each
+    steps: Count = 300  # policy steps, each on a batch of fresh responses
     evaluations: Count = 30  # measurements after the one at step 0; must divide steps
-    prompts: Count = 32  # prompts a step
-    group_size: Count = 4  # responses a prompt
-    learning_rate: Positive = 1e-3
-    warmup_steps: Annotated[int, Between(0, 10**9)] = 10
-    max_grad_norm: Positive = 1.0
-    clip: Positive = 0.2  # PPO and GRPO ratio clip
-    epochs: Count = 2  # PPO and GRPO passes over a batch
-    minibatches: Count = 2  # PPO and GRPO updates a pass; must divide prompts
-    gae_lambda: Rate = 0.95  # PPO
-    value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO
-    kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of its KL term in the loss
-    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts a measurement
-    train_prompts: Annotated[int, Between(1, 10**9)] | None = later(None)  # a fixed set; None: all but held-out ones
-    length_share: bool = later(False)  # also record proxy_of_length
-    divergence: Literal["kl", "chi2"] = later("kl")  # what kl_coefs penalise: chi2 as Laidlaw et al. 2024
-    constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = later("none")  # constrained.py; rloo only
-    thresholds: tuple[Annotated[float, Between(-1e6, 1e6)], ...] = later(())  # gold s.d., one a member
-    kl_target: Positive = later(6.0)  # of adaptive_kl, nats a response
+    prompts: Count = 32  # prompts of a batch
+    group_size: Count = 4  # responses to a prompt
+    learning_rate: LearningRate = 1e-3  # constant after the warm-up
+    warmup_steps: Annotated[int, Between(0, 10**9)] = 10  # in which the rate rises from 0
+    max_grad_norm: Positive = 1.0  # a longer gradient is shortened to this
+    clip: Positive = 0.2  # PPO and GRPO: how far a token's ratio may leave 1 (Schulman et al. 2017)
+    epochs: Count = 2  # PPO and GRPO: passes over a batch
+    minibatches: Count = 2  # PPO and GRPO: updates of a pass; must divide prompts
+    gae_lambda: Rate = 0.95  # PPO: of its advantages (Schulman et al. 2016)
+    value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO: weight of the value head's loss
+    kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of the KL term in its loss (Shao et al. 2024)
+    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts of a measurement
+    train_prompts: Annotated[int, Between(1, 10**9)] | None = later(None)  # a fixed set; None: fresh ones at every step
+    length_share: bool = later(False)  # True: the part of the proxy that length explains is recorded as well
+    divergence: Literal["kl", "chi2"] = later("kl")  # what kl_coefs penalise; chi2 as in Laidlaw et al. 2024
+    constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = later("none")  # optimisation/constrained.py
+    thresholds: Annotated[tuple[Threshold, ...], Length(0, 64)] = later(())  # s.d.: one for each member
+    kl_target: Positive = later(6.0)  # adaptive_kl: nats a response at which it aims
+
+    def faults(self):
+        name, group = self.name, self.group_size
+        if self.steps % self.evaluations:
+            yield f"evaluations={self.evaluations} must divide steps={self.steps}"
+        if name in ("ppo", "grpo") and self.prompts % self.minibatches:
+            yield f"minibatches={self.minibatches} must divide prompts={self.prompts}"
+        if name not in ("ppo", "reinforce") and group < 2:
+            yield f"group_size={group}: {name} compares at least 2 responses a prompt"
+        if name == "reinforce" and group * self.prompts < 2:
+            yield f"group_size={group}: with prompts=1, reinforce compares at least 2 responses a step"
+        if name == "online_dpo" and group % 2:
+            yield f"group_size={group}: online_dpo wants pairs, an even number"
+        if self.divergence == "chi2" and name not in ("rloo", "reinforce"):
+            yield f"divergence='chi2': allowed with rloo and reinforce, not {name}"
+        if self.constraint == "none" and self.thresholds:
+            yield f"thresholds={self.thresholds}: constraint='none' takes none"
+        if self.constraint != "none" and (name != "rloo" or self.divergence != "kl"):
+            yield f"constraint={self.constraint!r}: allowed with name='rloo' and divergence='kl'"
+
+
+# --- between groups: each yields a message for every rule that is broken ---------------------------
+
+
+def _gold_is_not_largest(config: "Config"):
+    gold, rm = config.gold, config.reward_model
+    if gold.width * gold.depth < rm.width * rm.depth:
+        shapes = f"{rm.width}x{rm.depth} is larger than gold {gold.width}x{gold.depth}"
+        yield f"reward_model {shapes}: gold must be the largest"
+
+
+def _pairs_are_too_few(config: "Config"):
+    rm, collected = config.reward_model, config.preferences.num_training
+    if rm.num_pairs is not None and rm.num_pairs > collected:
+        yield f"reward_model.num_pairs={rm.num_pairs}: allowed up to the {collected} training pairs collected"
+    if rm.diversity == "disjoint" and rm.members > config.training_pairs:
+        parted = f"diversity='disjoint' parts {config.training_pairs} training pairs among them"
+        yield f"reward_model.members={rm.members}: {parted}"
+
+
+def _rankings_are_not_kept(config: "Config"):
+    if config.reward_model.ranks and config.preferences.keep != "ranking":
+        yield f"reward_model.loss={config.reward_model.loss!r}: wants preferences.keep='ranking'"
+
+
+def _members_make_no_reward(config: "Config"):
+    rm, e, reward = config.reward_model, config.ensemble, config.reward
+    if rm.diversity == "components" and reward != "proxy":
+        yield f"reward={reward!r}: reward_model.diversity='components' wants 'proxy'"
+    if e.rule == "weight_average" and reward == "synthetic":
+        yield f"ensemble.rule={e.rule!r}: is of reward models, which reward={reward!r} has not"
+    if e.take is not None and e.take > rm.members:
+        yield f"ensemble.take={e.take}: allowed up to reward_model.members={rm.members}"
+    if e.only is not None and e.only >= rm.members:
+        yield f"ensemble.only={e.only}: one of the {rm.members} members, from 0"
+    if e.only is not None and reward == "gold":
+        yield f"ensemble.only={e.only}: reward='gold' has no members"
+
+
+def _error_cannot_be_drawn(config: "Config"):
+    if config.reward == "synthetic" and config.error.kind == "adversarial" and config.world.classes < 3:
+        yield f"world.classes={config.world.classes}: ungrammatical words of error.kind='adversarial' want 3 or more"
+
+
+def _coefs_do_not_suit(config: "Config"):
+    o, coefs = config.optimiser, config.kl_coefs
+    if o.name == "online_dpo" and not all(coefs):
+        yield "kl_coefs=0: betas of optimiser.name='online_dpo', above 0"
+    if o.constraint != "none" and coefs != (0.0,):
+        yield f"kl_coefs={max(coefs):g}: optimiser.constraint={o.constraint!r} allows kl_coefs=(0,)"
+
+
+def _thresholds_do_not_suit(config: "Config"):
+    o, e = config.optimiser, config.ensemble
+    if o.constraint == "none":
+        return
+    members = 1 if config.reward == "gold" or e.only is not None else e.take or config.reward_model.members
+    wanted = 0 if o.constraint == "adaptive_kl" else members
+    if len(o.thresholds) != wanted:
+        yield f"optimiser.thresholds={o.thresholds}: constraint={o.constraint!r} takes {wanted}, one a member"
+    if wanted and (config.shaping.name != "none" or e.rule != "mean"):
+        yield f"optimiser.constraint={o.constraint!r}: allowed with shaping.name='none' and ensemble.rule='mean'"
+
+
+def _rounds_have_many_policies(config: "Config"):
+    if config.rounds.count > 1 and (len(config.kl_coefs) > 1 or config.reward != "proxy"):
+        yield f"rounds.count={config.rounds.count}: rounds want one kl_coef and reward='proxy'"
+
+
+def _direct_alignment(config: "Config"):
+    wanted, collected = config.direct.num_pairs, config.preferences.num_training
+    if wanted > collected:
+        yield f"direct.num_pairs={wanted}: allowed up to the {collected} training pairs collected"
+    if config.rounds.count > 1:
+        yield f"rounds.count={config.rounds.count}: direct alignment has one round"
+
+
+FAULTS = (
+    *(_gold_is_not_largest, _pairs_are_too_few, _rankings_are_not_kept, _members_make_no_reward),
+    *(_error_cannot_be_drawn, _coefs_do_not_suit, _thresholds_do_not_suit, _rounds_have_many_policies),
+)
+FAULTS_OF_STAGE = {"direct_alignment": _direct_alignment}
 
 
 @dataclass(frozen=True)
@@ -228,62 +429,34 @@ class Config(Checked):
     """One cell: everything that decides its numbers."""
 
     world: WorldConfig = field(default_factory=WorldConfig)
-    reference: PolicyConfig = field(default_factory=PolicyConfig)  # writes the preference data; gold's zero
+    reference: PolicyConfig = field(
+        default_factory=PolicyConfig
+    )  # its samples are compared, and give gold's zero and unit
     gold: GoldConfig = field(default_factory=GoldConfig)
     preferences: PreferencesConfig = field(default_factory=PreferencesConfig)
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
-    reward: Literal["proxy", "gold", "synthetic"] = "proxy"  # what is optimised; gold is a control; see ErrorConfig
+    reward: Literal["proxy", "gold", "synthetic"] = "proxy"  # what is optimised: a reward model, gold, gold + `error`
     ensemble: EnsembleConfig = later(EnsembleConfig)
     error: ErrorConfig = later(ErrorConfig)
     shaping: ShapingConfig = later(ShapingConfig)
     selection: SelectionConfig = later(SelectionConfig)
-    policy: PolicyConfig | None = None  # what is optimised from; None: the reference policy
+    policy: PolicyConfig | None = None  # where optimisation starts; None: at the reference policy
     best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    seeds: tuple[Seed, ...] = (0, 1, 2, 3)  # reward-model and policy seeds, mapped
-    kl_coefs: tuple[Annotated[float, Between(0.0, 1e6)], ...] = (0.0,)  # KL penalties, gold s.d. a nat, mapped
+    seeds: Annotated[tuple[Seed, ...], *_AXIS] = (0, 1, 2, 3)  # of reward models and policies
+    kl_coefs: Annotated[tuple[KlCoef, ...], *_AXIS] = (0.0,)  # weights of the KL penalty, s.d. a nat
     rounds: RoundsConfig = later(RoundsConfig)
     direct: DirectConfig = later(DirectConfig)
-    dpo_betas: tuple[Positive, ...] = later((0.1,))  # of direct alignment, mapped
+    dpo_betas: Annotated[tuple[Positive, ...], *_AXIS] = later((0.1,))  # beta of direct alignment, without unit
 
-    def __post_init__(self):
-        super().__post_init__()
-        o = self.optimiser
-        if o.divergence == "chi2" and o.name not in ("rloo", "reinforce"):
-            raise ValueError(f"optimiser.divergence='chi2': allowed with rloo and reinforce, not {o.name}")
-        if o.name == "online_dpo" and (not all(self.kl_coefs) or o.group_size % 2):
-            raise ValueError("optimiser.name='online_dpo': kl_coefs are its betas, above 0; group_size is even (pairs)")
-        if o.steps % o.evaluations:
-            raise ValueError(f"optimiser.evaluations={o.evaluations} must divide optimiser.steps={o.steps}")
-        if o.name in ("ppo", "grpo") and o.prompts % o.minibatches:
-            raise ValueError(f"optimiser.minibatches={o.minibatches} must divide optimiser.prompts={o.prompts}")
-        if o.name in ("rloo", "grpo", "expert_iteration", "distillation", "online_dpo") and o.group_size < 2:
-            raise ValueError(f"optimiser.group_size={o.group_size}: {o.name} compares at least 2 responses a prompt")
-        _check_constraint(self)
-        if not self.seeds or not self.kl_coefs or not self.dpo_betas:
-            raise ValueError("seeds, kl_coefs and dpo_betas need at least one value each")
-        if self.rounds.count > 1 and (len(self.kl_coefs) > 1 or self.reward != "proxy"):
-            raise ValueError(
-                f"rounds.count={self.rounds.count}: rounds want one policy a seed (one kl_coef) and reward='proxy'"
-            )
-        if self.reward_model.diversity == "disjoint" and self.reward_model.members < 2:
-            raise ValueError("reward_model.diversity='disjoint': reward_model.members must be 2 or more")
-        d = self.direct
-        if d.steps % d.evaluations:
-            raise ValueError(f"direct.evaluations={d.evaluations} must divide the {d.steps} steps of direct")
-        if self.reward_model.heads == "odin" and self.reward_model.loss in ("all_pairs", "plackett_luce"):
-            raise ValueError(f"reward_model.heads='odin': allowed with losses of pairs, not {self.reward_model.loss}")
-        if self.reward_model.loss in ("all_pairs", "plackett_luce") and self.preferences.keep != "ranking":
-            raise ValueError(f"reward_model.loss={self.reward_model.loss!r}: wants preferences.keep='ranking'")
-        rm = self.reward_model.num_pairs
-        limit = self.preferences.num_pairs - int(self.preferences.num_pairs * self.preferences.held_out)
-        if rm is not None and rm > limit:
-            raise ValueError(f"reward_model.num_pairs={rm} is more than the {limit} training pairs collected")
-        if self.gold.width * self.gold.depth < self.reward_model.width * self.reward_model.depth:
-            raise ValueError(
-                f"reward_model {self.reward_model.width}x{self.reward_model.depth} is larger than gold "
-                f"{self.gold.width}x{self.gold.depth}: gold must be the largest"
-            )
+    def faults(self):
+        for of_groups in FAULTS:
+            yield from of_groups(self)
+
+    def check_stage(self, stage: str):
+        """ValueError unless these settings suit a stage of graph.py, where other stages do not read them."""
+        for fault in FAULTS_OF_STAGE.get(stage, lambda config: ())(self):
+            raise ValueError(fault)
 
     @property
     def round_before(self) -> "Config":
@@ -304,32 +477,7 @@ class Config(Checked):
     def training_pairs(self) -> int:
         """That the reward models of a seed learn from, all members together."""
         p, rounds = self.preferences, self.rounds
-        first = self.reward_model.num_pairs or p.num_pairs - int(p.num_pairs * p.held_out)
+        first = self.reward_model.num_pairs or p.num_training
         if rounds.count == 1:
             return first
         return rounds.num_pairs + (first + (rounds.count - 2) * rounds.num_pairs) * (rounds.data == "concatenate")
-
-
-def _check_constraint(config: Config):
-    """ValueError unless members and constraints fit one another."""
-    o, e, rm = config.optimiser, config.ensemble, config.reward_model
-    if rm.diversity == "components" and (rm.members != 2 or config.reward != "proxy"):
-        raise ValueError(f"reward_model.members={rm.members}: diversity='components' has 2, of reward='proxy'")
-    if e.only is not None and (e.only >= rm.members or e.take is not None or e.rule == "weight_average"):
-        raise ValueError(f"ensemble.only={e.only}: one of the {rm.members} members, without take or weight_average")
-    if o.constraint == "none":
-        if o.thresholds:
-            raise ValueError(f"optimiser.thresholds={o.thresholds}: optimiser.constraint='none' takes none")
-        return
-    where = f"optimiser.constraint={o.constraint!r}"
-    if o.name != "rloo" or o.divergence != "kl" or config.kl_coefs != (0.0,):
-        raise ValueError(f"{where}: allowed with optimiser.name='rloo', divergence='kl' and kl_coefs=(0,)")
-    members = (e.take or rm.members) if e.only is None else 1
-    wanted = 0 if o.constraint == "adaptive_kl" else min(members, rm.members)
-    if len(o.thresholds) != wanted:
-        raise ValueError(f"optimiser.thresholds={o.thresholds}: {where} takes {wanted}, one a member")
-    if wanted and (config.shaping.name != "none" or e.rule != "mean"):
-        raise ValueError(f"{where}: allowed with shaping.name='none' and ensemble.rule='mean'")
-
-
-# --- reading, overriding, hashing -------------------------------------------------------------

@@ -1,79 +1,176 @@
-"""The machinery of settings: checked when made, overridden by dotted paths, read from JSON, hashed."""
+"""The machinery of settings: checked when made, overridden by dotted paths, read from JSON, hashed.
 
+By hand and not by pydantic: experiments/log/2026-11-30-settings-by-pydantic.md.
+"""
+
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import types
 import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
+
+SHOWN = 80  # characters of a refused value in a message
+OPTIONAL = (types.UnionType, typing.Union)  # `X | None`, the second where X is Annotated
+WANTED = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
 @dataclass(frozen=True)
 class Between:
-    """Allowed closed range of a number, or of every element of a tuple."""
+    """Allowed closed range of a number."""
 
     low: float
     high: float
+
+    def allows(self, value) -> bool:
+        return self.low <= value <= self.high  # False for NaN
+
+    def __str__(self):
+        return f"allowed from {self.low:.12g} to {self.high:.12g}"
+
+
+@dataclass(frozen=True)
+class Length:
+    """Allowed number of values of a tuple; without `most` exactly `least`."""
+
+    least: int
+    most: int | None = None
+
+    def allows(self, value) -> bool:
+        return self.least <= len(value) <= (self.least if self.most is None else self.most)
+
+    def __str__(self):
+        return f"allowed are {self.least if self.most is None else f'{self.least} to {self.most}'} values"
+
+
+@dataclass(frozen=True)
+class Where:
+    """Allowed where `allows(value)` holds; `wanted` says when that is."""
+
+    allows: Callable[[object], bool]
+    wanted: str
+
+    def __str__(self):
+        return self.wanted
 
 
 def later(default):
     """A field that came after cells were stored: left out of fingerprints at its default, so that they stay valid.
 
-    default: a value, or the class of a group of settings.
+    default: a value, or the class of a group of settings, of which one instance then serves all.
     """
-    make = default if isinstance(default, type) else lambda: default
+    make = functools.cache(default) if isinstance(default, type) else lambda: default
     return field(default_factory=make, metadata={"later": make})
 
 
 class Checked:
+    """Base of groups of settings: every field is checked against its type, then all of them by `faults`."""
+
     def __post_init__(self):
-        hints = typing.get_type_hints(type(self), include_extras=True)
-        for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name]))
+        for name, hint in _hints(type(self)).items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+        for fault in self.faults():
+            raise ValueError(fault)
+
+    def faults(self) -> Iterable[str]:
+        """A message for every rule between fields that is broken; it begins with a field's name."""
+        return ()
+
+
+@functools.cache
+def _hints(cls) -> dict:
+    """Type of every field, by name."""
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def _checked(name: str, value, hint):
     """`value` as the type `hint` wants it, or ValueError."""
-    origin = typing.get_origin(hint)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        base, *rules = typing.get_args(hint)
-        value = _checked(name, value, base)
-        for rule in rules:
-            if not rule.low <= value <= rule.high:  # False for NaN as well
-                raise ValueError(f"{name}={value!r}: allowed from {rule.low:g} to {rule.high:g}")
+        value = _checked(name, value, args[0])
+        for rule in args[1:]:
+            if not rule.allows(value):
+                raise ValueError(f"{name}={_shown(value)}: {rule}")
         return value
     if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{name}={value!r}: allowed are {', '.join(map(repr, typing.get_args(hint)))}")
+        if value not in args:
+            raise ValueError(f"{name}={_shown(value)}: allowed are {', '.join(map(repr, args))}")
         return value
-    if origin is types.UnionType or origin is typing.Union:
-        if value is None:
-            return None
-        return _checked(name, value, next(a for a in typing.get_args(hint) if a is not type(None)))
+    if origin in OPTIONAL:
+        return None if value is None else _checked(name, value, _not_none(hint))
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            value = (value,)
-        return tuple(_checked(name, v, typing.get_args(hint)[0]) for v in value)
+        values = value if isinstance(value, list | tuple) else (value,)
+        return tuple(_checked(name, v, args[0]) for v in values)
     if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, name)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{name}={value!r}: a value of type {hint.__name__} is wanted")
-    return value
+        if isinstance(value, hint):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError(_group_wanted(name, value, hint))
+        with _within(name):
+            return from_dict(hint, value)
+    return _scalar(name, value, hint)
 
 
-def from_dict(cls, values, where: str = "config"):
+def _scalar(name: str, value, hint):
+    """`value` as a bool, int, float or str, whichever `hint` is."""
+    of_kind = isinstance(value, int | float) if hint in (int, float) else isinstance(value, hint)
+    if not of_kind or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{name}={_shown(value)}: {WANTED[hint]} is wanted")
+    try:
+        made = hint(value)
+    except (ValueError, OverflowError):  # NaN and infinity are no whole numbers, 10**400 is no float
+        made = None
+    if made is None or (hint is int and made != value):
+        raise ValueError(f"{name}={_shown(value)}: {WANTED[hint]} is wanted")
+    return made + 0.0 if hint is float else made  # -0.0 is 0.0: both would be one setting of two fingerprints
+
+
+def _group_wanted(name: str, value, cls) -> str:
+    example = f"{name}.{next(iter(_hints(cls)))}=.."
+    return f"{name}={_shown(value)}: a group of settings is set field by field, as in {example}"
+
+
+def _shown(value) -> str:
+    """A refused value on one line, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}.."
+
+
+def _typed(text: str) -> str:
+    """What somebody typed, on one line, cut where it is long."""
+    return _shown(text).strip("'\"")
+
+
+def _not_none(hint):
+    """The type of an optional field's value; any other type is itself."""
+    if typing.get_origin(hint) not in OPTIONAL:
+        return hint
+    return next(a for a in typing.get_args(hint) if a is not types.NoneType)
+
+
+@contextlib.contextmanager
+def _within(group: str):
+    """Messages of a group's fields name the group as well."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{group}.{error}") from None
+
+
+def _known(cls, names: Iterable[str]):
+    """ValueError unless all are fields of `cls`."""
+    for name in names:
+        if name not in _hints(cls):
+            raise ValueError(f"{_typed(name)}: no such field; allowed are {', '.join(_hints(cls))}")
+
+
+def from_dict(cls, values: dict):
     """Config of class `cls` from nested dicts, as `to_dict` makes them."""
-    known = [f.name for f in dataclasses.fields(cls)]
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}={values!r}: a group of settings with fields {', '.join(known)} is wanted")
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{where} has no field {name!r}: allowed are {', '.join(known)}")
+    _known(cls, values)
     return cls(**values)
 
 
@@ -93,37 +190,56 @@ def to_hashed(config) -> dict:
 
 
 def replace(config, changes: dict):
-    """`config` with dotted fields changed together: {"reward_model.width": 32, "seeds": (1, 2)}."""
-    values = to_dict(config)
+    """`config` with dotted fields changed together: {"reward_model.width": 32, "seeds": (1, 2)}.
+
+    A group is changed field by field, or replaced by a whole one (a dataclass, or None where it is optional). A dict
+    is refused: it would say nothing of the fields that it leaves out. An optional group starts from its defaults.
+    """
+    own, inner = {}, {}
     for path, value in changes.items():
-        *groups, last = path.split(".")
-        at, cls = values, type(config)
-        for group in groups:
-            if group not in at:
-                raise ValueError(f"--set {path}: no field {group!r}; allowed are {', '.join(at)}")
-            if at[group] is None:  # an optional group starts from its defaults
-                hint = typing.get_type_hints(cls)[group]
-                at[group] = to_dict(next(a for a in typing.get_args(hint) if a is not type(None))())
-            if not isinstance(at[group], dict):
-                raise ValueError(f"--set {path}: {group!r} is a single value, it has no fields")
-            cls = typing.get_type_hints(cls)[group]
-            cls = cls if isinstance(cls, type) else next(a for a in typing.get_args(cls) if a is not type(None))
-            at = at[group]
-        if last not in at:
-            raise ValueError(f"--set {path}: no field {last!r}; allowed are {', '.join(at)}")
-        at[last] = value
-    return from_dict(type(config), values)
+        name, dotted, rest = path.partition(".")
+        _known(type(config), [name])
+        group = _not_none(_hints(type(config))[name])
+        if dotted and not dataclasses.is_dataclass(group):
+            raise ValueError(f"{_typed(path)}: {name} is a single value, it has no fields")
+        if dotted:
+            inner.setdefault(name, {})[rest] = value
+            continue
+        if isinstance(value, dict) and dataclasses.is_dataclass(group):
+            raise ValueError(_group_wanted(name, value, group))
+        own[name] = value
+        inner.pop(name, None)
+    for name, of_group in inner.items():
+        base = own.get(name, getattr(config, name))
+        base = _not_none(_hints(type(config))[name])() if base is None else base
+        with _within(name):
+            own[name] = replace(base, of_group)
+    return dataclasses.replace(config, **own)
 
 
 def parse(text: str) -> tuple[str, object]:
     """One `path=value` of the command line; the value is JSON, or else a word."""
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise ValueError(f"--set {text!r}: path=value is wanted, as in --set reward_model.width=32")
+        raise ValueError(f"--set {_shown(text)}: path=value is wanted, as in --set reward_model.width=32")
     try:
         return path, json.loads(value)
     except json.JSONDecodeError:
         return path, value
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        raise ValueError(f"--set {_typed(text)}: a value of JSON or a word is wanted ({error})") from None
+
+
+def overrides(texts: Iterable[str]) -> dict[str, object]:
+    """The fields that a command line changes; ValueError if one is set twice, or once as a part of its group."""
+    changes, said = {}, {}
+    for text in texts:
+        path, value = parse(text)
+        for other in changes:
+            if f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}."):
+                raise ValueError(f"--set {_typed(said[other])} and --set {_typed(text)}: a field is set once")
+        changes[path], said[path] = value, text
+    return changes
 
 
 def fingerprint(stage: str, version: int, values: dict, upstream: dict[str, str]) -> str:

@@ -116,7 +116,8 @@ class Records:
         self.store.write("reward_model", "synthetic", fingerprint, {}, table)
         return [fingerprint]
 
-    def manifest(self, experiment, axis, cells, reward_models=()):
+    def manifest(self, experiment, axis, cells, reward_models=(), **about):
+        """about: what it says beside, or in place, of the made values."""
         content = {
             "experiment": experiment,
             "preset": "smoke",
@@ -130,8 +131,8 @@ class Records:
             "overrides": {},
             "created": "2024-01-01",
             "commit": "",
-        }
-        self.store.write_manifest(f"{experiment}-smoke", content)
+        } | about
+        self.store.write_manifest(f"{experiment}-{content['preset']}", content)
 
 
 def write_all(root):
@@ -403,7 +404,8 @@ def complaint(capsys, arguments):
 def test_without_arguments_lists_what_can_be_analysed(runs, capsys):
     assert main(["--runs", str(runs)]) == 0
     text = capsys.readouterr().out
-    assert "rm_size" in text and "records: smoke" in text and "no records yet" in text
+    assert "rm_size" in text and "How far?  [records: smoke]" in text and "python -m experiments  " in text
+    assert "epochs" not in text  # which has no records
 
 
 def test_throughput_says_how_it_is_measured(tmp_path, capsys):

@@ -104,7 +104,9 @@ ODD = [
     ({"grid": 5}, "its points could not be made"),
     ({"grid": {"gold.wdith": (1, 2)}}, "wdith"),
     ({"grid": {"gold.width|gold.depth": ((1, 2, 3),)}}, "its points could not be made"),
-    ({"variants": ["a"]}, "its points could not be made"),
+    ({"variants": ["a"]}, "experiment('smoke') raised AttributeError"),
+    ({"study": "nope"}, "study='nope'"),
+    ({"study": "../rm_size"}, "study='../rm_size'"),
     ({"variants": {"a": {"stages": ("pool",)}}}, "stages=('pool',)"),
     ({"base": {"gold.width": "wide"}}, "its points could not be made"),
 ]

@@ -1,7 +1,5 @@
 """What is told of rounds and of disjoint halves, on made curves whose answers are known."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,11 +10,9 @@ from tests.test_analysis import SEEDS, Records, one_run
 
 
 def declared(made, name, cells, variants):
-    """The manifest of an experiment that compares variants."""
-    made.manifest(name, "variant", cells)
-    content = json.loads((made.store.root / "experiments" / f"{name}-smoke.json").read_text())
-    content.pop("sha256")
-    made.store.write_manifest(f"{name}-smoke", content | {"variants": list(variants), "panels": None})
+    """The manifest of an experiment that compares variants, whose labels are their keys with spaces."""
+    labels = {key: key.replace("_", " ") for key in variants}
+    made.manifest(name, "variant", cells, variants=labels, panels=None, study=name)
     return made.store
 
 
@@ -33,20 +29,20 @@ def made_split(root, slopes):
 
 def test_where_two_reward_models_part_by_hand(tmp_path):
     """Both are told from their own start; gaps of 0.32 d and 0.12 d reach 0.25 at d = 0.78 and 2.08."""
-    store = made_split(tmp_path / "later", {"proxy small": 0.3, "proxy large": 0.5, "proxy same": 0.62})
+    store = made_split(tmp_path / "later", {"proxy_small": 0.3, "proxy_large": 0.5, "proxy_same": 0.62})
     read = records.load(store, "data_split")
     found = {variant: run for (variant, _), run in data_split.parted(read).items()}
-    for name, slope in (("proxy small", 0.32), ("proxy large", 0.12)):
+    for name, slope in (("proxy_small", 0.32), ("proxy_large", 0.12)):
         step = np.diff(found[name]["d"], axis=1).max()  # the first recorded point behind
         assert np.all(found[name]["d_parted"] >= 0.25 / slope - 1e-9), name
         assert np.all(found[name]["d_parted"] <= 0.25 / slope + step), name
         assert not found[name]["never"].any()
-    assert found["proxy same"]["never"].all()
-    assert (found["proxy same"]["d_parted"] == found["proxy same"]["d"][:, -1]).all()
+    assert found["proxy_same"]["never"].all()
+    assert (found["proxy_same"]["d_parted"] == found["proxy_same"]["d"][:, -1]).all()
     found = catalogue.checks_of(read)
     assert found["larger_proxies_part_later"]["holds"] is True
     assert found["other_half_sees"]["holds"] is False and "proxy same 0.0%" in found["other_half_sees"]["found"]
-    store = made_split(tmp_path / "sooner", {"proxy small": 0.5, "proxy large": 0.3})
+    store = made_split(tmp_path / "sooner", {"proxy_small": 0.5, "proxy_large": 0.3})
     assert catalogue.checks_of(records.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
 
 
@@ -56,16 +52,16 @@ def made_rounds(root, peaks):
     rl = lambda alpha, number, **more: [
         one_run("rl", s, alpha, 0.4, 5.0, spread=0.005, noise=0.002, start=0.1, round=number, **more) for s in SEEDS
     ]
-    cells.append(made.cell(rl(peaks[0], 1)) | {"variant": "concatenate, restart"})
+    cells.append(made.cell(rl(peaks[0], 1)) | {"variant": "concatenate_restart"})
     for k, alpha in enumerate(peaks[1:], 2):
-        cells.append(made.cell(rl(alpha, k)) | {"variant": "concatenate, restart"})
-        cells.append(made.cell(rl(alpha - 0.1, k)) | {"variant": "replace, restart"})
+        cells.append(made.cell(rl(alpha, k)) | {"variant": "concatenate_restart"})
+        cells.append(made.cell(rl(alpha - 0.1, k)) | {"variant": "replace_restart"})
         going_on = rl(alpha, k)
         for run in going_on:
             run["d"], run["kl"], run["gold"] = 5.0, 25.0, np.linspace(-1.0, -0.5, len(run))
-        cells.append(made.cell(going_on) | {"variant": "concatenate, continue"})
-    cells.append(made.cell(rl(0.7, 1, num_pairs=9999)) | {"variant": "as many labels, one round"})
-    ways = ("concatenate, restart", "replace, restart", "concatenate, continue", "as many labels, one round")
+        cells.append(made.cell(going_on) | {"variant": "concatenate_continue"})
+    cells.append(made.cell(rl(0.7, 1, num_pairs=9999)) | {"variant": "as_many_labels_one_round"})
+    ways = ("concatenate_restart", "replace_restart", "concatenate_continue", "as_many_labels_one_round")
     return declared(made, "iterated", cells, ways)
 
 
@@ -74,10 +70,10 @@ def test_rounds_are_told_from_the_reference_policy(tmp_path):
     read = records.load(made_rounds(tmp_path, (0.6, 0.8)), "iterated")
     found = iterated.rounds_of(read)
     assert [list(rounds) for rounds in found.values()] == [[1, 2], [1, 2], [1, 2], [1]]
-    assert np.allclose(found["concatenate, restart"][1]["gold"][:, 0], 0)
-    on = found["concatenate, continue"]
-    assert np.allclose(on[2]["gold"][:, [0, -1]], [-1.1, -0.6], atol=0.002) and on[1] is found["replace, restart"][1]
-    assert found["as many labels, one round"][1]["num_pairs"][0, 0] == 9999
+    assert np.allclose(found["concatenate_restart"][1]["gold"][:, 0], 0)
+    on = found["concatenate_continue"]
+    assert np.allclose(on[2]["gold"][:, [0, -1]], [-1.1, -0.6], atol=0.002) and on[1] is found["replace_restart"][1]
+    assert found["as_many_labels_one_round"][1]["num_pairs"][0, 0] == 9999
 
 
 @pytest.mark.parametrize(("peaks", "rise"), [((0.6, 0.75), True), ((0.8, 0.6), False)])

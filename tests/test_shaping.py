@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gold_sim.config import SHAPES
 from gold_sim.rewards import shaping
 
 REWARDS = jax.random.normal(jax.random.key(0), (3, 50))
@@ -44,12 +45,22 @@ def test_bounded_rules_stop_rising():
         assert np.allclose(given[0, 0], given[0, 1], atol=1e-5), name
 
 
-def test_a_rule_of_the_users_own():
-    assert shaping.find("numpy:sin") is np.sin
+def test_names_in_settings_are_those_of_the_rules():
+    assert tuple(shaping.RULES) == SHAPES
+
+
+def test_a_rule_of_the_users_own(tmp_path, monkeypatch):
+    assert shaping.find("gold_sim.rewards.shaping:par") is shaping.par
+    (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(3)")
+    (tmp_path / "breaks.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
     for bad, word in (
         ("squash", "allowed are none, par"),
         ("no_such_module:f", "no_such_module"),
         ("math:f", "math:f"),
+        ("os:system", "rewards, references, lengths, coef"),
+        ("leaves_at_once:f", "SystemExit: 3"),
+        ("breaks:f", "ZeroDivisionError"),
     ):
         with pytest.raises(ValueError, match=word):
             shaping.find(bad)

@@ -2,25 +2,33 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import curves, judgement, records, runs
+from analysis import analyse, curves, judgement, older, records, runs
 from analysis.__main__ import main
 from analysis.claims import catalogue
 from analysis.claims import data as of_data
-from analysis.studies import behaviours, length
+from analysis.paper import venue
+from analysis.studies import behaviours, length, negative_controls, regret
 from analysis.templates import variants
-from gold_sim.store import Store
+from experiments.catalogue import find
+from gold_sim.store import Store, StoreError, archive
 from tests.test_analysis import SEEDS, Records, one_run
 
-BETAS = {"single": 0.42, "mean": 0.38, "worst case": 0.30, "mean - 0.5 variance": 0.31}  # of made RL curves
+BETAS = {"single": 0.42, "mean": 0.38, "worst_case": 0.30, "mean_minus_0_5_variance": 0.31}  # of made RL curves
+LABELS = {"single": "single", "mean": "mean", "worst_case": "worst", "mean_minus_0_5_variance": "less spread"}
 
 
-def made_ensembles(root, betas):
-    """An experiment `ensembles` of made curves: RL at 25 % label noise by variant; best-of-n higher for ensembles."""
+def made_ensembles(root, betas, labels=LABELS, **about):
+    """An experiment `ensembles` of made curves: RL at 25 % label noise by variant; best-of-n higher for ensembles.
+
+    about: what its manifest says beside.
+    """
     made, cells = Records(root), []
     for name, beta in betas.items():
         rl = [one_run("rl", s, 0.75, beta, 5.0, spread=0.01, label_noise=0.25, proxy_spread=0.2) for s in SEEDS]
@@ -30,11 +38,8 @@ def made_ensembles(root, betas):
         alpha = 0.6 if name == "single" else 0.75
         bon = [one_run("bon", s, alpha, 0.1, 2.7, spread=0.01, label_noise=0.25) for s in SEEDS]
         cells += [made.cell(runs) | {"variant": name} for runs in (rl, bon)]
-    made.manifest("ensembles", "variant", cells)
-    path = root / "experiments" / "ensembles-smoke.json"
-    content = json.loads(path.read_text())
-    content.pop("sha256")
-    made.store.write_manifest("ensembles-smoke", content | {"variants": list(betas), "panels": "label_noise"})
+    about = {"panels": "label_noise", "variants": {key: labels[key] for key in betas}} | about
+    made.manifest("ensembles", "variant", cells, **about)
     return made.store
 
 
@@ -100,11 +105,155 @@ def test_claims_are_told_in_one_table_whatever_was_run(tmp_path, capsys):
     assert (tmp_path / "out" / "claims" / "claims.md").read_text().count("| holds |") == 4
 
 
-def test_every_claim_is_of_an_experiment_that_exists():
-    from experiments.catalogue import NAMES
+@pytest.mark.parametrize("claim", catalogue.CLAIMS, ids=lambda claim: claim.name)
+def test_every_claims_keys_are_in_its_experiment(claim):
+    """At the preset that claims are written for. That it asks for no others is tested in tests/test_archive.py."""
+    assert claim.lacks(find(claim.experiment, "cpu").variants) == []
+    assert [one.name for one in catalogue.CLAIMS].count(claim.name) == 1
 
-    assert {claim.experiment for claim in catalogue.CLAIMS} <= set(NAMES)
-    assert len({claim.name for claim in catalogue.CLAIMS}) == len(catalogue.CLAIMS)
+
+def test_a_claim_whose_runs_are_not_found_is_an_error_and_never_open(tmp_path, capsys):
+    """At preset cpu as declared; at another preset, or under --set, it is not tested, and says whose doing that is."""
+    betas = {key: BETAS[key] for key in ("single", "mean", "worst_case")}
+    command = lambda root: ["claims", "--runs", str(root), "--out", str(tmp_path / "out")]
+    made_ensembles(tmp_path / "cpu", betas, preset="cpu")
+    assert main(command(tmp_path / "cpu")) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[0] == (
+        "analysis: claim ensembles_fall_less: no variant mean_minus_0_5_variance; there are single, mean, worst_case "
+        "in the records of ensembles"
+    )
+    assert said.err.count("\n") == 4 and f"\n{len(catalogue.CLAIMS) - 4} not run, 4 error\n" in said.out
+    for root, about, reason in (
+        ("smoke", {"preset": "smoke"}, "preset smoke"),
+        ("set", {"preset": "cpu", "overrides": {"ensemble.rule": "mean"}}, "--set ensemble.rule"),
+    ):
+        made_ensembles(tmp_path / root, betas, **about)
+        assert main(command(tmp_path / root)) == 0
+        said = capsys.readouterr().out
+        assert said.count(f"({reason})") == 4
+        assert f"\n4 not tested, {len(catalogue.CLAIMS) - 4} not run\n" in said
+
+
+def cut_short(store) -> Path:
+    """A table of curves of which a crash left half."""
+    path = sorted(store.root.glob("*/*/curves.parquet"))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def test_damage_is_told_with_what_mends_it_and_not_taken_for_absence(tmp_path, capsys):
+    """Whatever a second store has; nothing is written. What mends it does: then it is cells that are missing."""
+    path = cut_short(made_ensembles(tmp_path / "damaged", BETAS, overrides={"seeds": [0, 1, 2, 3]}))
+    made_ensembles(tmp_path / "whole", BETAS)
+    roots = [str(tmp_path / name) for name in ("damaged", "whole")]
+    command = ["claims", "--runs", *roots, "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    mending = f"to mend it: rm -r {path.parent}, then python -m experiments ensembles --preset smoke --set "
+    mending += "'seeds=[0, 1, 2, 3]'\n"
+    assert said.count("\n") == 1 and f"{path}: corrupt" in said and mending in said
+    shutil.rmtree(path.parent)
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "1 cells asked for are not there: 0000000000000002; to mend it: python -m experiments ensembles" in said
+    manifest = tmp_path / "damaged" / "experiments" / "ensembles-smoke.json"
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    assert main(command) == 2
+    assert f"rm -r {manifest}, then python -m experiments ensembles --preset smoke\n" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command[:2], roots[1], *command[-2:]]) == 0
+
+
+def test_damage_of_an_unpacked_archive_is_mended_by_unpacking(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
+    archive.pack([made_ensembles(tmp_path / "runs", BETAS)], tmp_path / "study.tar.xz")
+    store = Store(archive.unpack(tmp_path / "study.tar.xz"))
+    cut_short(store)
+    with pytest.raises(StoreError, match=f"to mend it: rm -r {store.root}, and the archive is unpacked anew"):
+        records.load(store, "ensembles")
+    shutil.rmtree(store.root)
+    assert records.load(Store(archive.unpack(tmp_path / "study.tar.xz")), "ensembles").variants == list(BETAS)
+
+
+def test_what_reads_another_experiment_tells_its_damage(tmp_path):
+    """Controls beside a report, RL of rm_size beside regret, the paper's figures."""
+    made = Records(tmp_path)
+    run = [one_run("rl", s, 0.6, 0.3, reward="gold") for s in SEEDS]
+    for name in ("negative_controls", "rm_size"):
+        made.manifest(name, "rm_params", [made.cell(run)])
+    data = records.load(made.store, "rm_size")
+    assert negative_controls.beside(made.store, "smoke") and regret.rl_groups(data)[0]
+    assert regret.rl_groups(dataclasses.replace(data, store=Store(tmp_path / "none")))[1][0].endswith(
+        "python -m experiments rm_size --preset smoke"
+    )
+    assert negative_controls.beside(Store(tmp_path / "none"), "smoke") == {}
+    for path in made.store.root.glob("*/*/curves.parquet"):
+        path.write_bytes(b"")
+    for reading in (
+        lambda: negative_controls.beside(made.store, "smoke"),
+        lambda: regret.rl_groups(data),
+        lambda: venue.make(made.store, tmp_path / "out"),
+    ):
+        with pytest.raises(StoreError, match="corrupt, 0 bytes.*to mend it"):
+            reading()
+
+
+def test_runs_that_diverged_are_not_tested_and_no_error(tmp_path):
+    """The warning says what was left out; the experiment has the variant."""
+    read = records.load(made_ensembles(tmp_path, BETAS, preset="cpu"), "ensembles")
+    left = read.curves[read.curves["variant"] != "worst_case"]
+    without = dataclasses.replace(read, curves=left, warnings=["left out 62 of 300 points"])
+    found = catalogue.checks_of(without)["ensembles_fall_less"]
+    assert found["verdict"] == "not tested" and "left out 62" in found["found"]
+
+
+def test_labels_are_what_is_read_and_keys_what_is_compared(read, tmp_path):
+    """Reworded labels change no claim, and stand in tables and texts; summary.json has both."""
+    found = catalogue.checks_of(read)["ensembles_fall_less"]["found"]
+    assert "less spread" in found and "mean_minus" not in found
+    _, findings = analyse.analyse(read.store, "ensembles", None, tmp_path)
+    assert findings.tables[0].frame["variant"].unique().tolist() == list(LABELS.values())
+    entries = json.loads((tmp_path / "summary.json").read_text())["variants"]
+    assert {entry["key"]: entry["label"] for entry in entries} == LABELS
+
+
+def test_manifests_with_labels_alone_are_read_by_keys(tmp_path):
+    """As code before December 2026 wrote them: variants a list of labels, and no study."""
+    labels = {"single": "single", "mean": "mean", "worst_case": "worst case"}
+    labels["mean_minus_0_5_variance"] = "mean - 0.5 variance"
+    store = made_ensembles(tmp_path, BETAS, labels)
+    today = store.manifest("ensembles")
+    cells = [cell | {"variant": labels[cell["variant"]]} for cell in today["cells"]]
+    older = {key: value for key, value in today.items() if key != "study"} | {"variants": list(labels.values())}
+    store.write_manifest("ensembles-smoke", older | {"cells": cells})
+    read = records.load(store, "ensembles")
+    assert read.labels == labels and read.variants == list(labels)
+    assert {name: c["verdict"] for name, c in catalogue.checks_of(read).items()} == dict.fromkeys(
+        ("ensembles_fall_less", "pessimism_beats_the_mean", "ensembles_gain_in_bon", "spread_grows"), "holds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "key"),
+    [
+        ("RLOO", "rloo"),
+        ("best-of-n", "best_of_n"),
+        ("mean - 0.5 variance", "mean_minus_0_5_variance"),
+        ("flips 25 %", "flips_25"),
+        ("accept, retry, abandon", "accept_retry_abandon"),
+        ("chi2 0.0001", "chi2_0_0001"),
+    ],
+)
+def test_keys_of_older_labels_by_hand(label, key):
+    assert older.key_of(label) == key
+
+
+def test_older_manifests_name_their_study():
+    manifest = {"experiment": "ppo_penalty", "cells": []}
+    assert older.current(manifest)["study"] == "kl_penalty"
+    assert older.current(manifest | {"experiment": "annotators"})["study"] == "variants"
+    assert older.current(manifest | {"study": "own"})["study"] == "own"
 
 
 def test_whether_gold_has_turned_by_hand():
@@ -129,14 +278,14 @@ def test_share_of_length_by_hand():
 def made_length(of_length, follows, beta):
     """Records of `length`: ODIN's lengths earn a tenth of its gain, the single proxy's `of_length` of it."""
     parts, models = [], []
-    for name, share, correlation, b in (("single", of_length, 0.8, 0.3), ("ODIN", 0.1, follows, beta)):
+    for name, share, correlation, b in (("single", of_length, 0.8, 0.3), ("odin", 0.1, follows, beta)):
         models.append(pd.DataFrame({"cell": name, "seed": SEEDS, "length_correlation": correlation}))
         for form in ("rl", "bon"):
             runs = [one_run(form, s, 0.75, b / (1 + 2 * (form == "bon")), 2.7, spread=0.01) for s in SEEDS]
             runs = [run.assign(cell=name + form, rm_cell=name, variant=name) for run in runs]
             parts += [run.assign(proxy_of_length=0.3 + share * run["proxy"]) for run in runs]
     table = pd.concat(parts)
-    table["variant"] = pd.Categorical(table["variant"], ["single", "ODIN"], ordered=True)
+    table["variant"] = pd.Categorical(table["variant"], ["single", "odin"], ordered=True)
     return records.Data({"experiment": "length", "axis": "variant"}, table, pd.concat(models), [], {}, None)
 
 
@@ -161,8 +310,8 @@ def made_behaviours(rises):
 
 def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
     told = lambda rises: of_data.rises_while_gold_falls("sycophancy")(made_behaviours(rises))[0]
-    assert told({"small proxy": 0.4, "likes agreement": 0.4, "likes refusals": -0.4}) is True
-    assert told({"small proxy": -0.4, "likes agreement": 0.4, "likes refusals": -0.4}) is False
+    assert told({"small_proxy": 0.4, "likes_agreement": 0.4, "likes_refusals": -0.4}) is True
+    assert told({"small_proxy": -0.4, "likes_agreement": 0.4, "likes_refusals": -0.4}) is False
 
 
 def test_an_empty_store_is_told(tmp_path):

@@ -1,1 +1,1 @@
-"""claims."""
+"""What the literature claims, and whether the records bear it out."""

@@ -1,39 +1,56 @@
 """What the literature says, and what the records say of it: one entry a claim, tested where its experiment was run.
 
-A claim that fails stays here. Tests: evidence_of_methods.py, evidence_of_data.py.
+A claim that fails stays here. A test goes from the records of an experiment to (holds, what was found); holds is True,
+False, or None where an interval does not decide. Intervals are over seeds, differences in pairs of seeds.
 """
 
-import contextlib
+import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import records
+from analysis import records, runs
 from analysis.claims import data as of_data
 from analysis.claims import ensembles, inference_time, rounds
 from analysis.claims import optimisers as of_methods
 from analysis.findings import Table
-from analysis.judgement import check
+from analysis.judgement import VERDICTS, check
 from analysis.studies import policy_size, worlds
-from gold_sim.store import Store, StoreError
+from gold_sim.store import NotStored, Store
+
+NOT_RUN = "not run"  # the experiment has no records here
+NOT_TESTED = "not tested"  # it has, without what the claim asks for: a smaller preset, a --set, runs that diverged
+ERROR = "error"  # it has, at preset cpu, and what the claim asks for is not there: a key is wrong
 
 
 @dataclass(frozen=True)
 class Claim:
+    """A sentence of the literature, and how the records of one experiment bear on it.
+
+    variants: keys of the variants that the test asks for; "kl_*" stands for one or more that begin so.
+    """
+
     name: str
     experiment: str
     source: str
     says: str
-    test: Callable  # Data -> (holds, found)
+    test: Callable  # records.Data -> (holds, found)
+    variants: tuple[str, ...] = ()
+
+    def lacks(self, keys) -> list[str]:
+        """What of `variants` is not among these keys."""
+        return [wanted for wanted in self.variants if not fnmatch.filter(keys, wanted)]
 
 
 def _checked(study, name: str) -> Callable:
     """The test of a claim that is among the study's own checks."""
 
     def test(read):
-        found = study.checked(read)[name]
-        return found["holds"], found["found"]
+        checks = study.checked(read)
+        if name not in checks:
+            raise runs.Missing(f"no check {name}: too few sizes")
+        return checks[name]["holds"], checks[name]["found"]
 
     return test
 
@@ -47,6 +64,7 @@ CLAIMS = (
         COSTE,
         "under 25 % noise, ensembles reduce RL's fall",
         ensembles.ensembles_fall_less(0.25),
+        ("single", "mean", *ensembles.PESSIMISTIC),
     ),
     Claim(
         "pessimism_beats_the_mean",
@@ -54,6 +72,7 @@ CLAIMS = (
         COSTE,
         "worst case and variance rules fall less than the mean",
         ensembles.pessimism_falls_less_than_the_mean,
+        ("mean", *ensembles.PESSIMISTIC),
     ),
     Claim(
         "ensembles_gain_in_bon",
@@ -61,6 +80,7 @@ CLAIMS = (
         COSTE,
         "under 25 % noise, ensembles end best-of-n higher",
         ensembles.ensembles_gain_in_best_of_n(0.25),
+        ("single", "mean", *ensembles.PESSIMISTIC),
     ),
     Claim(
         "more_noise",
@@ -68,6 +88,7 @@ CLAIMS = (
         COSTE,
         "under 35 % noise, ensembles end best-of-n higher",
         ensembles.ensembles_gain_in_best_of_n(0.35),
+        ("single", "mean", *ensembles.PESSIMISTIC),
     ),
     Claim(
         "more_noise_in_rl",
@@ -75,6 +96,7 @@ CLAIMS = (
         COSTE,
         "under 35 % noise, ensembles reduce RL's fall",
         ensembles.ensembles_fall_less(0.35),
+        ("single", "mean", *ensembles.PESSIMISTIC),
     ),
     Claim(
         "spread_grows",
@@ -82,6 +104,7 @@ CLAIMS = (
         COSTE,
         "spread grows 2x or more under the mean, 1.5x or less under the variance rule",
         ensembles.spread_grows,
+        ("mean", "mean_minus_0_5_variance"),
     ),
     Claim(
         "penalty_and_pessimism",
@@ -89,6 +112,7 @@ CLAIMS = (
         COSTE,
         "with a small KL penalty pessimistic rules lose nothing (5 %)",
         ensembles.penalty_and_pessimism,
+        ("single", *ensembles.PESSIMISTIC),
     ),
     Claim(
         "ensemble_size",
@@ -96,14 +120,23 @@ CLAIMS = (
         COSTE,
         "four members do as five (0.05 s.d.), and better than one",
         ensembles.size_of_ensemble,
+        ("worst_of_1", "worst_of_3", "worst_of_4", "worst_of_5"),
     ),
-    Claim("diversity", "diversity", EISENSTEIN, "members that differ in order alone help least", ensembles.diversity),
+    Claim(
+        "diversity",
+        "diversity",
+        EISENSTEIN,
+        "members that differ in order alone help least",
+        ensembles.diversity,
+        ("single", "worst_case_order", "worst_case_init", "worst_case_bootstrap", "worst_case_features"),
+    ),
     Claim(
         "weight_average",
         "diversity",
         "Rame et al. 2024",
         "averaged weights keep more gold than one model",
         ensembles.weight_average,
+        ("single", "weight_average_order"),
     ),
     Claim(
         "independent_errors",
@@ -111,6 +144,7 @@ CLAIMS = (
         COSTE,
         "independent heavy tails: pessimistic rules do not fall, the mean does",
         ensembles.worst_case_at_independent_errors,
+        ("mean", "worst_case", "uncertainty_weighted"),
     ),
     Claim(
         "shared_errors",
@@ -118,6 +152,7 @@ CLAIMS = (
         EISENSTEIN,
         "half shared or more: every rule falls",
         ensembles.shared_errors_defeat_ensembles,
+        ("mean", "median", "worst_case", "uncertainty_weighted", "mean_minus_std"),
     ),
     Claim(
         "light_tails",
@@ -125,6 +160,7 @@ CLAIMS = (
         "Kwa et al. 2024",
         "normal errors: best-of-n never falls",
         inference_time.light_tails,
+        ("best_of_n",),
     ),
     Claim(
         "heavy_tails",
@@ -132,6 +168,7 @@ CLAIMS = (
         "Kwa et al. 2024",
         "t3 errors: peak by n = 64, then over half lost",
         inference_time.heavy_tails,
+        ("best_of_n",),
     ),
     Claim(
         "pessimism_at_inference",
@@ -139,6 +176,7 @@ CLAIMS = (
         "Huang et al. 2025",
         "t3 errors: pessimism ends within 5 % of its peak",
         inference_time.pessimism_keeps,
+        ("best_of_n", "pessimism_0_3"),
     ),
     Claim(
         "hedge_heavy",
@@ -146,6 +184,7 @@ CLAIMS = (
         "Khalaf et al. 2025",
         "HedgeTune's n is within a factor 2 of the best",
         inference_time.hedge,
+        ("best_of_n",),
     ),
     Claim(
         "poisson",
@@ -153,9 +192,15 @@ CLAIMS = (
         "Khalaf et al. 2025",
         "best-of-Poisson gives best-of-n's gold at equal KL",
         inference_time.poisson,
+        ("best_of_n", "best_of_poisson"),
     ),
     Claim(
-        "hedge_learned", "inference_time", "Khalaf et al. 2025", "the same with learned proxies", inference_time.hedge
+        "hedge_learned",
+        "inference_time",
+        "Khalaf et al. 2025",
+        "the same with learned proxies",
+        inference_time.hedge,
+        ("best_of_n",),
     ),
     Claim(
         "pessimism_small_proxy",
@@ -163,6 +208,7 @@ CLAIMS = (
         "Huang et al. 2025",
         "pessimism ends above best-of-n for a weak proxy",
         inference_time.pessimism_small_proxy,
+        ("best_of_n", "pessimism_0_3", "pessimism_0_1", "soft_temperature_0_5"),
     ),
     Claim(
         "bon_is_thrifty",
@@ -170,6 +216,7 @@ CLAIMS = (
         GAO,
         "best-of-n pays least KL for equal gold",
         of_methods.best_of_n_is_thrifty,
+        ("best_of_n",),
     ),
     Claim(
         "one_peak",
@@ -177,6 +224,7 @@ CLAIMS = (
         "none",
         "policy-gradient methods and expert iteration share one peak (within a fifth)",
         of_methods.one_law,
+        ("rloo", "reinforce", "ppo", "grpo", "expert_iteration"),
     ),
     Claim(
         "dpo_peaks_early",
@@ -184,6 +232,7 @@ CLAIMS = (
         "Rafailov et al. 2024",
         "at small beta gold peaks before the data ends",
         of_methods.peaks_before_the_end,
+        ("dpo",),
     ),
     Claim(
         "beta_and_kl",
@@ -191,6 +240,7 @@ CLAIMS = (
         "Rafailov et al. 2024",
         "smaller beta goes further",
         of_methods.smaller_beta_goes_further,
+        ("dpo",),
     ),
     Claim(
         "rl_form",
@@ -198,6 +248,7 @@ CLAIMS = (
         "Rafailov et al. 2024",
         "the RL form fits better than the quadratic",
         of_methods.rl_form_beats_quadratic,
+        ("dpo",),
     ),
     Claim(
         "pessimistic_alignment",
@@ -205,6 +256,7 @@ CLAIMS = (
         "Liu et al. 2024; Huang et al. 2024",
         "25 % noise: RPO and chi-PO end within 5 % of their peak",
         of_methods.pessimistic_alignment,
+        ("dpo", "rpo", "chi_po"),
     ),
     Claim(
         "chi2",
@@ -212,14 +264,23 @@ CLAIMS = (
         "Laidlaw et al. 2024",
         "the best chi2 penalty keeps as much gold as the best KL penalty (0.05 s.d.)",
         of_methods.chi2_beats_kl,
+        ("no_penalty", "kl_*", "chi2_*"),
     ),
-    Claim("par", "reward_shaping", "Fu et al. 2025", "PAR leaves the peak (15 %) and falls less", of_methods.par),
+    Claim(
+        "par",
+        "reward_shaping",
+        "Fu et al. 2025",
+        "PAR leaves the peak (15 %) and falls less",
+        of_methods.par,
+        ("none", "par"),
+    ),
     Claim(
         "kinds_fall",
         "goodhart",
         "Manheim & Garrabrant 2018",
         "every kind makes gold fall (5 % of its peak)",
         ensembles.kinds_fall,
+        ("none",),
     ),
     Claim(
         "own_errors",
@@ -227,6 +288,7 @@ CLAIMS = (
         EISENSTEIN,
         "an ensemble helps where errors are the members' own",
         ensembles.ensemble_by_kind(("regressional", "heavy_tailed", "adversarial"), True),
+        ("none", "worst_case_of_3"),
     ),
     Claim(
         "common_errors",
@@ -234,6 +296,7 @@ CLAIMS = (
         EISENSTEIN,
         "and does not where members share them (0.05 s.d.)",
         ensembles.ensemble_by_kind(("extremal", "causal"), False),
+        ("none", "worst_case_of_3"),
     ),
     Claim(
         "random_errors_blur",
@@ -241,6 +304,7 @@ CLAIMS = (
         COSTE,
         "random errors of annotators cost less than half the gain",
         of_data.random_errors,
+        ("gold_itself", *of_data.RANDOM),
     ),
     Claim(
         "shared_tastes",
@@ -248,6 +312,7 @@ CLAIMS = (
         "Sharma et al. 2023",
         "a taste that all labels share costs more than flips",
         of_data.shared_tastes,
+        ("gold_itself", "flips_25", "flips_35", *of_data.TASTES),
     ),
     Claim(
         "losses",
@@ -255,6 +320,7 @@ CLAIMS = (
         "Chowdhury et al. 2024",
         "25 % flips: known channel and unbiased beat Bradley-Terry",
         of_data.losses,
+        ("bradley_terry", *of_data.LOSSES),
     ),
     Claim(
         "sycophancy",
@@ -276,12 +342,23 @@ CLAIMS = (
         "Sharma et al. 2023",
         "a bias of the labels raises its own behaviour",
         of_data.bias_raises_its_own,
+        ("middle_proxy", *of_data.OWN),
     ),
     Claim(
-        "omission", "omission", "Zhuang & Hadfield-Menell 2020", "a proxy that sees less ends lower", of_data.omission
+        "omission",
+        "omission",
+        "Zhuang & Hadfield-Menell 2020",
+        "a proxy that sees less ends lower",
+        of_data.omission,
+        ("sees_all", "blind_to_all_four"),
     ),
     Claim(
-        "unseen", "omission", "Zhuang & Hadfield-Menell 2020", "what is not seen is given up", of_data.unseen_given_up
+        "unseen",
+        "omission",
+        "Zhuang & Hadfield-Menell 2020",
+        "what is not seen is given up",
+        of_data.unseen_given_up,
+        ("sees_all", "blind_to_all_four"),
     ),
     Claim(
         "held_out",
@@ -296,6 +373,7 @@ CLAIMS = (
         "Bai et al. 2022",
         "RL: larger reward models of disjoint halves part later",
         of_data.larger_part_later("proxy", "rl", later=True),
+        ("proxy_*",),
     ),
     Claim(
         "in_bon_too",
@@ -303,6 +381,7 @@ CLAIMS = (
         "Bai et al. 2022",
         "the same in best-of-n",
         of_data.larger_part_later("proxy", "bon", later=True),
+        ("proxy_*",),
     ),
     Claim(
         "policy_size_and_parting",
@@ -310,6 +389,7 @@ CLAIMS = (
         "Bai et al. 2022",
         "the policy's size hardly changes where they part (sqrt(KL) by 0.5 a tenfold)",
         of_data.larger_part_later("policy", "rl", later=False),
+        ("policy_*",),
     ),
     Claim(
         "other_half_sees",
@@ -324,22 +404,39 @@ CLAIMS = (
         "Zhuang & Hadfield-Menell 2020",
         "updates of what the proxy sees restore improvement",
         rounds.updates_restore,
+        ("sight_in_turns", "same_sight"),
     ),
-    Claim("rounds", "iterated", WOLF, "later rounds peak higher", rounds.rounds_raise_the_peak),
+    Claim(
+        "rounds",
+        "iterated",
+        WOLF,
+        "later rounds peak higher",
+        rounds.rounds_raise_the_peak,
+        ("concatenate_restart",),
+    ),
     Claim(
         "k_rounds",
         "iterated",
         GAO,
         "k rounds peak k times as high as one (within 20 %)",
         rounds.peaks_grow_with_rounds,
+        ("concatenate_restart",),
     ),
-    Claim("old_pairs", "iterated", WOLF, "all pairs so far beat the newest alone", rounds.old_pairs_help),
+    Claim(
+        "old_pairs",
+        "iterated",
+        WOLF,
+        "all pairs so far beat the newest alone",
+        rounds.old_pairs_help,
+        ("concatenate_restart", "replace_restart"),
+    ),
     Claim(
         "no_recovery",
         "iterated",
         WOLF,
         "over-optimised policies that go on do not recover",
         rounds.over_optimised_policies_do_not_recover,
+        ("concatenate_restart", "concatenate_continue"),
     ),
     Claim(
         "where_labels_are",
@@ -347,6 +444,7 @@ CLAIMS = (
         "Bai et al. 2022",
         "labels on the policy's own writing beat as many on the reference's",
         rounds.labels_where_the_policy_is,
+        ("concatenate_restart", "as_many_labels_one_round"),
     ),
     Claim(
         "odin",
@@ -354,6 +452,7 @@ CLAIMS = (
         "Chen et al. 2024",
         "labels that like length: ODIN's reward does not follow length (|corr| < 0.1) and keeps more gold",
         of_data.odin,
+        ("single", "odin"),
     ),
     Claim(
         "gain_is_length",
@@ -361,6 +460,7 @@ CLAIMS = (
         "Singhal et al. 2023",
         "labels that like length: 60 % or more of the proxy's gain is length",
         of_data.gain_is_length,
+        ("single",),
     ),
     Claim(
         "rankings",
@@ -368,6 +468,7 @@ CLAIMS = (
         "Ouyang et al. 2022",
         "all pairs of a ranking keep more gold than one pair of it",
         of_data.whole_rankings,
+        ("one_pair", "all_pairs", "plackett_luce_likelihood"),
     ),
     Claim(
         "constraints_met",
@@ -375,6 +476,7 @@ CLAIMS = (
         MOSKOVITZ,
         "runs end at their thresholds: xi within 5 %, mu not below, all not above",
         of_methods.constraints_met,
+        ("mu_joint", "xi_joint", "all_joint"),
     ),
     Claim(
         "joint_points",
@@ -382,6 +484,7 @@ CLAIMS = (
         MOSKOVITZ,
         "joint proxy points keep more gold than independent ones",
         of_methods.joint_points,
+        ("xi_joint", "xi_independent"),
     ),
     Claim(
         "constrained_fall_less",
@@ -389,6 +492,7 @@ CLAIMS = (
         MOSKOVITZ,
         "constrained runs end nearer their peak than the unconstrained composite",
         of_methods.constrained_fall_less,
+        ("composite", "mu_joint", "xi_joint", "all_joint"),
     ),
     Claim(
         "constrained_against_penalties",
@@ -396,6 +500,7 @@ CLAIMS = (
         MOSKOVITZ,
         "constraints end higher than a tuned and an adaptive KL penalty",
         of_methods.constrained_against_penalties,
+        ("xi_joint", "mu_joint", "kl_penalty", "adaptive_kl"),
     ),
     Claim(
         "policies_gain_less",
@@ -447,36 +552,48 @@ def checks_of(read) -> dict:
     out = {}
     for claim in CLAIMS:
         if claim.experiment == read.manifest["experiment"]:
-            holds, found = _tested(claim, read)
-            out[claim.name] = check(holds, f"{claim.says} ({claim.source}): {found}")
+            verdict, found = judged(claim, read)
+            holds = {"holds": True, "fails": False}.get(verdict)
+            out[claim.name] = check(holds, f"{claim.says} ({claim.source}): {found}", verdict)
     return out
 
 
-def _tested(claim, read):
+def judged(claim: Claim, read: records.Data) -> tuple[str, str]:
+    """(verdict, what was found): one of VERDICTS; NOT_TESTED, or ERROR, with what is missing."""
     try:
-        return claim.test(read)
-    except (ValueError, KeyError) as error:  # a preset or --set without the runs that it asks for
-        return None, f"not tested: {error}"
+        if absent := claim.lacks(read.variants):
+            raise runs.Missing(f"no variant {', '.join(absent)}; there are {', '.join(read.variants) or 'none'}")
+        holds, found = claim.test(read)
+        return VERDICTS[holds], found
+    except runs.Missing as missing:
+        if reason := excuse(read):
+            return NOT_TESTED, f"not tested: {missing} ({reason})"
+        return ERROR, f"claim {claim.name}: {missing} in the records of {claim.experiment}"
+    except ValueError as error:  # records that cannot tell
+        return NOT_TESTED, f"not tested: {error}"
 
 
-NOT_RUN = "not run"
-VERDICTS = {True: "holds", False: "fails", None: "open"}  # an interval on both sides of what is claimed is open
+def excuse(read: records.Data) -> str:
+    """Why runs that a claim asks for may rightly be missing; "" where claims are written for these very records."""
+    if read.manifest["preset"] != "cpu":
+        return f"preset {read.manifest['preset']}"
+    if changed := read.manifest["overrides"]:
+        return f"--set {', '.join(changed)}"
+    return "; ".join(read.warnings)
 
 
 def table(stores: Sequence[Store], preset: str | None = None) -> Table:
-    """Every claim, whether it holds, and what was found.
+    """Every claim, its verdict, and what was found.
 
     An experiment is read from the first store that has it, whole: cells of different draws are never compared.
+    StoreError, with what mends it, if a store that has it is damaged.
     """
     rows, reads = [], {}
     for claim in CLAIMS:
         if claim.experiment not in reads:
             reads[claim.experiment] = _first(stores, claim.experiment, preset)
-        if (read := reads[claim.experiment]) is not None:
-            holds, found = _tested(claim, read)
-            verdict = VERDICTS[holds]
-        else:
-            verdict, found = NOT_RUN, records.RUN.format(name=claim.experiment)
+        read = reads[claim.experiment]
+        verdict, found = read if isinstance(read, tuple) else judged(claim, read)
         rows.append(
             {
                 "experiment": claim.experiment,
@@ -489,9 +606,13 @@ def table(stores: Sequence[Store], preset: str | None = None) -> Table:
     return Table("claims", "What the literature says, and what was found here", pd.DataFrame(rows), of_words=True)
 
 
-def _first(stores, experiment: str, preset: str | None):
-    """What the first store that has the experiment has of it, or None."""
+def _first(stores, experiment: str, preset: str | None) -> records.Data | tuple[str, str]:
+    """What the first store that has the experiment has of it, or the verdict where there is nothing to test."""
     for store in stores:
-        with contextlib.suppress(StoreError):
+        try:
             return records.load(store, experiment, preset)
-    return None
+        except NotStored:
+            continue
+        except records.NoPoints as error:
+            return NOT_TESTED, f"not tested: {error}"
+    return NOT_RUN, records.RUN.format(name=experiment)

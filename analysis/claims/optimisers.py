@@ -1,59 +1,47 @@
-"""What the records say of claims on methods: ensembles, inference time, optimisers, penalties, constraints."""
+"""Claims on optimisers, direct alignment, penalties, shaping and constraints."""
 
 import numpy as np
-import pandas as pd
 
 from analysis import curves
-from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_share
+from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_each, told_share
 from analysis.numbers import number
 from analysis.runs import along, fall, lost, peak
 from analysis.studies.constrained import at_the_end, thresholds
 from gold_sim import laws
-
-# --- ensembles ------------------------------------------------------------------------------------
-
-
-# --- inference time -------------------------------------------------------------------------------
-
 
 # --- optimisers and direct alignment --------------------------------------------------------------
 
 
 def best_of_n_is_thrifty(read):
     """KL at which a run's gold first reaches 80 % of the lower mean peak; where it never does, the KL of its end."""
-    bon, bon_kl = along(read, "best-of-n", "bon"), along(read, "best-of-n", "bon", "kl")
+    bon, bon_kl = along(read, "best_of_n", "bon"), along(read, "best_of_n", "bon", "kl")
     more = {}
-    for name in [v for v in read.curves["variant"].cat.categories if ((read.curves["variant"] == v) & rl(read)).any()]:
+    trained = set(curves.methods(read.curves).get("rl", read.curves[:0])["variant"])
+    for name in [key for key in read.variants if key in trained]:
         gold, kl = along(read, name, "rl"), along(read, name, "rl", "kl")
         target = 0.8 * min(gold.mean(0).max(), bon.mean(0).max())
         first = lambda g, k, target=target: k[np.argmax(g >= target)] if (g >= target).any() else k[-1]
         pays = lambda golds, kls, first=first: np.array([first(g, k) for g, k in zip(golds, kls, strict=True)])
         more[name] = pays(gold, kl) - pays(bon, bon_kl)
-    says = "; ".join(f"{name} {told(values)}" for name, values in more.items())
     holds = every(surely_above(values) for values in more.values())
-    return holds, f"nats to reach 80 % of the lower peak, minus best-of-n's: {says}"
-
-
-def rl(read) -> pd.Series:
-    return read.curves["stage"] != "best_of_n"
+    return holds, f"nats to reach 80 % of the lower peak, minus best-of-n's: {told_each(read, more)}"
 
 
 def one_law(read):
     """Peak gold of each optimiser against RLOO's: the same if surely within a fifth of it."""
-    base = peak(along(read, "RLOO", "rl"))
-    names = ("REINFORCE", "PPO", "GRPO", "expert iteration")
+    base = peak(along(read, "rloo", "rl"))
+    names = ("reinforce", "ppo", "grpo", "expert_iteration")
     gaps = {name: peak(along(read, name, "rl")) - base for name in names}
     fifth = 0.2 * base.mean()
-    says = "; ".join(f"{name} {told(values)}" for name, values in gaps.items())
     holds = every(surely_within(v, -fifth, fifth) for v in gaps.values())
-    return holds, f"peak gold minus RLOO's ({told(base)}): {says}"
+    return holds, f"peak gold minus RLOO's ({told(base)}): {told_each(read, gaps)}"
 
 
 def peaks_before_the_end(read):
     out, holds = [], []
     for loss in sorted(read.curves["optimiser"].unique()):
         betas = sorted(read.curves.loc[read.curves["optimiser"] == loss, "dpo_beta"].unique())
-        gold = along(read, float(betas[0]), "rl", optimiser=loss)
+        gold = along(read, float(betas[0]), "direct", optimiser=loss)
         lost = fall(gold)
         share = gold.mean(0).argmax() / (gold.shape[1] - 1)
         out.append(f"{loss} at beta {betas[0]:g}: peak {share:.0%} of the way, then {told(lost)} lost")
@@ -65,7 +53,7 @@ def smaller_beta_goes_further(read):
     out, holds = [], []
     for loss in sorted(read.curves["optimiser"].unique()):
         betas = sorted(read.curves.loc[read.curves["optimiser"] == loss, "dpo_beta"].unique())
-        ends = np.stack([along(read, float(b), "rl", "kl", optimiser=loss)[:, -1] for b in betas], 1)  # [S, betas]
+        ends = np.stack([along(read, float(b), "direct", "kl", optimiser=loss)[:, -1] for b in betas], 1)  # [S, betas]
         steep = np.array([np.corrcoef(np.log(betas), np.log(np.maximum(e, 1e-9)))[0, 1] for e in ends])
         out.append(f"{loss} {', '.join(number(e) for e in ends.mean(0))}, correlation of logarithms {told(steep)}")
         holds.append(surely_at_most(steep, -0.7))
@@ -76,7 +64,7 @@ def rl_form_beats_quadratic(read):
     """Error of both forms, fitted to the points of all betas of a loss together, seed by seed."""
     out, holds = [], []
     for loss, part in read.curves.groupby("optimiser", sort=True):
-        gs = [g for g in curves.groups(part, read.axis)["rl"]]
+        gs = [g for g in curves.groups(part, read.axis)["direct"]]
         d = np.concatenate([g.d for g in gs])
         keep = d >= laws.FORMS["rl"].d_min
         if keep.sum() < 4:
@@ -96,9 +84,9 @@ def rl_form_beats_quadratic(read):
 def pessimistic_alignment(read):
     out, holds = [], []
     for beta in sorted(read.curves["dpo_beta"].unique()):
-        shares = {v: lost(along(read, v, "rl", dpo_beta=float(beta))) for v in ("DPO", "RPO", "chi-PO")}
-        out.append(f"beta {beta:g}: " + ", ".join(f"{v} {told_share(s)}" for v, s in shares.items()))
-        holds.extend(surely_at_most(shares[v], SMALL) for v in ("RPO", "chi-PO"))
+        shares = {v: lost(along(read, v, "direct", dpo_beta=float(beta))) for v in ("dpo", "rpo", "chi_po")}
+        out.append(f"beta {beta:g}: " + told_each(read, shares, told_share, between=", "))
+        holds.extend(surely_at_most(shares[v], SMALL) for v in ("rpo", "chi_po"))
     return every(holds), f"share of the peak lost at the end, {'; '.join(out)}"
 
 
@@ -106,18 +94,16 @@ def pessimistic_alignment(read):
 
 
 def chi2_beats_kl(read):
-    names = [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]
-    ends = {name: along(read, name, "rl")[:, -1] for name in names}
-    best = {
-        kind: max((n for n in names if n.startswith(kind)), key=lambda n: ends[n].mean()) for kind in ("KL", "chi2")
-    }
-    gain = ends[best["chi2"]] - ends[best["KL"]]
-    says = f"gold at the end, {best['chi2']} minus {best['KL']}: {told(gain)}; no penalty {told(ends['no penalty'])}"
-    return surely_above(gain, -SMALL), says
+    ends = {name: along(read, name, "rl")[:, -1] for name in read.variants}
+    best_of = lambda kind: max((n for n in ends if n.startswith(f"{kind}_")), key=lambda n: ends[n].mean())
+    chi2, kl = best_of("chi2"), best_of("kl")
+    gain = ends[chi2] - ends[kl]
+    says = f"gold at the end, {read.label(chi2)} minus {read.label(kl)}: {told(gain)}"
+    return surely_above(gain, -SMALL), f"{says}; no penalty {told(ends['no_penalty'])}"
 
 
 def par(read):
-    plain, par = along(read, "none", "rl"), along(read, "PAR", "rl")
+    plain, par = along(read, "none", "rl"), along(read, "par", "rl")
     moved, less = peak(par) - peak(plain), fall(plain) - fall(par)
     most = 0.15 * peak(plain).mean()
     says = f"peak {told(peak(plain))} without, {told(moved)} more with; fall without minus with: {told(less)}"
@@ -132,7 +118,7 @@ def constraints_met(read):
     allowed = {"mu": lambda e: e >= -SMALL, "xi": lambda e: abs(e) <= SMALL, "all": lambda e: e <= SMALL}
     out, holds = [], []
     for name, met in allowed.items():
-        variant = f"{name}, joint"
+        variant = f"{name}_joint"
         for i, threshold in enumerate(thresholds(read, variant)):
             error = at_the_end(along(read, variant, "rl", f"component_{i}")) / threshold - 1
             out.append(f"{name} {number(threshold)}: {error.mean():+.1%}")
@@ -141,22 +127,22 @@ def constraints_met(read):
 
 
 def joint_points(read):
-    ends = {name: at_the_end(along(read, f"xi, {name}", "rl")) for name in ("joint", "independent")}
+    ends = {name: at_the_end(along(read, f"xi_{name}", "rl")) for name in ("joint", "independent")}
     gain = ends["joint"] - ends["independent"]
     return surely_above(gain), f"gold at the end of xi, joint ({told(ends['joint'])}) minus independent: {told(gain)}"
 
 
 def constrained_fall_less(read):
     plain = fall(along(read, "composite", "rl"))
-    less = {name: plain - fall(along(read, f"{name}, joint", "rl")) for name in ("mu", "xi", "all")}
+    less = {name: plain - fall(along(read, f"{name}_joint", "rl")) for name in ("mu", "xi", "all")}
     says = "; ".join(f"{name} {told(values)}" for name, values in less.items())
     return every(surely_above(v) for v in less.values()), f"fall of the composite, {told(plain)}, minus that of {says}"
 
 
 def constrained_against_penalties(read):
-    ours, others = ("xi, joint", "mu, joint"), ("KL penalty", "adaptive KL")
+    ours, others = ("xi_joint", "mu_joint"), ("kl_penalty", "adaptive_kl")
     ends = {name: at_the_end(along(read, name, "rl")) for name in (*ours, *others)}
     best = max(ours, key=lambda name: ends[name].mean())
     gain = {name: ends[best] - ends[name] for name in others}
-    says = "; ".join(f"{name} {told(values)}" for name, values in gain.items())
-    return every(surely_above(v) for v in gain.values()), f"gold at the end of {best}, {told(ends[best])}, minus {says}"
+    says = f"gold at the end of {read.label(best)}, {told(ends[best])}, minus {told_each(read, gain)}"
+    return every(surely_above(values) for values in gain.values()), says

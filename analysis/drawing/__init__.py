@@ -1,1 +1,1 @@
-"""drawing."""
+"""Figures, tables, transcripts and the report."""

@@ -13,13 +13,14 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from analysis import curves
 from gold_sim import laws
 
 INK, FAINT = "#222222", "#8a8a8a"
 MARKERS = "osD^vPX*<>h"
 MARKED = {"ms": 5.5, "mec": "white", "mew": 0.6}
 KL_TICKS = (0, 0.1, 0.25, 0.5, 1, 2, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000)
-METHOD_NAMES = {"bon": "Best-of-n", "rl": "RL"}
+METHOD_NAMES = {method: name[0].upper() + name[1:] for method, name in curves.METHOD_NAMES.items()}
 
 plt.rcParams.update(
     {
@@ -108,21 +109,21 @@ def kl_axis(ax, kl_max: float):
     ax.set_xlabel("KL from the reference policy (nats)")
 
 
-def key_of(figure, keys, shown, title: str):
-    """A legend to the right of the panels: a line and marker each of the keys that are shown, largest on top."""
-    tints = colours(len(keys))
+def key_of(figure, labels, shown, title: str):
+    """A legend to the right of the panels: a line and marker each of the labels that are shown, the last on top."""
+    tints = colours(len(labels))
     handles = [
-        Line2D([], [], color=tints[i], marker=MARKERS[i % len(MARKERS)], ms=5, lw=2, label=short(key))
-        for i, key in reversed(list(enumerate(keys)))
-        if key in shown
+        Line2D([], [], color=tints[i], marker=MARKERS[i % len(MARKERS)], ms=5, lw=2, label=short(label))
+        for i, label in reversed(list(enumerate(labels)))
+        if label in shown
     ]
     first = figure.legend(handles=handles, title=title, loc="outside right upper", alignment="left")
     first.get_title().set_fontweight("bold")
 
 
-def key_outside(figure, groups, title: str, styles):
-    """`key_of` all groups, and the line styles below it."""
-    key_of(figure, groups, groups, title)
+def key_outside(figure, labels, title: str, styles):
+    """`key_of` all groups by their labels, and the line styles below it."""
+    key_of(figure, labels, labels, title)
     if styles:
         figure.legend(handles=styles, loc="outside right lower", alignment="left", handlelength=3)
 
@@ -192,19 +193,19 @@ def behind(ax, kl, gold, key, keys):
     ax.set_xlim(right=max(ax.get_xlim()[1], 1.04 * kl.max()))
 
 
-def falls(ax, entries, keys, title=""):
-    """A line a variant from the peak of gold (open) to its end (filled), intervals as thin bars; first key on top."""
-    tints = dict(zip(keys, colours(len(keys)), strict=True))
+def falls(ax, entries, labels, title=""):
+    """A line a variant from the peak of gold (open) to its end (filled), intervals as thin bars; first label on top."""
+    tints = dict(zip(labels, colours(len(labels)), strict=True))
     for e in entries:
-        y, tint = -keys.index(e["key"]), tints[e["key"]]
+        y, tint = -labels.index(e["label"]), tints[e["label"]]
         ax.plot([e["gold_peak"], e["gold_final"]], [y, y], color=tint, lw=2.4, alpha=0.55, zorder=2)
         for name, face, shift in (("gold_peak", "white", 0.12), ("gold_final", tint, -0.12)):
             if np.isfinite(e[f"{name}_ci"]).all():
                 ax.plot(e[f"{name}_ci"], [y + shift] * 2, color=tint, lw=1, zorder=3)
             ax.plot(e[name], y, "o", ms=6, mfc=face, mec=tint, mew=1.3, zorder=4)
     ax.axvline(0, color=FAINT, lw=0.8, zorder=1)
-    ax.set_yticks([-i for i in range(len(keys))], [short(key) for key in keys])
-    ax.set_ylim(-len(keys) + 0.4, 0.6)
+    ax.set_yticks([-i for i in range(len(labels))], [short(label) for label in labels])
+    ax.set_ylim(-len(labels) + 0.4, 0.6)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("gold (gold s.d.)")
     ax.set_title(title)
@@ -306,15 +307,15 @@ def dots(ax, sizes, per_seed, title, xlabel, reference=None):
     ax.set_title(title)
 
 
-def gold_against_proxy(ax, groups_of_form, keys, title=""):
+def gold_against_proxy(ax, groups_of_method, keys, title=""):
     """The plane of the paper's figure 8: best-of-n long-dashed, RL dash-dotted, colour = reward-model size."""
     tints = dict(zip(keys, colours(len(keys)), strict=True))
     strokes = {"bon": (0, (7, 2.5)), "rl": (0, (5, 1.5, 1, 1.5))}
-    ends = [g.mean("proxy").max() for gs in groups_of_form.values() for g in gs]
-    for form, gs in groups_of_form.items():
+    ends = [g.mean("proxy").max() for gs in groups_of_method.values() for g in gs]
+    for method, gs in groups_of_method.items():
         for g in gs:
             marker = MARKERS[keys.index(g.key) % len(MARKERS)]
-            ax.plot(g.mean("proxy"), g.mean("gold"), color=tints[g.key], ls=strokes[form], lw=1.8)
+            ax.plot(g.mean("proxy"), g.mean("gold"), color=tints[g.key], ls=strokes[method], lw=1.8)
             ax.plot(g.mean("proxy")[-1], g.mean("gold")[-1], color=tints[g.key], marker=marker, ms=6, mec="white")
     if ends:
         bottom, top = ax.get_ylim()

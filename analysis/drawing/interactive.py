@@ -22,7 +22,7 @@ def chart(data) -> str:
     ):
         run = run.sort_values("control")
         method = "best-of-n" if run["optimiser"].iloc[0] == "best_of_n" else run["optimiser"].iloc[0]
-        name = f"{method} {figures.short(key)}"
+        name = f"{method} {figures.short(data.label(key))}"
         line = dict(color=tints[key], width=1.3, dash="dash" if method == "best-of-n" else "solid")
         details = run[["cell", "seed", "control", "kl", "proxy"]].to_numpy()
         figure.add_scatter(x=run["d"], y=run["gold"], mode="lines+markers", name=name, legendgroup=name, line=line,

@@ -77,11 +77,11 @@ def plain_text(table: Table) -> str:
 
 
 def laws_table(axis: str, rows: list[dict], title: str = "Fitted laws and observed peaks") -> Table:
-    """rows: {axis: key, "form": .., **law_and_peak(..)} as `laws_of` makes them."""
+    """rows: {axis: key, **law_and_peak(..)} as `laws_of` makes them."""
     out = []
     for row in rows:
         out.append(
-            {axis: row[axis], "method": {"bon": "best-of-n", "rl": "RL"}[row["form"]]}
+            {axis: row[axis], "method": curves.METHOD_NAMES[row["method"]]}
             | spread(row, "alpha")
             | spread(row, "beta")
             | {"r2": row["r2"], "kl_peak": row["d_peak"] ** 2}
@@ -107,7 +107,7 @@ def ledger_table(axis: str, groups, title: str) -> Table:
         at = {"start": 0, "peak": int(g.mean("gold").argmax()), "end": -1}
         for where, i in at.items():
             names = [n for n in g.values if n.startswith("attr_")]
-            row = {axis: g.key, "at": where, "KL": float(g.kl[i]), "gold": float(g.mean("gold")[i])}
+            row = {axis: g.label, "at": where, "KL": float(g.kl[i]), "gold": float(g.mean("gold")[i])}
             rows.append(row | {n.removeprefix("attr_"): float(g.mean(n)[i]) for n in names})
     return Table("attributes", title, pd.DataFrame(rows))
 

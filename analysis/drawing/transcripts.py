@@ -12,15 +12,18 @@ KINDS = 5  # prompts shown a run, one of each kind
 
 def tables(data) -> list[Table]:
     """One table for the smallest and one for the largest value of the compared column; none without responses."""
-    samples, rl = data.samples(), curves.methods(data.curves).get("rl")
-    if samples.empty or rl is None:
+    samples = data.samples()
+    trained = data.curves[data.curves["stage"] != "best_of_n"]
+    if samples.empty or trained.empty:
         return []
-    keys = sorted(rl[data.axis].unique()) if data.axis != "variant" else list(rl["variant"].cat.categories)
-    keys = [key for key in keys if (rl[data.axis] == key).any()]
-    return [_table(data.axis, key, rl[rl[data.axis] == key], samples) for key in dict.fromkeys([keys[0], keys[-1]])]
+    keys = sorted(trained[data.axis].unique()) if data.axis != "variant" else data.variants
+    keys = [key for key in keys if (trained[data.axis] == key).any()]
+    return [
+        _table(data, key, trained[trained[data.axis] == key], samples) for key in dict.fromkeys([keys[0], keys[-1]])
+    ]
 
 
-def _table(axis, key, runs, samples) -> Table:
+def _table(data, key, runs, samples) -> Table:
     """Of the first run with this key."""
     first = runs.sort_values(curves.RUN).iloc[0]
     same = lambda frame, name: (frame[name] == first[name]) | (frame[name].isna() & pd.isna(first[name]))
@@ -35,5 +38,6 @@ def _table(axis, key, runs, samples) -> Table:
             shown = {name: line[name] if moment == "start" else "" for name in ("prompt", "kind")}
             scores = {name: float(line[name]) for name in ("proxy", "gold")}
             rows.append(shown | {"at": moment, "response": line["response"] or "(nothing)"} | scores)
-    title = f"Responses at {axis.replace('_', ' ')} {key}, seed {first['seed']} (peak of gold: step {moments['peak']})"
+    at = f"{data.axis.replace('_', ' ')} {data.label(key)}"
+    title = f"Responses at {at}, seed {first['seed']} (peak of gold: step {moments['peak']})"
     return Table(f"transcripts_{slug(key)}", title, pd.DataFrame(rows), of_words=True)

@@ -1,1 +1,1 @@
-"""paper."""
+"""The figures and tables of the paper, at the sizes that venues want."""

@@ -39,17 +39,18 @@ class Book:
             self._read[name] = records.load(self.store, name, self.preset)
         return self._read[name]
 
-    def groups(self, name: str, form: str, **options) -> list[curves.Group]:
+    def groups(self, name: str, method: str, **options) -> list[curves.Group]:
         data = self.read(name)
-        return curves.groups(data.curves, data.axis, **options).get(form, [])
+        return curves.groups(data.curves, data.axis, **options).get(method, [])
 
     def page(self, count: int, height: float = 2.3):
         """A row of panels over the text width, lettered (a), (b), ... by `letter`."""
         return figures.page(count, self.width, height)
 
-    def cells(self) -> list[dict]:
+    def grid_entries(self) -> list[dict]:
+        """One entry for each reward-model size and number of pairs."""
         data = self.read("grid")
-        found = grid.cell_groups(data.curves)
+        found = grid.by_size_and_data(data.curves)
         return [grid.entry(key, g, curves.law(g), data.reward_models) for key, g in found.items()]
 
 
@@ -65,14 +66,14 @@ def sizes_of(values) -> str:
 # --- gold against KL -------------------------------------------------------------------------------
 
 
-def scores_of(book, name, legend, forms=("bon", "rl"), with_laws=True, **options):
+def scores_of(book, name, legend, methods=("bon", "rl"), with_laws=True, **options):
     """Best-of-n and RL panels of one experiment."""
-    groups = {form: gs for form in forms if (gs := book.groups(name, form, **options))}
+    groups = {method: gs for method in methods if (gs := book.groups(name, method, **options))}
     keys = sorted({g.key for gs in groups.values() for g in gs})
     figure, axes = book.page(len(groups))
     for ax, gs in zip(axes, groups.values(), strict=True):
         figures.scores(ax, gs, [curves.law(g) for g in gs] if with_laws else None, keys=keys)
-    letter(axes, *(figures.METHOD_NAMES[form] for form in groups))
+    letter(axes, *(figures.METHOD_NAMES[method] for method in groups))
     figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=with_laws))
     return figure, groups
 
@@ -80,10 +81,10 @@ def scores_of(book, name, legend, forms=("bon", "rl"), with_laws=True, **options
 def main_result(book):
     figure, groups = scores_of(book, "rm_size", "RM parameters")
     seen, as_theirs = [], True
-    for form, gs in groups.items():
+    for method, gs in groups.items():
         ends = [curves.observed(g) for g in (gs[0], gs[-1])]
         small, large = (f"{number(e['gold_peak'])} s.d. at {number(e['d_peak'] ** 2)} nats" for e in ends)
-        name = scaling.NAMES[form]
+        name = curves.METHOD_NAMES[method]
         seen.append(f"{name} gold peaks at {small} for the smallest reward model, {large} for the largest")
         as_theirs &= ends[1]["gold_peak"] > ends[0]["gold_peak"] and ends[1]["d_peak"] > ends[0]["d_peak"]
     verdict = "as in the paper" if as_theirs else "unlike the paper, where peaks are later and higher for larger ones"
@@ -93,7 +94,7 @@ def main_result(book):
 def by_data_size(book):
     figure, groups = scores_of(book, "data_size", "training pairs")
     few = [g for gs in groups.values() for g in gs[:1]]
-    ends = ", ".join(f"{scaling.NAMES[g.form]} {number(g.mean('gold')[-1])}" for g in few)
+    ends = ", ".join(f"{curves.METHOD_NAMES[g.method]} {number(g.mean('gold')[-1])}" for g in few)
     return figure, f"More pairs, more gold. With {figures.short(few[0].key)} pairs gold ends at {ends} s.d."
 
 
@@ -110,18 +111,17 @@ def by_data_size_large(book):
     return figure, seen + ", ".join(f"{figures.short(g.key)} {number(g.mean('gold').max())}" for g in gs) + " s.d."
 
 
-def by_policy_size(book, name="policy_size", forms=("bon", "rl"), rezero=False):
-    figure, groups = scores_of(book, name, "policy parameters", forms, with_laws=False, rezero=rezero)
+def by_policy_size(book, name="policy_size", methods=("bon", "rl"), rezero=False):
+    figure, groups = scores_of(book, name, "policy parameters", methods, with_laws=False, rezero=rezero)
     seen = []
-    for form, gs in groups.items():
-        for g, ax in zip(gs, [figure.axes[list(groups).index(form)]] * len(gs), strict=True):
+    for method, gs in groups.items():
+        for g, ax in zip(gs, [figure.axes[list(groups).index(method)]] * len(gs), strict=True):
             at = int(np.argmax(g.mean("gold")))
             ax.plot(g.kl[at], g.mean("gold")[at], marker="*", ms=9, color=figures.INK, zorder=5, ls="")
         starts = ", ".join(number(float(g.mean("gold")[0])) for g in gs)
         peaks = ", ".join(number(float(g.kl[int(np.argmax(g.mean("gold")))])) for g in gs)
-        seen.append(
-            f"{scaling.NAMES[form]} {sizes_of([g.key for g in gs])}: starts {starts} s.d., peaks at {peaks} nats"
-        )
+        sizes = f"{curves.METHOD_NAMES[method]} {sizes_of([g.key for g in gs])}"
+        seen.append(f"{sizes}: starts {starts} s.d., peaks at {peaks} nats")
     text = "; ".join(seen) + " (stars: peaks)."
     if not rezero:
         leads = [float(gs[-1].mean("gold")[0] - gs[0].mean("gold")[0]) for gs in groups.values()]
@@ -170,7 +170,7 @@ def penalty_groups(book, name):
 
 
 def plane(book):
-    groups = {form: book.groups("rm_size", form) for form in ("bon", "rl")}
+    groups = {method: book.groups("rm_size", method) for method in ("bon", "rl")}
     keys = sorted({g.key for gs in groups.values() for g in gs})
     figure, axes = book.page(1, 3.2)
     figures.gold_against_proxy(axes[0], groups, keys)
@@ -185,7 +185,7 @@ def plane(book):
 
 
 def coefficients(book):
-    groups = {form: book.groups("rm_size", form) for form in ("bon", "rl")}
+    groups = {method: book.groups("rm_size", method) for method in ("bon", "rl")}
     found = scaling.coefficients(groups)
     names = [n for n in ("bon_alpha", "bon_beta", "rl_beta") if n in found]
     titles = {
@@ -228,7 +228,7 @@ def peak_corrected(book):
 
 def coefficient_by_data(name, title):
     def draw(book):
-        pairs, values = grid.averaged(book.cells(), name)
+        pairs, values = grid.averaged(book.grid_entries(), name)
         figure, axes = book.page(1, 2.4)
         figures.dots(axes[0], pairs, values, "", "training pairs")
         axes[0].set_ylabel(title)
@@ -245,16 +245,16 @@ def coefficient_by_data(name, title):
 def extrapolation(book):
     figure, axes = book.page(2)
     seen, keys = [], None
-    for ax, form in zip(axes, ("bon", "rl"), strict=True):
-        gs = book.groups("rm_size", form)
+    for ax, method in zip(axes, ("bon", "rl"), strict=True):
+        gs = book.groups("rm_size", method)
         keys = [g.key for g in gs]
         errors = []
         for g, tint in zip(gs, figures.colours(len(gs)), strict=True):
-            d_min = laws.FORMS[form].d_min
+            d_min = laws.FORMS[method].d_min
             keep = g.d >= d_min
             cut = CUT * g.d[-1]
             near = keep & (g.d <= cut)
-            law = comparison.predictor(form, g.d[near], g.mean("gold")[near])
+            law = comparison.predictor(method, g.d[near], g.mean("gold")[near])
             errors.append(float(law(g.d[-1:])[0] - g.mean("gold")[-1]))
             figures.line(ax, g.kl, g, "gold", tint, band=False)
             ax.plot(g.kl[near], law(g.d[near]), color=figures.INK, lw=0.9)
@@ -262,7 +262,7 @@ def extrapolation(book):
         ax.axvline(cut**2, color=figures.FAINT, lw=0.8)
         figures.kl_axis(ax, max(g.kl[-1] for g in gs))
         ax.set_ylabel("gold (gold s.d.)")
-        seen.append(f"{scaling.NAMES[form]} errors at the far end {', '.join(f'{e:+.2f}' for e in errors)}")
+        seen.append(f"{curves.METHOD_NAMES[method]} errors at the far end {', '.join(f'{e:+.2f}' for e in errors)}")
     letter(axes, "Best-of-n", "RL")
     figures.key_outside(figure, keys, "RM parameters", [])
     return figure, f"Laws fitted left of the line, continued (dotted): {'; '.join(seen)} s.d., smallest to largest."
@@ -291,28 +291,28 @@ def proxy_slopes(book):
 
 
 def loss_by_data(book):
-    cells = book.cells()
+    entries = book.grid_entries()
     figure, axes = book.page(1, 2.6)
-    grid.data_panel(axes[0], cells, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
-    figures.key_outside(figure, sorted({e["rm_params"] for e in cells}), "RM parameters", [])
-    least = min(e["num_pairs"] for e in cells)
-    losses = ", ".join(number(e["val_loss"]) for e in cells if e["num_pairs"] == least)
+    grid.data_panel(axes[0], entries, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
+    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
+    least = min(e["num_pairs"] for e in entries)
+    losses = ", ".join(number(e["val_loss"]) for e in entries if e["num_pairs"] == least)
     return figure, f"With {least:,} pairs the losses are {losses} (chance 0.693), smallest reward model to largest."
 
 
 def loss_against_gold(book):
-    cells = book.cells()
+    entries = book.grid_entries()
     figure, axes = book.page(1, 2.8)
-    grid.loss_panel(axes[0], cells)
-    figures.key_outside(figure, sorted({e["rm_params"] for e in cells}), "RM parameters", [])
-    frame = pd.DataFrame(cells)
+    grid.loss_panel(axes[0], entries)
+    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
+    frame = pd.DataFrame(entries)
     rank = frame["val_loss"].corr(frame["gold_final"], method="spearman")
     return figure, f"A point a (size, data) cell: Spearman {rank:.2f}. The paper found weak evidence for one curve."
 
 
 def heat(book):
     figure, axes = book.page(1, 3.0)
-    grid.heat_panel(figure, axes[0], book.cells())
+    grid.heat_panel(figure, axes[0], book.grid_entries())
     return (
         figure,
         "Gold at the largest n, not a maximum over KL: the paper's label says maximum, its negative cells cannot be.",
@@ -333,12 +333,12 @@ def loss_by_size(book):
 
 
 def gold_by_data(book):
-    cells = book.cells()
+    entries = book.grid_entries()
     figure, axes = book.page(1, 2.6)
-    grid.data_panel(axes[0], cells, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))
-    figures.key_outside(figure, sorted({e["rm_params"] for e in cells}), "RM parameters", [])
-    least = min(e["num_pairs"] for e in cells)
-    golds = ", ".join(number(e["gold_final"]) for e in cells if e["num_pairs"] == least)
+    grid.data_panel(axes[0], entries, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))
+    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
+    least = min(e["num_pairs"] for e in entries)
+    golds = ", ".join(number(e["gold_final"]) for e in entries if e["num_pairs"] == least)
     return figure, f"With {least:,} pairs: {golds} s.d., smallest reward model to largest."
 
 
@@ -410,7 +410,7 @@ PLATES = (
     Plate("22", "RL by policy size under the largest reward model", ("policy_size_large_rm",),
           lambda book: by_policy_size(book, "policy_size_large_rm", ("rl",))),
     Plate("23", "RL by policy size, re-zeroed at the start", ("policy_size",),
-          lambda book: by_policy_size(book, forms=("rl",), rezero=True)),
+          lambda book: by_policy_size(book, methods=("rl",), rezero=True)),
     Plate("24", "Gap of proxy and gold by policy size", ("policy_size",), gap_by_policy),
     Plate("25", "PPO clip fraction by step and KL penalty", ("ppo_penalty",),
           by_step("ppo_penalty", "clip_fraction", "clipped share of tokens", "KL penalty", "kl_coef",

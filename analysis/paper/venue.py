@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tueplots import bundles
 
-from analysis import curves
+from analysis import curves, records
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
 from analysis.templates import scaling
-from gold_sim.store import Store, StoreError
+from gold_sim.store import NotStored, Store
 
 VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are in matplotlib
     "neurips": lambda: bundles.neurips2024(usetex=False),
@@ -28,7 +28,10 @@ VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are
 
 
 def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = None) -> tuple[list, list]:
-    """Draw every plate whose records exist -> ([(plate, what is seen)], [(plate, why it is missing)])."""
+    """Draw every plate whose records exist -> ([(plate, what is seen)], [(plate, why it is missing)]).
+
+    ValueError if the venue is unknown; StoreError if records are damaged.
+    """
     if venue not in VENUES:
         raise ValueError(f"--venue {venue!r}: allowed are {', '.join(VENUES)}")
     style = VENUES[venue]()
@@ -41,7 +44,7 @@ def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = N
         for plate in PLATES:
             try:
                 figure, seen = plate.draw(book)
-            except StoreError as error:
+            except (NotStored, records.NoPoints) as error:
                 missing.append((plate, str(error)))
                 continue
             figures.save(figure, out, f"figure_{plate.number}")
@@ -66,7 +69,7 @@ def write_tables(out: Path, book: Book):
     """Laws and reward models by size, as Markdown, CSV and LaTeX."""
     try:
         data = book.read("rm_size")
-    except StoreError:
+    except (NotStored, records.NoPoints):
         return
     groups = curves.groups(data.curves, data.axis)
     rows = [{data.axis: g.key} | scaling.law_and_peak(g, curves.law(g)) for gs in groups.values() for g in gs]

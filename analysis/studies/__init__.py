@@ -1,1 +1,1 @@
-"""studies."""
+"""What the analysis of one experiment shows: one study a file."""

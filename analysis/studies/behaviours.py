@@ -31,7 +31,7 @@ SIGNALS = (*SHOWN, "attr_relevance", "attr_fluency", "attr_agreement", "attr_ref
 
 def study(data, folder) -> Findings:
     found = variants.study(data, folder)
-    gs = curves.groups(data.curves, data.axis)["rl"]
+    gs = curves.groups(data.curves, data.axis, labels=data.labels)["rl"]
     warned = warnings_table(gs)
     rows = moments(gs)
     title = "Area under the ROC curve of each signal for 'gold has turned' (0.5 tells nothing)"
@@ -51,7 +51,7 @@ def moments(gs) -> pd.DataFrame:
     for g in gs:
         gold = variants.along(g)
         for where, i in {"start": 0, "peak": int(gold.mean(0).argmax()), "end": -1}.items():
-            line = {"variant": g.key, "at": where, "gold": float(gold[:, i].mean())}
+            line = {"variant": g.label, "at": where, "gold": float(gold[:, i].mean())}
             out.append(line | {SHOWN[name]: float(variants.along(g, name)[:, i].mean()) for name in SHOWN})
     return pd.DataFrame(out)
 
@@ -101,7 +101,6 @@ def checks(warned) -> dict:
 
 def draw(folder, gs, warned) -> list[Figure]:
     figure, axes = figures.tiles(len(SHOWN), 4, width=3.2, height=2.6)
-    keys = [g.key for g in gs]
     for ax, (name, title) in zip(axes, SHOWN.items(), strict=True):
         for g, tint, marker in zip(gs, figures.colours(len(gs)), figures.MARKERS * 2, strict=False):
             figures.plain_line(ax, variants.along(g, "kl").mean(0), variants.along(g, name), tint, marker, band=False)
@@ -110,7 +109,7 @@ def draw(folder, gs, warned) -> list[Figure]:
         figures.kl_axis(ax, max(variants.along(g, "kl").mean(0).max() for g in gs))
         ax.set_title(title)
         ax.set_xlabel("KL (nats)")
-    figures.key_outside(figure, keys, "variant", [])
+    figures.key_outside(figure, [g.label for g in gs], "variant", [])
     caption = "Behaviours along the run, means over seeds; dotted: where that policy's gold peaks."
     drawn = [Figure(figures.save(figure, folder, "behaviours"), caption)]
     figure, (ax,) = figures.panels(1, width=6.0, height=0.5 + 0.28 * len(warned))

@@ -21,7 +21,7 @@ def study(data, folder) -> Findings:
     summary = {
         "verdict": which,
         "sizes": [
-            {data.axis: key, **{row["form"]: row for row in rows if row[data.axis] == key}}
+            {data.axis: key, **{row["method"]: row for row in rows if row[data.axis] == key}}
             for key in sorted({row[data.axis] for row in rows})
         ],
         "comparison": pairs,
@@ -35,7 +35,7 @@ def study(data, folder) -> Findings:
 
 def compare(groups, axis) -> list[dict]:
     """Per size with both methods: difference of peak gold (paired by seed), and the KL each pays for equal gold."""
-    by_key = {form: {g.key: g for g in gs} for form, gs in groups.items()}
+    by_key = {method: {g.key: g for g in gs} for method, gs in groups.items()}
     out = []
     for key in sorted(set(by_key.get("bon", {})) & set(by_key.get("rl", {}))):
         pair = curves.on_common_seeds([by_key["bon"][key], by_key["rl"][key]])

@@ -9,7 +9,7 @@ from analysis.findings import Figure, Findings
 from analysis.studies import proxy_points
 from analysis.templates import variants
 
-PATHS = ("composite", "words alone", "manners alone")  # variants without a constraint, whose runs make the surface
+PATHS = ("composite", "words_alone", "manners_alone")  # variants without a constraint, whose runs make the surface
 COMPONENTS = ("component_0", "component_1")
 LABELS = ("words component (gold s.d.)", "manners component (gold s.d.)")
 
@@ -17,7 +17,7 @@ LABELS = ("words component (gold s.d.)", "manners component (gold s.d.)")
 def study(data, folder) -> Findings:
     found = variants.study(data, folder)
     points, surface, warnings = of_runs(data)
-    rows = [held for label in labels(data) for held in held_at(data, label)]
+    rows = [held for variant in data.variants for held in held_at(data, variant)]
     if rows:
         title = "Thresholds and where runs end (gold s.d., not re-zeroed)"
         found.tables.append(tables.Table("thresholds", title, pd.DataFrame(rows)))
@@ -30,35 +30,30 @@ def study(data, folder) -> Findings:
     return Findings(found.summary | summary, found.figures, found.tables, found.warnings)
 
 
-def labels(data) -> list[str]:
-    """The variants that were run."""
-    return [name for name in data.curves["variant"].cat.categories if (data.curves["variant"] == name).any()]
-
-
-def components(data, label) -> np.ndarray:
+def components(data, variant) -> np.ndarray:
     """[2, S, T] of a variant's runs."""
-    return np.stack([runs.along(data, label, "rl", name) for name in COMPONENTS])
+    return np.stack([runs.along(data, variant, "rl", name) for name in COMPONENTS])
 
 
 def of_runs(data) -> tuple[dict, proxy_points.Surface | None, list[str]]:
     """Proxy points of the unconstrained runs, name -> (words, manners); empty, with a warning, where they give none."""
     try:
-        parts = {label: components(data, label) for label in PATHS}
-        gold = {label: runs.along(data, label, "rl") for label in PATHS}
-        visited = np.concatenate([parts[label].reshape(2, -1).T for label in PATHS])
-        surface = proxy_points.surface(visited, np.concatenate([gold[label].ravel() for label in PATHS]))
+        parts = {variant: components(data, variant) for variant in PATHS}
+        gold = {variant: runs.along(data, variant, "rl") for variant in PATHS}
+        visited = np.concatenate([parts[variant].reshape(2, -1).T for variant in PATHS])
+        surface = proxy_points.surface(visited, np.concatenate([gold[variant].ravel() for variant in PATHS]))
     except ValueError as error:
         return {}, None, [f"no proxy points: {error}"]
     alone = [proxy_points.independent(parts[PATHS[1 + i]][i], gold[PATHS[1 + i]]) for i in range(2)]
     return {"independent": tuple(alone), "joint": tuple(proxy_points.joint(surface))}, surface, []
 
 
-def held_at(data, label) -> list[dict]:
+def held_at(data, variant) -> list[dict]:
     """One row a component of a variant with thresholds: threshold, mean at the end with interval over seeds."""
     rows = []
-    for name, threshold in zip(COMPONENTS, thresholds(data, label), strict=False):
-        ends = at_the_end(runs.along(data, label, "rl", name))
-        row = {"variant": label, "component": name, "threshold": threshold, "end": float(ends.mean())}
+    for name, threshold in zip(COMPONENTS, thresholds(data, variant), strict=False):
+        ends = at_the_end(runs.along(data, variant, "rl", name))
+        row = {"variant": data.label(variant), "component": name, "threshold": threshold, "end": float(ends.mean())}
         row["end_ci"] = runs.curves.interval(ends)
         rows.append({k: row[k] for k in ("variant", "component", "threshold")} | tables.spread(row, "end"))
     return rows
@@ -66,18 +61,18 @@ def held_at(data, label) -> list[dict]:
 
 def draw(data, folder, points, surface) -> Figure:
     """Gold over the plane of components, and the mean path of every variant in it."""
-    shown = labels(data)
+    shown = data.variants
     figure, axes = figures.tiles(1, 1, width=5.6, height=4.6)
-    ax, paths = axes[0], {label: components(data, label).mean(1) for label in shown}
+    ax, paths = axes[0], {variant: components(data, variant).mean(1) for variant in shown}
     every = np.concatenate([*(p.T for p in paths.values()), surface.visited.points])
     low, high = every.min(0), every.max(0)
     x, y = np.meshgrid(np.linspace(low[0], high[0], 80), np.linspace(low[1], high[1], 80))
     at = np.stack([x.ravel(), y.ravel()], 1)
     gold = np.where(surface.inside(at), surface.gold(at), np.nan).reshape(x.shape)
     figure.colorbar(ax.contourf(x, y, gold, 12, cmap="Greys", alpha=0.5), ax=ax, label="gold, fitted (gold s.d.)")
-    for label, tint in zip(shown, figures.colours(len(shown)), strict=True):
-        ax.plot(*paths[label], color=tint, lw=1.4, label=label)
-        ax.plot(*paths[label][:, -1], "o", color=tint, **figures.MARKED)
+    for variant, tint in zip(shown, figures.colours(len(shown)), strict=True):
+        ax.plot(*paths[variant], color=tint, lw=1.4, label=data.label(variant))
+        ax.plot(*paths[variant][:, -1], "o", color=tint, **figures.MARKED)
     for (name, point), marker in zip(points.items(), "X*", strict=True):
         ax.plot(*point, marker, color="#c0392b", ms=10, mec="white", label=f"{name} point")
     ax.set_xlabel(LABELS[0])
@@ -89,11 +84,11 @@ def draw(data, folder, points, surface) -> Figure:
 
 
 def thresholds(read, variant) -> tuple[float, ...]:
-    """Of one variant's cell, () where it has none; ValueError if the variant was not run."""
+    """Of one variant's cell, () where it has none; runs.Missing if the variant was not run."""
     cell = next((c for c in read.manifest["cells"] if c["variant"] == variant), None)
     if cell is None:
-        raise ValueError(f"no runs of {variant}")
-    record = read.store.record(read.store.find(cell["stage"], cell["fingerprint"]))
+        raise runs.Missing(f"no runs of {variant}")
+    record = read.record(cell["stage"], cell["fingerprint"])
     return tuple(record["config"]["optimiser"].get("thresholds", ()))
 
 

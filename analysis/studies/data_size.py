@@ -15,16 +15,18 @@ LEGEND = "training pairs"
 
 def study(data, folder) -> Findings:
     groups = curves.groups(data.curves, data.axis)
-    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
+    fits = {method: [curves.law(g) for g in gs] for method, gs in groups.items()}
     found = scaling.coefficients(groups)
     entries = {
-        (g.key, form): scaling.law_and_peak(g, fits[form][i]) for form, gs in groups.items() for i, g in enumerate(gs)
+        (g.key, method): scaling.law_and_peak(g, fits[method][i])
+        for method, gs in groups.items()
+        for i, g in enumerate(gs)
     }
     keys = sorted({key for key, _ in entries})
     sizes = [
         {data.axis: key}
         | rm_size.reward_model(data, key)
-        | {form: entries[key, form] for form in groups if (key, form) in entries}
+        | {method: entries[key, method] for method in groups if (key, method) in entries}
         for key in keys
     ]
     shared = curves.seed_fits_shared(groups.get("rl", []))
@@ -44,9 +46,9 @@ def study(data, folder) -> Findings:
 
 def checks(data, groups, found, fits) -> dict:
     out = {"proxy_rises": scaling.proxy_rises(groups)}
-    for form, gs in groups.items():
+    for method, gs in groups.items():
         if len(gs) > 1:
-            out[f"peak_rises_{form}"] = scaling.peak_rises(gs)
+            out[f"peak_rises_{method}"] = scaling.peak_rises(gs)
     if "bon_alpha" in found:
         out["bon_alpha_slope"] = scaling.slope_is_real("alpha_bon", found["bon_alpha"].trend)
     if len(data.reward_models):
@@ -56,7 +58,7 @@ def checks(data, groups, found, fits) -> dict:
             says = f"slope of validation loss: {with_interval(trend.slope, trend.slope_ci)} nats per tenfold data"
             falls = excludes_zero(trend.slope_ci)
             out["loss_falls"] = check(None if falls is None else falls and trend.slope < 0, says, slope=trend.slope)
-    return out | {f"r2_{form}": scaling.fits_well(form, f) for form, f in fits.items()}
+    return out | {f"r2_{method}": scaling.fits_well(method, f) for method, f in fits.items()}
 
 
 def draw(data, folder, groups, fits, found) -> list[Figure]:

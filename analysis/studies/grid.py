@@ -19,12 +19,12 @@ NAMES = ("log10_params", "log10_pairs")
 
 
 def study(data, folder) -> Findings:
-    cells = cell_groups(data.curves)
-    one = joint_surface(cells)
-    fits = {key: curves.law(g) for key, g in cells.items()}
-    entries = [entry(key, g, fits[key], data.reward_models) for key, g in cells.items()]
+    groups = by_size_and_data(data.curves)
+    one = joint_surface(groups)
+    fits = {key: curves.law(g) for key, g in groups.items()}
+    entries = [entry(key, g, fits[key], data.reward_models) for key, g in groups.items()]
     scores = diagnostics.score(data)
-    named = [replace(g, key=f"{figures.short(params)} x {pairs:,}") for (params, pairs), g in cells.items()]
+    named = [replace(g, label=f"{figures.short(params)} x {pairs:,}") for (params, pairs), g in groups.items()]
     which, verdict_tables = scaling.verdicts("size x pairs", {FORM: named})
     summary = {
         "verdict": which,
@@ -38,19 +38,19 @@ def study(data, folder) -> Findings:
         made.append(surface_table(one))
     if len(scores):
         made.append(tables.Table("diagnostics", diagnostics.TITLE, scores))
-    return Findings(summary, draw(folder, cells, entries), made + verdict_tables)
+    return Findings(summary, draw(folder, entries), made + verdict_tables)
 
 
-def cell_groups(table: pd.DataFrame) -> dict:
+def by_size_and_data(table: pd.DataFrame) -> dict:
     """(rm_params, num_pairs) -> group of its best-of-n runs."""
     part = curves.methods(table)[FORM]
     return {key: curves.group(rows, FORM, key) for key, rows in part.groupby(["rm_params", "num_pairs"], sort=True)}
 
 
-def joint_surface(cells: dict) -> surface.Surface | None:
+def joint_surface(groups: dict) -> surface.Surface | None:
     """alpha(N, D), beta(N, D) in one step over every run; None where the grid has no extent."""
     runs = []
-    for (params, pairs), g in cells.items():
+    for (params, pairs), g in groups.items():
         at = (np.log10(params), np.log10(pairs))
         runs += [surface.Run(d, gold, at, seed) for d, gold, seed in zip(*curves.gains(g), g.seeds, strict=True)]
     try:
@@ -115,8 +115,8 @@ def checks(entries, one, scores) -> dict:
     return out
 
 
-def draw(folder, cells, entries) -> list[Figure]:
-    out = [loss_against_gold(folder, entries), heat_map(folder, entries), by_data(folder, entries, cells)]
+def draw(folder, entries) -> list[Figure]:
+    out = [loss_against_gold(folder, entries), heat_map(folder, entries), by_data(folder, entries)]
     return [one for one in out if one is not None]
 
 
@@ -168,7 +168,7 @@ def heat_panel(figure, ax, entries) -> bool:
     return True
 
 
-def by_data(folder, entries, cells) -> Figure:
+def by_data(folder, entries) -> Figure:
     figure, axes = figures.panels(2, width=4.4, height=3.4)
     data_panel(axes[0], entries, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
     data_panel(axes[1], entries, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))

@@ -19,11 +19,11 @@ def study(data, folder) -> Findings:
     found = rounds_of(data)
     once = next(iter(found.values()))[1]
     law = laws.fit("rl", list(np.sqrt(once["kl"])), list(once["gold"]))
-    rows = [row(way, k, run) for way, rounds in found.items() for k, run in rounds.items()]
+    rows = [row(data.label(way), k, run) for way, rounds in found.items() for k, run in rounds.items()]
     title = "Rounds: gold from the reference policy (gold s.d.), at its peak within the round and at its end"
     summary = {"rounds": rows, "law_of_one_round": law}
     made = [tables.Table("rounds", title, pd.DataFrame(rows))]
-    return Findings(summary, draw(folder, found, law), made)
+    return Findings(summary, draw(folder, {data.label(way): rounds for way, rounds in found.items()}, law), made)
 
 
 def row(way, k, run) -> dict:
@@ -76,7 +76,7 @@ def rounds_of(read) -> dict[str, dict[int, dict]]:
 
     Ways may share their first round, which the records keep once, under the first way.
     """
-    names = [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]
+    names = read.variants
 
     def one(way, k, start):
         columns = {c: along(read, way, "rl", c, round=k) for c in ("control", "kl", "num_pairs", *curves.SCORES)}

@@ -15,7 +15,7 @@ CLEAR = 0.1  # of its largest gain, from which a proxy's gain is divided by: at 
 def study(data, folder) -> Findings:
     found = variants.study(data, folder)
     panels = variants.split(data)
-    rows = [row(data, form, g) for (_, form), gs in panels.items() for g in gs]
+    rows = [row(data, method, g) for (_, method), gs in panels.items() for g in gs]
     title = "Share of the proxy's gain that is length, tokens, and the reward models' correlation with length"
     made = [*found.tables[:1], tables.Table("share_of_length", title, pd.DataFrame(rows)), *found.tables[1:]]
     summary = found.summary | {"share_of_length": rows}
@@ -30,12 +30,12 @@ def share(g) -> np.ndarray:
     return np.where(gain >= CLEAR * gain.max(), shares, np.nan)
 
 
-def row(data, form, g) -> dict:
+def row(data, method, g) -> dict:
     try:
         follows = of_reward_models(data, g.key, "length_correlation")
     except ValueError:  # stored before the column was
         follows = np.full(len(g.seeds), np.nan)
-    out = {"method": figures.METHOD_NAMES[form], "variant": g.key}
+    out = {"method": figures.METHOD_NAMES[method], "variant": g.label}
     named = {"share": share(g)[:, -1], "length": variants.along(g, "length")[:, -1], "length_correlation": follows}
     for name, values in named.items():
         out |= tables.spread({name: float(np.mean(values)), f"{name}_ci": interval(values)}, name)
@@ -44,19 +44,19 @@ def row(data, form, g) -> dict:
 
 def draw(folder, panels) -> Figure:
     figure, axes = figures.panels(len(panels))
-    keys = list(dict.fromkeys(g.key for gs in panels.values() for g in gs))
-    tints = dict(zip(keys, figures.colours(len(keys)), strict=True))
-    for ax, ((_, form), gs) in zip(axes, panels.items(), strict=True):
+    labels = list(dict.fromkeys(g.label for gs in panels.values() for g in gs))
+    tints = dict(zip(labels, figures.colours(len(labels)), strict=True))
+    for ax, ((_, method), gs) in zip(axes, panels.items(), strict=True):
         for g in gs:
             values, kl = share(g), variants.along(g, "kl").mean(0)
             clear = np.isfinite(values).all(0)
-            figures.plain_line(ax, kl[clear], values[:, clear], tints[g.key], figures.MARKERS[keys.index(g.key)])
+            figures.plain_line(ax, kl[clear], values[:, clear], tints[g.label], figures.MARKERS[labels.index(g.label)])
         figures.kl_axis(ax, max(variants.along(g, "kl").mean(0).max() for g in gs))
         for level in (0, 1):
             ax.axhline(level, color=figures.FAINT, lw=0.8, zorder=1)
-        ax.set_title(figures.METHOD_NAMES[form])
+        ax.set_title(figures.METHOD_NAMES[method])
     axes[0].set_ylabel("share of the proxy's gain that is length")
-    figures.key_outside(figure, keys, "variant", [])
+    figures.key_outside(figure, labels, "variant", [])
     caption = "Share of the proxy's gain since the start that reference responses of the same lengths would have had."
     return Figure(figures.save(figure, folder, "share_of_length"), caption)
 
@@ -76,11 +76,11 @@ def share_of_length(proxy, of_length) -> np.ndarray:
     return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
 
 
-def length_shares(read, form: str) -> dict:
+def length_shares(read, method: str) -> dict:
     """Variant -> [S] share at the end, of the variants where it was recorded."""
     out = {}
-    for name in [v for v in read.curves["variant"].cat.categories if (read.curves["variant"] == v).any()]:
-        share = share_of_length(*(along(read, name, form, column) for column in ("proxy", "proxy_of_length")))[:, -1]
+    for name in read.variants:
+        share = share_of_length(*(along(read, name, method, column) for column in ("proxy", "proxy_of_length")))[:, -1]
         if np.isfinite(share).all():
             out[name] = share
     return out

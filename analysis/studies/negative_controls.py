@@ -7,7 +7,7 @@ from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval
-from gold_sim.store import StoreError
+from gold_sim.store import NotStored
 
 SMALL = 0.05  # share of the peak that counts as no fall
 CONTROLS = {  # name -> (title, which rows)
@@ -22,29 +22,32 @@ CONTROLS = {  # name -> (title, which rows)
 
 def study(data, folder) -> Findings:
     found = controls(data.curves)
-    entries = {name: {form: entry(g) for form, g in gs.items()} for name, gs in found.items() if gs}
+    entries = {name: {method: entry(g) for method, g in gs.items()} for name, gs in found.items() if gs}
     missing = [f"no records of the control {CONTROLS[name][0]}" for name, gs in found.items() if not gs]
     summary = {"controls": entries, "checks": checks(entries)}
     return Findings(summary, draw(folder, found), [table(entries)], missing)
 
 
 def controls(points: pd.DataFrame) -> dict:
-    """control -> form -> its runs as one group."""
+    """control -> method -> its runs as one group."""
     found = {}
     for name, (_, rows) in CONTROLS.items():
         part = points[rows(points)]
-        found[name] = {form: curves.group(t, form, name) for form, t in curves.methods(part).items()}
+        found[name] = {method: curves.group(t, method, name) for method, t in curves.methods(part).items()}
     return found
 
 
 def beside(store, preset: str) -> dict:
-    """Checks of the controls at the same preset, for the reports of other experiments; empty if they were not run."""
+    """Checks of the controls at the same preset, for the reports of other experiments; empty if they were not run.
+
+    StoreError if their records are damaged.
+    """
     try:
         read = records.load(store, "negative_controls", preset)
-    except StoreError:
+    except (NotStored, records.NoPoints):
         return {}
     found = controls(read.curves)
-    return checks({name: {form: entry(g) for form, g in gs.items()} for name, gs in found.items() if gs})
+    return checks({name: {method: entry(g) for method, g in gs.items()} for name, gs in found.items() if gs})
 
 
 def entry(g: curves.Group) -> dict:
@@ -62,34 +65,35 @@ def entry(g: curves.Group) -> dict:
 
 def checks(entries) -> dict:
     out = {}
-    for form, e in entries.get("proxy_is_gold", {}).items():
+    for method, e in entries.get("proxy_is_gold", {}).items():
         includes_zero = e["drop_ci"][0] <= 0 <= e["drop_ci"][1]
-        says = f"proxy = gold, {NAMES[form]}: drop from the peak {with_interval(e['drop'], e['drop_ci'])}"
+        says = (
+            f"proxy = gold, {curves.METHOD_NAMES[method]}: drop from the peak {with_interval(e['drop'], e['drop_ci'])}"
+        )
         says += f", {e['drop_share']:.1%} of it"
-        out[f"gold_does_not_fall_{form}"] = check(includes_zero or e["drop_share"] < SMALL, says)
-    for form, e in entries.get("shuffled_labels", {}).items():
-        says = f"shuffled labels, {NAMES[form]}: gain of gold at the end {with_interval(e['gain'], e['gain_ci'])}"
+        out[f"gold_does_not_fall_{method}"] = check(includes_zero or e["drop_share"] < SMALL, says)
+    for method, e in entries.get("shuffled_labels", {}).items():
+        gain = with_interval(e["gain"], e["gain_ci"])
+        says = f"shuffled labels, {curves.METHOD_NAMES[method]}: gain of gold at the end {gain}"
         no_gain = None if e["seeds"] < 2 else e["gain_ci"][0] <= 0
-        out[f"shuffled_labels_gain_nothing_{form}"] = check(no_gain, says)
-    for form, e in entries.get("random_gold", {}).items():
-        says = f"random-function gold, {NAMES[form]}: peak {with_interval(e['gold_peak'], e['gold_peak_ci'])}, "
+        out[f"shuffled_labels_gain_nothing_{method}"] = check(no_gain, says)
+    for method, e in entries.get("random_gold", {}).items():
+        says = f"random-function gold, {curves.METHOD_NAMES[method]}: "
+        says += f"peak {with_interval(e['gold_peak'], e['gold_peak_ci'])}, "
         says += f"drop {with_interval(e['drop'], e['drop_ci'])} (no expectation: it need not over-optimise)"
-        out[f"random_gold_{form}"] = check(None, says)
+        out[f"random_gold_{method}"] = check(None, says)
     return out
-
-
-NAMES = {"bon": "best-of-n", "rl": "RL"}
 
 
 def table(entries) -> tables.Table:
     rows = [
-        {"control": CONTROLS[name][0], "method": NAMES[form]}
+        {"control": CONTROLS[name][0], "method": curves.METHOD_NAMES[method]}
         | tables.spread(e, "gold_peak")
         | tables.spread(e, "gain")
         | tables.spread(e, "drop")
         | {"proxy_final": e["proxy_final"]}
-        for name, forms in entries.items()
-        for form, e in forms.items()
+        for name, methods in entries.items()
+        for method, e in methods.items()
     ]
     return tables.Table("controls", "Negative controls (gold s.d.)", pd.DataFrame(rows))
 
@@ -100,19 +104,21 @@ def draw(folder, found) -> list[Figure]:
     tints = dict(zip(("rl", "bon"), figures.colours(4)[::2], strict=True))
     for ax, (name, gs) in zip(axes, found.items(), strict=True):
         ax.set_title(CONTROLS[name][0])
-        for form, g in gs.items():
-            marker = {"rl": "o", "bon": "s"}[form]
-            figures.line(ax, g.kl, g, "proxy", tints[form], band=False, lw=1.2, ls=(0, (4, 2)), alpha=0.8)
-            figures.line(ax, g.kl, g, "gold", tints[form], marker)
+        for method, g in gs.items():
+            marker = {"rl": "o", "bon": "s"}[method]
+            figures.line(ax, g.kl, g, "proxy", tints[method], band=False, lw=1.2, ls=(0, (4, 2)), alpha=0.8)
+            figures.line(ax, g.kl, g, "gold", tints[method], marker)
         figures.kl_axis(ax, max([g.kl[-1] for g in gs.values()], default=1.0))
         ax.set_xlabel("KL (nats)")
         ax.axhline(0, color=figures.FAINT, lw=0.8, zorder=1)
         if not gs:
             ax.text(0.5, 0.5, "no records", transform=ax.transAxes, ha="center", color=figures.FAINT)
     axes[0].set_ylabel("score (gold s.d.)")
-    present = [form for form in ("rl", "bon") if any(form in gs for gs in found.values())]
+    present = [method for method in ("rl", "bon") if any(method in gs for gs in found.values())]
     keys = [
-        figures.Line2D([], [], color=tints[f], lw=2, marker={"rl": "o", "bon": "s"}[f], ms=5, label=NAMES[f])
+        figures.Line2D(
+            [], [], color=tints[f], lw=2, marker={"rl": "o", "bon": "s"}[f], ms=5, label=curves.METHOD_NAMES[f]
+        )
         for f in present
     ]
     figure.legend(handles=keys, loc="outside right upper", alignment="left")

@@ -16,8 +16,8 @@ LEGEND = "policy parameters"
 def study(data, folder) -> Findings:
     recorded, gained, gaps = read(data)
     rows, entries = [], {}
-    for form, gs in gained.items():
-        for g, raw in zip(gs, recorded[form], strict=True):
+    for method, gs in gained.items():
+        for g, raw in zip(gs, recorded[method], strict=True):
             start = raw.values["gold"][:, 0]
             row = scaling.law_and_peak(g, curves.law(g)) | {
                 "gold_start": float(start.mean()),
@@ -26,7 +26,7 @@ def study(data, folder) -> Findings:
                 "gold_peak_recorded": float(raw.mean("gold").max()),
             }
             rows.append({data.axis: g.key} | row)
-            entries.setdefault(g.key, {})[form] = row
+            entries.setdefault(g.key, {})[method] = row
     which, verdict_tables = scaling.verdicts(data.axis, gained)
     summary = {
         "verdict": which,
@@ -39,9 +39,9 @@ def study(data, folder) -> Findings:
 
 
 def read(data):
-    """Groups as recorded and from their own starts, by form; `gap` of each form with several policies."""
+    """Groups as recorded and from their own starts, by method; `gap` of each method with several policies."""
     gained = curves.groups(data.curves, data.axis)
-    gaps = {form: gap(gs) for form, gs in gained.items() if len(gs) > 1}
+    gaps = {method: gap(gs) for method, gs in gained.items() if len(gs) > 1}
     return curves.groups(data.curves, data.axis, rezero=False), gained, gaps
 
 
@@ -80,33 +80,33 @@ def gain_trend(gs) -> tuple[float, tuple[float, float]]:
 
 def checks(recorded, gained, gaps) -> dict:
     out = {"proxy_rises": scaling.proxy_rises(gained)}
-    for form, gs in gained.items():
+    for method, gs in gained.items():
         if len(gs) < 2:
             continue
-        pair = curves.on_common_seeds([recorded[form][0], recorded[form][-1]])
+        pair = curves.on_common_seeds([recorded[method][0], recorded[method][-1]])
         if pair:
             lead = pair[1].values["gold"][:, 0] - pair[0].values["gold"][:, 0]
             says = "gold of the largest policy's start minus the smallest's: "
             says += with_interval(float(lead.mean()), curves.interval(lead))
-            out[f"larger_starts_higher_{form}"] = check(above(curves.interval(lead)), says)
+            out[f"larger_starts_higher_{method}"] = check(above(curves.interval(lead)), says)
         small, large = curves.observed(gs[0]), curves.observed(gs[-1])
-        name = scaling.NAMES[form]
+        name = curves.METHOD_NAMES[method]
         ends = [(number(s["gold_peak"]), number(s["d_peak"] ** 2)) for s in (small, large)]
         says = f"{name} gain of gold at the peak: {ends[0][0]} smallest, {ends[1][0]} largest"
         slope, ci = gain_trend(gs)
         says += f"; per tenfold policy {with_interval(slope, ci)}"
         less = judgement.surely((-ci[1], -ci[0])) if np.isfinite(ci).all() else None
-        out[f"larger_gains_less_{form}"] = check(less, says, slope=slope, slope_ci=ci)
+        out[f"larger_gains_less_{method}"] = check(less, says, slope=slope, slope_ci=ci)
         says = f"{name} peak at KL {ends[0][1]} nats smallest, {ends[1][1]} largest"
         nearer = min(small["d_peak"], large["d_peak"]) / max(small["d_peak"], large["d_peak"], 1e-12)
-        out[f"peak_at_same_kl_{form}"] = check(nearer > 0.75, says + " (same: d within 25%)", d_ratio=nearer)
-        if g := gaps.get(form):
+        out[f"peak_at_same_kl_{method}"] = check(nearer > 0.75, says + " (same: d within 25%)", d_ratio=nearer)
+        if g := gaps.get(method):
             says = f"{name} mean gap at equal KL: {number(g['smallest'])} smallest, {number(g['largest'])} largest; "
             says += f"difference {with_interval(g['difference'], g['difference_ci'])}"
             near = 0.25 * max(abs(g["smallest"]), abs(g["largest"]))
             low, high = g["difference_ci"]
             same = True if -near <= low and high <= near else False if high < -near or low > near else None
-            out[f"same_gap_{form}"] = check(same, says + " (same: the interval within 25% of the larger)")
+            out[f"same_gap_{method}"] = check(same, says + " (same: the interval within 25% of the larger)")
     return out
 
 
@@ -116,7 +116,7 @@ def draw(folder, recorded) -> list[Figure]:
     keys = sorted({g.key for gs in recorded.values() for g in gs})
     figure, axes = figures.panels(len(recorded))
     tints = dict(zip(keys, figures.colours(len(keys)), strict=True))
-    for ax, (form, gs) in zip(axes, recorded.items(), strict=True):
+    for ax, (method, gs) in zip(axes, recorded.items(), strict=True):
         for g in gs:
             apart = curves.with_column(g, "gap", g.values["proxy"] - g.values["gold"])
             figures.line(
@@ -125,7 +125,7 @@ def draw(folder, recorded) -> list[Figure]:
         figures.kl_axis(ax, max(g.kl[-1] for g in gs))
         ax.axhline(0, color=figures.FAINT, lw=0.8, zorder=1)
         ax.set_ylabel("proxy minus gold (gold s.d.)")
-        ax.set_title(figures.METHOD_NAMES[form])
+        ax.set_title(figures.METHOD_NAMES[method])
     figures.key_outside(figure, keys, LEGEND, [])
     return [
         *out,

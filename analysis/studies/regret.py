@@ -12,7 +12,7 @@ from analysis import curves, records
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check
-from gold_sim.store import StoreError
+from gold_sim.store import NotStored
 
 KLS = (1.0, 3.0, 6.0)  # nats at which regret is told
 PARTS = ("approximation", "estimation", "optimisation")
@@ -36,11 +36,14 @@ def study(data, folder) -> Findings:
 
 
 def rl_groups(data) -> tuple[dict, list[str]]:
-    """RL of rm_size by size, at the same preset; empty, with a warning, where it was not run."""
+    """RL of rm_size by size, at the same preset; empty, with a warning, where it was not run.
+
+    StoreError if its records are damaged.
+    """
     try:
         read = records.load(data.store, "rm_size", data.manifest["preset"])
-    except StoreError:
-        return {}, ["no part of optimisation: python -m experiments rm_size makes its records"]
+    except (NotStored, records.NoPoints) as error:
+        return {}, [f"no part of optimisation: {error}"]
     table = curves.methods(read.curves).get("rl", read.curves[:0])
     return {key: curves.group(part, "rl", key) for key, part in table.groupby("rm_params", sort=True)}, []
 
@@ -129,7 +132,7 @@ def draw(folder, frame, truth, groups, trained, most) -> list[Figure]:
     axes[0].set_title(f"by size, {figures.short(few)} pairs")
     part = last[last["rm_params"] == middle].sort_values("num_pairs")
     stacked(axes[1], part["num_pairs"], {name: part[name].to_numpy() for name in PARTS[:2]})
-    figures.log_axis(axes[1], pairs, "preference pairs")
+    figures.log_axis(axes[1], pairs, "training pairs")
     axes[1].set_title(f"by data, {figures.short(middle)} parameters")
     whose = f"{figures.short(middle)}, {figures.short(few)} pairs"
     end = min([truth.d[-1], *([trained[middle].d[-1]] if middle in trained else [])])

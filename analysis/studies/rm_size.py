@@ -14,20 +14,20 @@ ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedgi
 
 def study(data, folder) -> Findings:
     groups = curves.groups(data.curves, data.axis)
-    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
+    fits = {method: [curves.law(g) for g in gs] for method, gs in groups.items()}
     found = scaling.coefficients(groups)
     shared = curves.seed_fits_shared(groups.get("rl", []))
     shared_fits = [laws.law_fit(one) for one in shared]
 
     rows = []
     entries = {}
-    for form, gs in groups.items():
+    for method, gs in groups.items():
         for i, g in enumerate(gs):
-            entry = scaling.law_and_peak(g, fits[form][i])
-            if form == "rl" and shared_fits:
+            entry = scaling.law_and_peak(g, fits[method][i])
+            if method == "rl" and shared_fits:
                 entry |= {"beta_shared": shared_fits[i].beta, "beta_shared_ci": shared_fits[i].beta_ci}
                 entry |= {"r2_shared": shared_fits[i].r2}
-            entries.setdefault(g.key, {})[form] = entry
+            entries.setdefault(g.key, {})[method] = entry
             rows.append({data.axis: g.key} | entry)
     which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
@@ -52,15 +52,15 @@ def checks(groups, fits, found) -> dict:
     if "rl" in groups:
         out["rl_reaches_far"] = scaling.reaches_far(groups["rl"])
         out["smallest_rl_loses_half"] = scaling.loses_half(groups["rl"][0])
-    for form, gs in groups.items():
+    for method, gs in groups.items():
         if len(gs) > 1:
-            out[f"peak_rises_{form}"] = scaling.peak_rises(gs)
+            out[f"peak_rises_{method}"] = scaling.peak_rises(gs)
     if len(groups.get("bon", [])) > 1:
         out["smallest_bon_flattens"] = scaling.flattens(groups["bon"])
     for name, title in (("bon_alpha", "alpha_bon"), ("rl_beta", "beta_rl")):
         if name in found:
             out[f"{name}_slope"] = scaling.slope_is_real(title, found[name].trend)
-    return out | {f"r2_{form}": scaling.fits_well(form, f) for form, f in fits.items()}
+    return out | {f"r2_{method}": scaling.fits_well(method, f) for method, f in fits.items()}
 
 
 def draw(data, folder, groups, fits, found) -> list[Figure]:

@@ -23,7 +23,7 @@ def study(data, folder) -> Findings:
     summary = {
         "verdict": which,
         "sizes": [
-            {data.axis: key, **{row["form"]: row for row in rows if row[data.axis] == key}}
+            {data.axis: key, **{row["method"]: row for row in rows if row[data.axis] == key}}
             for key in sorted({row[data.axis] for row in rows})
         ],
         "trends": {name: one.trend for name, one in between.items()},
@@ -55,8 +55,8 @@ def one_world(part, axis) -> dict:
     groups = curves.groups(part, axis)
     lines = {name: c.trend for name, c in scaling.coefficients(groups).items()}
     found = {name: {"slope": line.slope, "slope_ci": line.slope_ci} for name, line in lines.items()}
-    r2 = {form: [curves.law(g).r2 for g in gs] for form, gs in groups.items()}
-    peaks = {form: [curves.observed(g)["gold_peak"] for g in gs] for form, gs in groups.items()}
+    r2 = {method: [curves.law(g).r2 for g in gs] for method, gs in groups.items()}
+    peaks = {method: [curves.observed(g)["gold_peak"] for g in gs] for method, gs in groups.items()}
     return {"trends": found, "r2": r2, "gold_peaks": peaks}
 
 
@@ -72,13 +72,13 @@ def checks(between, each) -> dict:
             slopes = [world["trends"][name]["slope"] for world in each.values()]
             says = f"slopes of {NAMES[name]} world by world: {', '.join(f'{s:.3f}' for s in slopes)}"
             out[f"{name}_same_sign"] = check(all(sign * s > 0 for s in slopes), says)
-    for form in ("bon", "rl"):
-        medians = [float(np.median(world["r2"][form])) for world in each.values() if form in world["r2"]]
+    for method in ("bon", "rl"):
+        medians = [float(np.median(world["r2"][method])) for world in each.values() if method in world["r2"]]
         if medians:
-            wanted = scaling.R2_WANTED[form]
-            says = f"median R² of the {scaling.NAMES[form]} law, world by world: "
+            wanted = scaling.R2_WANTED[method]
+            says = f"median R² of the {curves.METHOD_NAMES[method]} law, world by world: "
             says += f"{', '.join(f'{m:.3f}' for m in medians)} (wanted {wanted})"
-            out[f"r2_{form}"] = check(float(np.median(medians)) >= wanted, says)
+            out[f"r2_{method}"] = check(float(np.median(medians)) >= wanted, says)
     return out
 
 
@@ -88,5 +88,5 @@ def world_table(each) -> tables.Table:
         row = {"world": world}
         for name, trend in found["trends"].items():
             row |= tables.spread({name: trend["slope"], f"{name}_ci": trend["slope_ci"]}, name)
-        rows.append(row | {f"median R² {form}": float(np.median(r2)) for form, r2 in found["r2"].items()})
+        rows.append(row | {f"median R² {method}": float(np.median(r2)) for method, r2 in found["r2"].items()})
     return tables.Table("worlds", "Slopes of coefficients per tenfold size, world by world", pd.DataFrame(rows))

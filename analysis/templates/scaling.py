@@ -13,7 +13,6 @@ from analysis.numbers import number, with_interval
 from gold_sim import laws
 from gold_sim.laws import comparison
 
-NAMES = {"bon": "best-of-n", "rl": "RL"}
 RISING = 2.0  # standard errors by which a mean proxy curve may fall below its own maximum and still count as rising
 FAR = 4.0  # nats^0.5 that RL is wanted to reach, so that there is over-optimisation to see
 FLAT = 0.25  # last-quarter slope over first-quarter slope below which a gold curve counts as flattened
@@ -23,6 +22,7 @@ R2_WANTED = {"bon": 0.98, "rl": 0.95}  # median over sizes
 def law_and_peak(g: curves.Group, fit: laws.LawFit) -> dict:
     """One group's entry of summary.json: d_peak, gold_peak.. are observed (`curves.observed`), .._fit the law's."""
     return {
+        "method": g.method,
         "form": g.form,
         "runs": len(g.runs),
         "seeds": len(g.values["gold"]),
@@ -41,10 +41,10 @@ def law_and_peak(g: curves.Group, fit: laws.LawFit) -> dict:
 
 
 def laws_of(data) -> tuple[dict, dict, list[dict]]:
-    """(form -> groups by the compared column, form -> their fits, one row a group for tables.laws_table)."""
+    """(method -> groups by the compared column, method -> their fits, one row a group for tables.laws_table)."""
     groups = curves.groups(data.curves, data.axis)
-    fits = {form: [curves.law(g) for g in gs] for form, gs in groups.items()}
-    pairs = [pair for form, gs in groups.items() for pair in zip(gs, fits[form], strict=True)]
+    fits = {method: [curves.law(g) for g in gs] for method, gs in groups.items()}
+    pairs = [pair for method, gs in groups.items() for pair in zip(gs, fits[method], strict=True)]
     return groups, fits, [{data.axis: g.key} | law_and_peak(g, fit) for g, fit in pairs]
 
 
@@ -95,8 +95,8 @@ def score_figure(folder, name, groups, fits, legend, caption, over="seeds") -> F
     """Best-of-n on the left, RL on the right, one legend for both."""
     keys = sorted({g.key for gs in groups.values() for g in gs})
     figure, axes = figures.panels(len(groups))
-    for ax, (form, gs) in zip(axes, groups.items(), strict=True):
-        figures.scores(ax, gs, fits and fits[form], figures.METHOD_NAMES[form], keys)
+    for ax, (method, gs) in zip(axes, groups.items(), strict=True):
+        figures.scores(ax, gs, fits and fits[method], figures.METHOD_NAMES[method], keys)
     figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits), over=over))
     return Figure(figures.save(figure, folder, name), caption)
 
@@ -113,7 +113,7 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
     left_out_sizes: error of each form on a size whose coefficients are predicted from the other sizes, RMS over sizes.
     """
     rows, sizes = [], {}
-    for form, gs in groups.items():
+    for method, gs in groups.items():
         for g in gs:
             keep = g.d >= laws.FORMS["rl"].d_min
             d, gold = g.d[keep], g.values["gold"][:, keep]
@@ -122,7 +122,7 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
             found = comparison.verdict(d, gold)
             ahead = comparison.extrapolate(g.form, d, gold, CUT * d[-1])
             rows.append(
-                {axis: g.key, "method": NAMES[form], "verdict": found.form or "cannot tell"}
+                {axis: g.label, "method": curves.METHOD_NAMES[method], "verdict": found.form or "cannot tell"}
                 | {f"error {name}": found.scores[name] for name in SHOWN}
                 | {"not beaten": ", ".join(found.rivals), "extrapolation error": ahead.error}
                 | {"extrapolation coverage": ahead.coverage, "text": found.text}
@@ -130,7 +130,7 @@ def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
         if axis in SIZES and len(gs) > 2:
             parts = [(np.log10(g.key), g.d[g.d > 0.3], g.mean("gold")[g.d > 0.3]) for g in gs]
             errors = comparison.leave_out_sizes(parts)
-            sizes[form] = {name: float(np.sqrt(np.mean(e**2))) for name, e in errors.items()}
+            sizes[method] = {name: float(np.sqrt(np.mean(e**2))) for name, e in errors.items()}
     summary = {"groups": rows, "left_out_sizes": sizes, "text": sentence(rows, sizes)}
     frame = pd.DataFrame(rows).drop(columns="text") if rows else pd.DataFrame()
     title = f"Which form the runs follow: errors on left-out runs (gold s.d.); extrapolation from {CUT:.0%} of d"
@@ -151,9 +151,11 @@ def sentence(rows, sizes) -> str:
     for method in dict.fromkeys(row["method"] for row in rows):
         named = pd.Series([row["verdict"] for row in rows if row["method"] == method]).value_counts()
         parts.append(f"{method}: " + ", ".join(f"{name} in {count} of {named.sum()}" for name, count in named.items()))
-    for form, errors in sizes.items():
+    for method, errors in sizes.items():
         best = min(errors, key=errors.get)
-        parts.append(f"a left-out {NAMES[form]} size is predicted best by {best} ({number(errors[best])} s.d.)")
+        parts.append(
+            f"a left-out {curves.METHOD_NAMES[method]} size is predicted best by {best} ({number(errors[best])} s.d.)"
+        )
     return "; ".join(parts) + "." if parts else "cannot tell: fewer than three runs a group."
 
 
@@ -162,7 +164,11 @@ def sentence(rows, sizes) -> str:
 
 def proxy_rises(groups: dict) -> dict:
     """Every seed-averaged proxy curve keeps rising: falls below its own maximum stay within RISING standard errors."""
-    worst = {f"{NAMES[form]} {figures.short(g.key)}": proxy_fall(g) for form, gs in groups.items() for g in gs}
+    worst = {
+        f"{curves.METHOD_NAMES[method]} {figures.short(g.key)}": proxy_fall(g)
+        for method, gs in groups.items()
+        for g in gs
+    }
     where = max(worst, key=lambda name: worst[name][0] / worst[name][1])
     fall, se = worst[where]
     says = f"largest fall of a mean proxy curve below its own maximum: {fall:.3f}, {fall / se:.1f} s.e. ({where})"
@@ -200,7 +206,7 @@ def loses_half(g: curves.Group) -> dict:
     seen = curves.observed(g)
     lost = seen["drop"] / seen["gold_peak"] if seen["gold_peak"] > 0 else float("nan")
     says = (
-        f"{NAMES[g.form]} at {figures.short(g.key)}: gold {number(seen['gold_peak'])} at its peak, "
+        f"{curves.METHOD_NAMES[g.method]} at {figures.short(g.key)}: gold {number(seen['gold_peak'])} at its peak, "
         f"{number(seen['gold_final'])} at the end, lost {with_interval(seen['drop'], seen['drop_ci'])}"
     )
     holds = seen["gold_final"] <= 0.5 * seen["gold_peak"] if seen["gold_peak"] > 0 else None
@@ -211,7 +217,7 @@ def peak_rises(gs: list) -> dict:
     """The largest group's observed peak is above the smallest's, with disjoint intervals."""
     small, large = curves.observed(gs[0]), curves.observed(gs[-1])
     says = (
-        f"{NAMES[gs[0].form]} peak gold {with_interval(small['gold_peak'], small['gold_peak_ci'])} at "
+        f"{curves.METHOD_NAMES[gs[0].method]} peak gold {with_interval(small['gold_peak'], small['gold_peak_ci'])} at "
         f"{figures.short(gs[0].key)}, {with_interval(large['gold_peak'], large['gold_peak_ci'])} at "
         f"{figures.short(gs[-1].key)}"
     )
@@ -245,7 +251,11 @@ def slope_is_real(name: str, trend: laws.Trend) -> dict:
     return check(excludes_zero(trend.slope_ci), f"slope of {name}: {says}", slope=trend.slope, slope_ci=trend.slope_ci)
 
 
-def fits_well(form: str, fits: list) -> dict:
+def fits_well(method: str, fits: list) -> dict:
     r2 = float(np.median([f.r2 for f in fits]))
-    holds = r2 >= R2_WANTED[form] if np.isfinite(r2) else None
-    return check(holds, f"median R² of the {NAMES[form]} law: {r2:.3f} (wanted {R2_WANTED[form]})", median_r2=r2)
+    holds = r2 >= R2_WANTED[method] if np.isfinite(r2) else None
+    return check(
+        holds,
+        f"median R² of the {curves.METHOD_NAMES[method]} law: {r2:.3f} (wanted {R2_WANTED[method]})",
+        median_r2=r2,
+    )

@@ -23,11 +23,11 @@ def study(data, folder) -> Findings:
     entries = [entry for name, gs in panels.items() for entry in compared(name, gs)]
     frame = pd.DataFrame(row(e, data.axis) for e in entries)
     which, verdict_tables = {}, []
-    for (panel, form), gs in panels.items():
-        found, made = scaling.verdicts(data.axis, {form: gs})
-        which[f"{panel} {form}".strip()] = found
+    for (panel, method), gs in panels.items():
+        found, made = scaling.verdicts(data.axis, {method: gs})
+        which[f"{panel} {method}".strip()] = found
         verdict_tables += [
-            tables.Table(slug(f"verdicts {panel} {form}"), f"{panel} {t.title}".strip(), t.frame) for t in made
+            tables.Table(slug(f"verdicts {panel} {method}"), f"{panel} {t.title}".strip(), t.frame) for t in made
         ]
     title = "Gold along the run: peak, end, fall; minus the baseline's, in pairs of seeds (gold s.d.)"
     laws = pd.DataFrame(law_row(e, data.axis) for e in entries)
@@ -38,14 +38,14 @@ def study(data, folder) -> Findings:
 
 
 def split(data) -> dict[tuple[str, str], list[curves.Group]]:
-    """(panel, form) -> groups by the compared column; the panel is "" where there are none."""
+    """(panel, method) -> groups by the compared column; the panel is "" where there are none."""
     column = data.manifest.get("panels")
     out = {}
     parts = data.curves.groupby(column, sort=True) if column else [("", data.curves)]
     for value, part in parts:
         panel = f"{column} {figures.short(value)}".replace("_", " ") if column else ""
-        for form, gs in curves.groups(part, data.axis).items():
-            out[panel, form] = gs
+        for method, gs in curves.groups(part, data.axis, labels=data.labels).items():
+            out[panel, method] = gs
     return out
 
 
@@ -83,7 +83,7 @@ def compared(panel, gs) -> list[dict]:
     out = []
     for g in gs:
         fit = curves.law(g)
-        entry = {"panel": panel[0], "form": g.form, "key": g.key} | course(g)
+        entry = {"panel": panel[0], "method": g.method, "form": g.form, "key": g.key, "label": g.label} | course(g)
         entry |= {"alpha": fit.alpha, "alpha_ci": fit.alpha_ci, "beta": fit.beta, "beta_ci": fit.beta_ci, "r2": fit.r2}
         out.append(entry | against(gs[0], g))
     return out
@@ -134,15 +134,15 @@ def law_row(entry, axis) -> dict:
 
 def named(entry, axis) -> dict:
     start = {"panel": entry["panel"]} if entry["panel"] else {}
-    return start | {"method": scaling.NAMES[entry["form"]], axis: entry["key"]}
+    return start | {"method": curves.METHOD_NAMES[entry["method"]], axis: entry["label"]}
 
 
 def attributes(data, panels) -> tables.Table:
     """The rubric's attributes at the start, the peak and the end of every variant."""
     frames = []
-    for (panel, form), gs in panels.items():
+    for (panel, method), gs in panels.items():
         frame = tables.ledger_table(data.axis, gs, "").frame
-        frame.insert(0, "method", scaling.NAMES[form])
+        frame.insert(0, "method", curves.METHOD_NAMES[method])
         if panel:
             frame.insert(0, "panel", panel)
         frames.append(frame)
@@ -150,10 +150,10 @@ def attributes(data, panels) -> tables.Table:
 
 
 def titles(panels):
-    """(panel, form) -> title of a panel, with the method's name where there are several."""
-    several = len({form for _, form in panels}) > 1
-    return lambda panel, form: ", ".join(
-        part for part in (panel, figures.METHOD_NAMES[form] if several or not panel else "") if part
+    """(panel, method) -> title of a panel, with the method's name where there are several."""
+    several = len({method for _, method in panels}) > 1
+    return lambda panel, method: ", ".join(
+        part for part in (panel, figures.METHOD_NAMES[method] if several or not panel else "") if part
     )
 
 
@@ -162,27 +162,28 @@ def titles(panels):
 
 def draw(data, folder, panels, entries) -> list[Figure]:
     keys = list(dict.fromkeys(g.key for gs in panels.values() for g in gs))
-    keys = keys if data.manifest.get("variants") and data.axis == "variant" else sorted(keys)
+    keys = keys if data.axis == "variant" else sorted(keys)
+    labels = list(map(data.label, keys))
     named, crowd, returning = titles(panels), max(len(gs) for gs in panels.values()), False
     figure, axes = figures.tiles(len(panels), COLUMNS)
-    for ax, ((panel, form), gs) in zip(axes, panels.items(), strict=False):
-        figures.scores(ax, gs, None, named(panel, form), keys, band=crowd <= FEW)
+    for ax, ((panel, method), gs) in zip(axes, panels.items(), strict=False):
+        figures.scores(ax, gs, None, named(panel, method), keys, band=crowd <= FEW)
         figures.limit_to_gold(ax, gs)
         for g in gs:
             if (back := way_back(g)) is not None:
                 figures.behind(ax, *back, g.key, keys)
                 returning = True
     styles = figures.styles_of_scores(with_law=False, with_band=crowd <= FEW, back=returning)
-    figures.key_outside(figure, keys, data.axis.replace("_", " "), styles)
+    figures.key_outside(figure, labels, data.axis.replace("_", " "), styles)
     band = " (band: interval over seeds)" if crowd <= FEW else ""
     caption = f"Gold (solid){band} and proxy (dashed, cut off where it leaves the panel) against KL."
     if returning:
         caption += " Solid up to each run's largest KL; dotted, the mean of the steps behind it."
     drawn = [Figure(figures.save(figure, folder, "gold"), caption)]
     figure, axes = figures.tiles(len(panels), COLUMNS, width=3.6, height=0.55 + 0.32 * len(keys))
-    for ax, (panel, form) in zip(axes, panels, strict=False):
-        mine = [e for e in entries if (e["panel"], e["form"]) == (panel, form)]
-        figures.falls(ax, mine, keys, named(panel, form))
+    for ax, (panel, method) in zip(axes, panels, strict=False):
+        mine = [e for e in entries if (e["panel"], e["method"]) == (panel, method)]
+        figures.falls(ax, mine, labels, named(panel, method))
     caption = (
         "From the peak of gold (open) to its end (filled), with intervals over seeds: the length of a line is the fall."
     )
@@ -191,12 +192,11 @@ def draw(data, folder, panels, entries) -> list[Figure]:
     disagreeing = {at: [g for g in gs if several(g)] for at, gs in panels.items() if any(map(several, gs))}
     if disagreeing and data.axis == "variant":
         figure, axes = figures.tiles(len(disagreeing), COLUMNS)
-        for ax, ((panel, form), gs) in zip(axes, disagreeing.items(), strict=False):
+        for ax, ((panel, method), gs) in zip(axes, disagreeing.items(), strict=False):
             figures.columns_of(ax, gs, "proxy_spread", keys)
-            ax.set_title(named(panel, form))
+            ax.set_title(named(panel, method))
             ax.set_ylabel("s.d. over members (gold s.d.)")
-        shown = [key for key in keys if any(g.key == key for gs in disagreeing.values() for g in gs)]
-        figures.key_of(figure, keys, shown, data.axis)
+        figures.key_of(figure, labels, {g.label for gs in disagreeing.values() for g in gs}, data.axis)
         caption = "How far the members of the ensemble disagree on what the policy writes."
         drawn.append(Figure(figures.save(figure, folder, "spread"), caption))
     return drawn

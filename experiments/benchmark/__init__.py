@@ -1,1 +1,1 @@
-"""benchmark."""
+"""Benchmarks: completions a CPU-second, and every stage against the roofline."""

@@ -108,8 +108,8 @@ def _cpu_seconds(f) -> float:
     return time.process_time() - began
 
 
-def _on_one_core(line: list, show: bool = False) -> dict:
-    """The JSON object on the last line that a command prints, run on one core and thread, or beside the accelerator.
+def _on_one_core(line: list, show: bool = False):
+    """The JSON value on the last line that a command prints, run on one core and thread, or beside the accelerator.
 
     show: what it says on standard error is passed on as it comes.
     """

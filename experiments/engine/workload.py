@@ -56,7 +56,7 @@ def work(cell) -> Work:
         return seeds * c.rounds.num_pairs * 2 * (write + judge)
     if cell.stage == "reward_model":
         pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
-        held_out = int(c.preferences.num_pairs * c.preferences.held_out)
+        held_out = c.preferences.num_held_out
         ranked = c.preferences.ranked if c.preferences.keep == "ranking" else 2
         return seeds * rm.members * (3 * rm.epochs * pairs * ranked + held_out * 2) * forward(rm, length)
     pool = c.best_of_n.num_prompts * c.best_of_n.num_samples

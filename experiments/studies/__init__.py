@@ -1,1 +1,1 @@
-"""studies."""
+"""Experiments: one declaration a file."""

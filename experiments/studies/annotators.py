@@ -1,25 +1,34 @@
-"""Whose labels teach a proxy what gold wants?
+"""Which errors of annotators reach the policy?
 
-python -m experiments annotators           2 min on two cores, after rm_size
-python -m analysis annotators
+    python -m experiments annotators
+    python -m analysis annotators
+
+Every variant labels the same pairs of responses in another way: at random wrong, undecided, by several people, by
+rankings, or with a taste that gold does not share. Best-of-n then shows what a proxy of those labels is worth.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import RM_SIZES, few, of, size
 
+
+def biased(attribute: str) -> dict:
+    """Overrides of annotators who all like one attribute."""
+    return {"preferences.annotator": "biased", "preferences.bias_on": attribute}
+
+
 VARIANTS = {
-    "gold itself": {},
-    "flips 25 %": {"preferences.label_noise": 0.25},
-    "flips 35 %": {"preferences.label_noise": 0.35},
-    "Bradley-Terry": {"preferences.annotator": "bradley_terry"},
-    "ties": {"preferences.annotator": "ties"},
-    "ten people": {"preferences.annotator": "offsets"},
-    "accept, retry, abandon": {"preferences.annotator": "implicit"},
-    "Plackett-Luce of 4": {"preferences.annotator": "plackett_luce"},
-    "Mallows of 4": {"preferences.annotator": "mallows"},
-    "likes length": {"preferences.annotator": "biased", "preferences.bias_on": "length"},
-    "likes agreement": {"preferences.annotator": "biased", "preferences.bias_on": "agreement"},
-    "likes refusals": {"preferences.annotator": "biased", "preferences.bias_on": "refusal"},
+    "gold_itself": Variant("gold itself"),
+    "flips_25": Variant("flips 25 %", {"preferences.label_noise": 0.25}),
+    "flips_35": Variant("flips 35 %", {"preferences.label_noise": 0.35}),
+    "bradley_terry": Variant("Bradley-Terry", {"preferences.annotator": "bradley_terry"}),
+    "ties": Variant("ties", {"preferences.annotator": "ties"}),
+    "ten_people": Variant("ten people", {"preferences.annotator": "offsets"}),
+    "accept_retry_abandon": Variant("accept, retry, abandon", {"preferences.annotator": "implicit"}),
+    "plackett_luce_of_4": Variant("Plackett-Luce of 4", {"preferences.annotator": "plackett_luce"}),
+    "mallows_of_4": Variant("Mallows of 4", {"preferences.annotator": "mallows"}),
+    "likes_length": Variant("likes length", biased("length")),
+    "likes_agreement": Variant("likes agreement", biased("agreement")),
+    "likes_refusals": Variant("likes refusals", biased("refusal")),
 }
 
 
@@ -37,4 +46,5 @@ def experiment(preset: str) -> Experiment:
         base=size(of(RM_SIZES, preset)[1]),
         grid={},
         variants=few(preset, VARIANTS),
+        order=260,
     )

@@ -1,11 +1,15 @@
 """What do policies become as gold falls, and what warns of it?
 
-python -m experiments behaviours           8 min on two cores, after rm_size
-python -m analysis behaviours
+    python -m experiments behaviours
+    python -m analysis behaviours
+
+Small and large proxies, few pairs and biased labels, all optimised by RL; shares of sycophantic and over-refusing
+answers, length and diversity are recorded along the way.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MORE_SEEDS, RM_SIZES, few, of, size
+from experiments.studies.annotators import biased
 
 PROMPTS = {"smoke": 64, "cpu": 1024}  # a measurement: a tenth of them are wrong claims
 FEW_PAIRS = {"smoke": 64, "cpu": 2000}
@@ -14,7 +18,6 @@ PICKED = {"smoke": (0, 0, 1), "cpu": (0, 3, 4)}  # small, middle, large of RM_SI
 
 def experiment(preset: str) -> Experiment:
     small, middle, large = (size(of(RM_SIZES, preset)[i]) for i in of(PICKED, preset))
-    biased = lambda what: middle | {"preferences.annotator": "biased", "preferences.bias_on": what}
     return Experiment(
         name="behaviours",
         title="What over-optimised policies write",
@@ -30,13 +33,15 @@ def experiment(preset: str) -> Experiment:
         variants=few(
             preset,
             {
-                "small proxy": small,
-                "middle proxy": middle,
-                "large proxy": large,
-                "few pairs": middle | {"reward_model.num_pairs": of(FEW_PAIRS, preset)},
-                "likes agreement": biased("agreement"),
-                "likes refusals": biased("refusal"),
-                "likes length": biased("length"),
+                "small_proxy": Variant("small proxy", small),
+                "middle_proxy": Variant("middle proxy", middle),
+                "large_proxy": Variant("large proxy", large),
+                "few_pairs": Variant("few pairs", middle | {"reward_model.num_pairs": of(FEW_PAIRS, preset)}),
+                "likes_agreement": Variant("likes agreement", middle | biased("agreement")),
+                "likes_refusals": Variant("likes refusals", middle | biased("refusal")),
+                "likes_length": Variant("likes length", middle | biased("length")),
             },
         ),
+        study="behaviours",
+        order=280,
     )

@@ -1,6 +1,9 @@
-"""Do best-of-n and RL trade proxy for gold alike?
+"""Do best-of-n and RL turn proxy score into gold at the same rate?
 
-python -m experiments bon_vs_rl          no new cells after rm_size
+    python -m experiments bon_vs_rl
+    python -m analysis bon_vs_rl
+
+The cells are those of `rm_size`; the study compares both methods in the plane of proxy and gold.
 """
 
 from experiments.experiment import Experiment
@@ -19,4 +22,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n", "policy_gradient"),
         base={},
         grid={RM_FIELDS: of(RM_SIZES, preset)},
+        study="bon_vs_rl",
+        order=70,
     )

@@ -1,6 +1,6 @@
 """Do thresholds on the components of a composite reward keep gold where it peaks?
 
-    python -m experiments constrained          5 min on two cores, after rm_size
+    python -m experiments constrained
     python -m analysis constrained
 
 The composite is the mean of two reward models of the same pairs: one does not see templates, hedges, stance and
@@ -9,7 +9,7 @@ found in the unconstrained runs of world 2 (seeds 2, 3). KL_COEF was the best th
 the only one tried (experiments/log/2026-11-26-constrained-optimisers.md).
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, few, of
 
 PAIRS = {"smoke": None, "cpu": 4_000}  # with all 43,200 the composite does not turn
@@ -44,10 +44,21 @@ def experiment(preset: str) -> Experiment:
         grid={},
         variants=few(
             preset,
-            {"composite": {}, "xi, joint": held("xi", JOINT)}
-            | {"words alone": {"ensemble.only": 0}, "manners alone": {"ensemble.only": 1}}
-            | {"mu, joint": held("mu", JOINT), "all, joint": held("all", JOINT), "sat, joint": held("sat", JOINT)}
-            | {"xi, independent": held("xi", INDEPENDENT), "KL penalty": {"kl_coefs": (KL_COEF,)}}
-            | {"adaptive KL": {"optimiser.constraint": "adaptive_kl", "optimiser.kl_target": KL_TARGET}},
+            {
+                "composite": Variant("composite"),
+                "xi_joint": Variant("xi, joint", held("xi", JOINT)),
+                "words_alone": Variant("words alone", {"ensemble.only": 0}),
+                "manners_alone": Variant("manners alone", {"ensemble.only": 1}),
+                "mu_joint": Variant("mu, joint", held("mu", JOINT)),
+                "all_joint": Variant("all, joint", held("all", JOINT)),
+                "sat_joint": Variant("sat, joint", held("sat", JOINT)),
+                "xi_independent": Variant("xi, independent", held("xi", INDEPENDENT)),
+                "kl_penalty": Variant("KL penalty", {"kl_coefs": (KL_COEF,)}),
+                "adaptive_kl": Variant(
+                    "adaptive KL", {"optimiser.constraint": "adaptive_kl", "optimiser.kl_target": KL_TARGET}
+                ),
+            },
         ),
+        study="constrained",
+        order=370,
     )

@@ -1,6 +1,9 @@
 """How does over-optimization depend on the number of preference pairs?
 
-python -m experiments data_size          3 minutes on two cores, after rm_size
+    python -m experiments data_size
+    python -m analysis data_size
+
+One size of reward model, trained on more and more of the same pairs.
 """
 
 from experiments.experiment import Experiment
@@ -25,4 +28,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset),
         grid={"reward_model.num_pairs": of(PAIRS, preset)},
+        study="data_size",
+        order=20,
     )

@@ -1,12 +1,12 @@
-"""How far can a policy go before reward models of other data stop following?
+"""How far can a policy go before reward models of other data stop following it?
 
-    python -m experiments data_split           5 min on two cores, after rm_size and policy_size
+    python -m experiments data_split
     python -m analysis data_split
 
-Two reward models of a seed learn from disjoint halves of the pairs; one is optimised, both score.
+Two reward models of a seed learn from disjoint halves of the pairs. One is optimised; both score.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import RM_SIZES, SHORTER, few, of, size
 from experiments.studies.policy_size import ALIKE, POLICIES, POLICY_FIELDS
 
@@ -15,13 +15,12 @@ PAIRS = {"smoke": 256, "cpu": 8000}  # a seed, both halves together
 
 def experiment(preset: str) -> Experiment:
     sizes = of(RM_SIZES, preset)
-    label = lambda what, values: f"{what} {values[0]}x{values[1]}"
-    policies = {
-        label("policy", values): size(sizes[0])
-        | dict(zip(POLICY_FIELDS.split("|"), values, strict=True))
-        | of(ALIKE, preset)
-        for values in of(POLICIES, preset)
-    }
+    proxies = {f"proxy_{w}x{d}": Variant(f"proxy {w}x{d}", size((w, d, rate))) for w, d, rate in sizes}
+    policies = {}
+    for values in of(POLICIES, preset):
+        own = dict(zip(POLICY_FIELDS.split("|"), values, strict=True)) | of(ALIKE, preset)
+        shape = f"{values[0]}x{values[1]}"
+        policies[f"policy_{shape}"] = Variant(f"policy {shape}", size(sizes[0]) | own)
     return Experiment(
         name="data_split",
         title="Reward models of disjoint halves",
@@ -40,6 +39,7 @@ def experiment(preset: str) -> Experiment:
             "ensemble.take": 1,
         },
         grid={},
-        variants=few(preset, {label("proxy", values): size(values) for values in sizes})
-        | (policies if preset != "smoke" else {}),
+        variants=few(preset, proxies | policies),
+        study="data_split",
+        order=320,
     )

@@ -1,12 +1,15 @@
 """Does direct alignment over-optimise as RL does, without a reward model?
 
-python -m experiments direct_alignment     8 min on two cores, after rm_size
-python -m analysis direct_alignment
+    python -m experiments direct_alignment
+    python -m analysis direct_alignment
+
+Three losses train the policy on the preference pairs themselves, each at seven values of its beta.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MORE_SEEDS, few, of
 
+LOSSES = {"dpo": "DPO", "ipo": "IPO", "slic": "SLiC"}  # key -> label
 # In two cells a loss: of three equal ones two workers would do the last with one of them idle.
 BETAS = {"smoke": ((0.05, 0.5),), "cpu": ((0.01, 0.05, 0.25, 1.0), (0.025, 0.1, 0.5))}
 
@@ -24,9 +27,7 @@ def experiment(preset: str) -> Experiment:
         stages=("direct_alignment",),
         base=of(MORE_SEEDS, preset),
         grid={"dpo_betas": of(BETAS, preset)},
-        variants=few(
-            preset,
-            {loss.upper() if loss != "slic" else "SLiC": {"direct.loss": loss} for loss in ("dpo", "ipo", "slic")},
-        ),
+        variants=few(preset, {loss: Variant(label, {"direct.loss": loss}) for loss, label in LOSSES.items()}),
         panels="optimiser",
+        order=140,
     )

@@ -1,10 +1,12 @@
 """Do pessimistic losses of direct alignment keep what plain DPO loses?
 
-python -m experiments direct_alignment_pessimism 3 min on two cores, after rm_size
-python -m analysis direct_alignment_pessimism
+    python -m experiments direct_alignment_pessimism
+    python -m analysis direct_alignment_pessimism
+
+A quarter of the labels is flipped, so that there is something to lose.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import few, of
 
 BETAS = {"smoke": (0.1,), "cpu": (0.025, 0.1)}
@@ -25,11 +27,12 @@ def experiment(preset: str) -> Experiment:
         variants=few(
             preset,
             {
-                "DPO": {},
-                "RPO": {"direct.loss": "rpo"},
-                "chi-PO": {"direct.loss": "chipo"},
-                "length-regularised DPO": {"direct.loss": "length_dpo"},
+                "dpo": Variant("DPO"),
+                "rpo": Variant("RPO", {"direct.loss": "rpo"}),
+                "chi_po": Variant("chi-PO", {"direct.loss": "chipo"}),
+                "length_regularised_dpo": Variant("length-regularised DPO", {"direct.loss": "length_dpo"}),
             },
         ),
         panels="dpo_beta",
+        order=150,
     )

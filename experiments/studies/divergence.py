@@ -1,10 +1,12 @@
-"""Is chi-squared a better leash than KL?
+"""Is a chi-squared penalty a better leash than a KL penalty?
 
-python -m experiments divergence           1 min on two cores, after kl_penalty
-python -m analysis divergence
+    python -m experiments divergence
+    python -m analysis divergence
+
+The same proxy under both penalties, at several coefficients each; the best of each kind are compared.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant, digits
 from experiments.presets import MIDDLE_RM, few, of
 
 KL = {"smoke": (0.1,), "cpu": (0.03, 0.12)}
@@ -25,9 +27,12 @@ def experiment(preset: str) -> Experiment:
         grid={},
         variants=few(
             preset,
-            {"no penalty": {}}
-            | {f"KL {c:g}": {"kl_coefs": (c,)} for c in of(KL, preset)}
-            | {f"chi2 {c:g}": {"kl_coefs": (c,), "optimiser.divergence": "chi2"} for c in of(CHI2, preset)},
+            {"no_penalty": Variant("no penalty")}
+            | {f"kl_{digits(c)}": Variant(f"KL {c:g}", {"kl_coefs": (c,)}) for c in of(KL, preset)}
+            | {
+                f"chi2_{digits(c)}": Variant(f"chi2 {c:g}", {"kl_coefs": (c,), "optimiser.divergence": "chi2"})
+                for c in of(CHI2, preset)
+            },
         ),
-        panels=None,
+        order=220,
     )

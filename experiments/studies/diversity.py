@@ -1,15 +1,27 @@
-"""What must differ between members for an ensemble to help?
+"""What must differ between the members of an ensemble for it to help?
 
-python -m experiments diversity            5 min on two cores, after ensembles
-python -m analysis diversity
+    python -m experiments diversity
+    python -m analysis diversity
+
+Members differ in the order of their pairs, in initialisation too, in the pairs, or in what they see. Weights of members
+that differ in order alone can also be averaged into one model.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
-from experiments.studies.ensembles import MEMBERS
+from experiments.studies.ensembles import MEMBERS, WITH_RL
 
 NOISE = 0.25
 KINDS = ("order", "init", "bootstrap", "features")
+
+
+def members(preset: str, kind: str, rule: str) -> dict:
+    """Overrides of members that differ in one way, under one rule."""
+    return {
+        "reward_model.members": of(MEMBERS, preset),
+        "reward_model.diversity": kind,
+        "ensemble.rule": rule,
+    }
 
 
 def experiment(preset: str) -> Experiment:
@@ -27,23 +39,16 @@ def experiment(preset: str) -> Experiment:
         grid={},
         variants=few(
             preset,
-            {"single": {"stages": ("best_of_n", "policy_gradient")}}  # both are those of `ensembles`
+            {"single": Variant("single", stages=WITH_RL)}  # both are those of `ensembles`
             | {
-                f"worst case, {kind}": {
-                    "reward_model.members": of(MEMBERS, preset),
-                    "reward_model.diversity": kind,
-                    "ensemble.rule": "worst_case",
-                }
+                f"worst_case_{kind}": Variant(f"worst case, {kind}", members(preset, kind, "worst_case"))
                 for kind in KINDS
             }
             | {
-                "weight average, order": {
-                    "reward_model.members": of(MEMBERS, preset),
-                    "reward_model.diversity": "order",
-                    "ensemble.rule": "weight_average",
-                    "stages": ("best_of_n", "policy_gradient"),
-                }
+                "weight_average_order": Variant(
+                    "weight average, order", members(preset, "order", "weight_average"), WITH_RL
+                )
             },
         ),
-        panels=None,
+        order=200,
     )

@@ -1,10 +1,12 @@
 """With a small KL penalty, do pessimistic ensembles keep all that they gained?
 
-python -m experiments ensembles_kl         3 min on two cores, after ensembles
-python -m analysis ensembles_kl
+    python -m experiments ensembles_kl
+    python -m analysis ensembles_kl
+
+The rules of `ensembles` that run in RL, with one small penalty.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 from experiments.studies.ensembles import IN_RL, members
 
@@ -26,6 +28,6 @@ def experiment(preset: str) -> Experiment:
         | of(MORE_SEEDS, preset)
         | {"preferences.label_noise": NOISE, "kl_coefs": (KL_COEF,)},
         grid={},
-        variants=few(preset, {"single": {}} | {label: members(preset, label) for label in IN_RL}),
-        panels=None,
+        variants=few(preset, {"single": Variant("single")} | {key: members(preset, key) for key in IN_RL}),
+        order=170,
     )

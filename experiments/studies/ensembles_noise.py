@@ -1,7 +1,9 @@
 """Do ensembles still help when a third of the labels is wrong?
 
-python -m experiments ensembles_noise      5 min on two cores, after ensembles
-python -m analysis ensembles_noise
+    python -m experiments ensembles_noise
+    python -m analysis ensembles_noise
+
+`ensembles` again, with more of the labels flipped.
 """
 
 import dataclasses
@@ -23,4 +25,5 @@ def experiment(preset: str) -> Experiment:
         expected="The more noise, the more the worst case and the uncertainty-weighted rule are worth over one model.",
         cost="5 min on two cores, after ensembles",
         grid={"preferences.label_noise": of(NOISES, preset)},
+        order=180,
     )

@@ -1,7 +1,9 @@
 """Are few preference pairs too few, or seen too seldom?
 
-python -m experiments epochs             1 minute on two cores, after grid
-python -m analysis epochs
+    python -m experiments epochs
+    python -m analysis epochs
+
+Four passes over few pairs against one pass over four times as many.
 """
 
 from experiments.experiment import Experiment
@@ -24,4 +26,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n",),
         base={},
         grid={RM_FIELDS: of(SIZES, preset), FIELDS: of(PASSES, preset)},
+        study="epochs",
+        order=40,
     )

@@ -1,6 +1,6 @@
 """Which mitigation helps against which kind of Goodhart's law?
 
-    python -m experiments goodhart             10 min on two cores, after rm_size
+    python -m experiments goodhart
     python -m analysis goodhart
 
 Synthetic proxies of three members, gold plus an error of one kind of known size
@@ -8,7 +8,7 @@ Synthetic proxies of three members, gold plus an error of one kind of known size
 (experiments/log/2026-11-27-goodhart-errors.md); SCALE was chosen on a development world.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import SHORTER, few, of
 
 KINDS = {
@@ -20,14 +20,16 @@ MEMBERS = 3
 ONE = {"ensemble.take": 1}
 BOTH, BON = ("best_of_n", "policy_gradient"), ("best_of_n",)
 MITIGATIONS = {
-    "none": ONE | {"stages": BOTH},
-    "worst case of 3": {"ensemble.rule": "worst_case", "stages": BOTH},
-    "mean - 0.5 variance": {"ensemble.rule": "uncertainty_weighted", "stages": BOTH},
-    "PAR": ONE | {"shaping.name": "par"},
-    "KL penalty 0.3": ONE | {"kl_coefs": (0.3,)},
-    "chi2 penalty 0.003": ONE | {"kl_coefs": (0.003,), "optimiser.divergence": "chi2"},
-    "pessimism 0.3": ONE | {"selection.rule": "pessimism", "selection.coef": 0.3, "stages": BON},
-    "soft, temperature 0.5": ONE | {"selection.rule": "soft", "selection.coef": 0.5, "stages": BON},
+    "none": Variant("none", ONE, BOTH),
+    "worst_case_of_3": Variant("worst case of 3", {"ensemble.rule": "worst_case"}, BOTH),
+    "mean_minus_0_5_variance": Variant("mean - 0.5 variance", {"ensemble.rule": "uncertainty_weighted"}, BOTH),
+    "par": Variant("PAR", ONE | {"shaping.name": "par"}),
+    "kl_penalty_0_3": Variant("KL penalty 0.3", ONE | {"kl_coefs": (0.3,)}),
+    "chi2_penalty_0_003": Variant("chi2 penalty 0.003", ONE | {"kl_coefs": (0.003,), "optimiser.divergence": "chi2"}),
+    "pessimism_0_3": Variant("pessimism 0.3", ONE | {"selection.rule": "pessimism", "selection.coef": 0.3}, BON),
+    "soft_temperature_0_5": Variant(
+        "soft, temperature 0.5", ONE | {"selection.rule": "soft", "selection.coef": 0.5}, BON
+    ),
 }
 
 
@@ -47,4 +49,6 @@ def experiment(preset: str) -> Experiment:
         grid={"error.kind": of(KINDS, preset)},
         variants=few(preset, MITIGATIONS),
         panels="error_kind",
+        study="goodhart",
+        order=250,
     )

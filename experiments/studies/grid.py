@@ -1,7 +1,9 @@
-"""Reward-model size by preference data: where does best-of-n over-optimise?
+"""Where does best-of-n over-optimise, by reward-model size and preference data?
 
-python -m experiments grid               5 minutes on two cores, after rm_size and data_size
-python -m analysis grid
+    python -m experiments grid
+    python -m analysis grid
+
+Every size of `rm_size` with every number of pairs of `data_size`.
 """
 
 from experiments.experiment import Experiment
@@ -22,4 +24,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n",),
         base={},
         grid={RM_FIELDS: of(RM_SIZES, preset), "reward_model.num_pairs": of(data_size.PAIRS, preset)},
+        study="grid",
+        order=30,
     )

@@ -1,19 +1,28 @@
 """Does best-of-n over-optimise by itself, or only where the proxy's error has heavy tails?
 
-python -m experiments heavy_tails          1 min on two cores, after rm_size
-python -m analysis heavy_tails
+    python -m experiments heavy_tails
+    python -m analysis heavy_tails
+
+Synthetic proxies: gold plus normal errors, or errors of Student's t with 3 degrees of freedom. Several rules choose
+among n samples.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import few
 
+
+def rule(label: str, name: str, coef: float) -> Variant:
+    """The variant that chooses among n samples by one rule."""
+    return Variant(label, {"selection.rule": name, "selection.coef": coef})
+
+
 RULES = {
-    "best-of-n": ("best_of_n", 1.0),
-    "best-of-Poisson": ("poisson", 1.0),
-    "soft, temperature 0.5": ("soft", 0.5),
-    "pessimism 0.3": ("pessimism", 0.3),
-    "pessimism 0.1": ("pessimism", 0.1),
-    "exact tilt": ("tilt", 1.0),
+    "best_of_n": rule("best-of-n", "best_of_n", 1.0),
+    "best_of_poisson": rule("best-of-Poisson", "poisson", 1.0),
+    "soft_temperature_0_5": rule("soft, temperature 0.5", "soft", 0.5),
+    "pessimism_0_3": rule("pessimism 0.3", "pessimism", 0.3),
+    "pessimism_0_1": rule("pessimism 0.1", "pessimism", 0.1),
+    "exact_tilt": rule("exact tilt", "tilt", 1.0),
 }
 KINDS = ("regressional", "heavy_tailed")
 
@@ -31,8 +40,7 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n",),
         base={"reward": "synthetic"},
         grid={"error.kind": KINDS},
-        variants=few(
-            preset, {label: {"selection.rule": rule, "selection.coef": c} for label, (rule, c) in RULES.items()}
-        ),
+        variants=few(preset, RULES),
         panels="error_kind",
+        order=240,
     )

@@ -1,6 +1,6 @@
-"""Does a policy over-optimise the prompts that it is trained on, too?
+"""Does a policy over-optimise the prompts that it is trained on more than others?
 
-    python -m experiments held_out_prompts     2 min on two cores, after rm_size
+    python -m experiments held_out_prompts
     python -m analysis held_out_prompts
 
 Training prompts are a fixed set; every point is measured on these and on held-out ones.
@@ -25,4 +25,6 @@ def experiment(preset: str) -> Experiment:
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(SHORTER, preset),
         grid={"optimiser.train_prompts": of(COUNTS, preset)},
+        study="held_out_prompts",
+        order=310,
     )

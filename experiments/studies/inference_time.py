@@ -1,7 +1,9 @@
 """Which rule makes most of n samples when the proxy is learned?
 
-python -m experiments inference_time       1 min on two cores, after rm_size
-python -m analysis inference_time
+    python -m experiments inference_time
+    python -m analysis inference_time
+
+The rules of `heavy_tails`, with a small and a middle proxy of `rm_size`.
 """
 
 from experiments.experiment import Experiment
@@ -24,8 +26,7 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n",),
         base={},
         grid={RM_FIELDS: of(SIZES, preset)},
-        variants=few(
-            preset, {label: {"selection.rule": rule, "selection.coef": c} for label, (rule, c) in RULES.items()}
-        ),
+        variants=few(preset, RULES),
         panels="rm_params",
+        order=130,
     )

@@ -1,12 +1,12 @@
 """Do new labels on what the policy writes mend the proxy?
 
-    python -m experiments iterated             3 min on two cores, after rm_size
+    python -m experiments iterated
     python -m analysis iterated
 
 Every round trains reward models on pairs that the last round's policies wrote, and optimises against them.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, SHORTER, of
 
 PAIRS = {"smoke": 64, "cpu": 2000}  # a round
@@ -16,6 +16,7 @@ ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
 def experiment(preset: str) -> Experiment:
     pairs, rounds = of(PAIRS, preset), of(ROUNDS, preset)
     data, start = ("concatenate", "replace"), ("restart", "continue")
+    as_many = {"rounds.count": 1, "reward_model.num_pairs": pairs * rounds[-1]}
     ways = [(d, s) for d in data for s in start] if preset != "smoke" else [("concatenate", "continue")]
     return Experiment(
         name="iterated",
@@ -29,7 +30,9 @@ def experiment(preset: str) -> Experiment:
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(SHORTER, preset) | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
         grid={"rounds.count": rounds},
-        variants={f"{d}, {s}": {"rounds.data": d, "rounds.start": s} for d, s in ways}
-        | {"as many labels, one round": {"rounds.count": 1, "reward_model.num_pairs": pairs * rounds[-1]}},
+        variants={f"{d}_{s}": Variant(f"{d}, {s}", {"rounds.data": d, "rounds.start": s}) for d, s in ways}
+        | {"as_many_labels_one_round": Variant("as many labels, one round", as_many)},
         panels="round",
+        study="iterated",
+        order=340,
     )

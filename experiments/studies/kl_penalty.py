@@ -1,6 +1,9 @@
 """Does a KL penalty change the gold reached at a given KL, or only stop early?
 
-python -m experiments kl_penalty         2 minutes on two cores, after rm_size
+    python -m experiments kl_penalty
+    python -m analysis kl_penalty
+
+One proxy, RLOO, and a penalty of five sizes.
 """
 
 from experiments.experiment import Experiment
@@ -22,4 +25,6 @@ def experiment(preset: str) -> Experiment:
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset),
         grid={"kl_coefs": tuple((c,) for c in of(COEFFICIENTS, preset))},
+        study="kl_penalty",
+        order=50,
     )

@@ -1,6 +1,6 @@
-"""How much of what is gained is length, where labels like length, and what takes it out again?
+"""Where labels like length, how much of the proxy's gain is length, and what takes it out?
 
-    python -m experiments length               3 min on two cores, after rm_size
+    python -m experiments length
     python -m analysis length
 
 Three passes over the pairs, as Chen et al. 2024: two heads learn to share the labels' wishes later than one learns them
@@ -8,14 +8,14 @@ Three passes over the pairs, as Chen et al. 2024: two heads learn to share the l
 heads 0.73 and 0.81). The penalty is the slope of that proxy on length after one pass, 2 s.d. from empty to full.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, SHORTER, few, of
 
 VARIANTS = {
-    "single": {},
-    "ODIN": {"reward_model.heads": "odin"},
-    "length penalty": {"shaping.name": "length_penalty", "shaping.coef": 2.0},
-    "labels without bias": {"preferences.bias": 0.0},
+    "single": Variant("single"),
+    "odin": Variant("ODIN", {"reward_model.heads": "odin"}),
+    "length_penalty": Variant("length penalty", {"shaping.name": "length_penalty", "shaping.coef": 2.0}),
+    "labels_without_bias": Variant("labels without bias", {"preferences.bias": 0.0}),
 }
 
 
@@ -36,4 +36,6 @@ def experiment(preset: str) -> Experiment:
         | {"reward_model.epochs": 3, "optimiser.length_share": True},
         grid={},
         variants=few(preset, VARIANTS),
+        study="length",
+        order=350,
     )

@@ -1,6 +1,9 @@
 """Controls that must fail: proxy = gold, shuffled labels, a random function as gold.
 
-python -m experiments negative_controls  2 minutes on two cores, after rm_size
+    python -m experiments negative_controls
+    python -m analysis negative_controls
+
+They show that what the other experiments find is not made by the measurement.
 """
 
 from experiments.experiment import Experiment
@@ -21,4 +24,6 @@ def experiment(preset: str) -> Experiment:
         base=of(MIDDLE_RM, preset),
         grid={},
         extra=({"reward": "gold"}, {"preferences.label_noise": 0.5}, {"gold.kind": "random"}),
+        study="negative_controls",
+        order=110,
     )

@@ -1,15 +1,20 @@
-"""What becomes of what the proxy cannot see?
+"""What becomes of attributes that the proxy cannot see?
 
-    python -m experiments omission             2 min on two cores, after rm_size
+    python -m experiments omission
     python -m analysis omission
 
-Reward models that do not see the tokens of some attributes: utility has more parts than the reward mentions.
+Reward models that do not see the tokens of some attributes: gold has more parts than the reward knows of.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, few, of
 
 ATTRIBUTES = ("template", "hedging", "agreement", "refusal")
+
+
+def blind(*attributes: str) -> dict:
+    """Overrides of reward models that do not see the tokens of some attributes."""
+    return {"reward_model.blind": attributes}
 
 
 def experiment(preset: str) -> Experiment:
@@ -28,10 +33,11 @@ def experiment(preset: str) -> Experiment:
         variants=few(
             preset,
             {
-                "sees all": {},
-                "blind to stance and refusals": {"reward_model.blind": ("agreement", "refusal")},
-                "blind to templates and hedges": {"reward_model.blind": ("template", "hedging")},
-                "blind to all four": {"reward_model.blind": ATTRIBUTES},
+                "sees_all": Variant("sees all"),
+                "blind_to_stance_and_refusals": Variant("blind to stance and refusals", blind("agreement", "refusal")),
+                "blind_to_templates_and_hedges": Variant("blind to templates and hedges", blind("template", "hedging")),
+                "blind_to_all_four": Variant("blind to all four", blind(*ATTRIBUTES)),
             },
         ),
+        order=290,
     )

@@ -1,18 +1,19 @@
-"""Does telling the proxy what it has not seen, while the policy goes on, restore what was lost?
+"""Does a new proxy that sees what the last one did not restore what was lost?
 
-    python -m experiments omission_updates     3 min on two cores, after rm_size
+    python -m experiments omission_updates
     python -m analysis omission_updates
 
-Every round trains a new reward model on what the policy writes by now; it sees what the last one saw, or what it did
-not. Policies go on from where they are.
+Every round trains a new reward model on what the policy writes by now. It sees what the last one saw, or what that
+one did not. Policies go on from where they are.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, SHORTER, few, of
+from experiments.studies.omission import blind
 
 PAIRS = {"smoke": 64, "cpu": 8000}  # of the first round, and of each later one
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
-BLIND = {"reward_model.blind": ("agreement", "refusal")}
+BLIND = blind("agreement", "refusal")
 
 
 def experiment(preset: str) -> Experiment:
@@ -34,10 +35,12 @@ def experiment(preset: str) -> Experiment:
         variants=few(
             preset,
             {
-                "same sight": BLIND,
-                "sight in turns": BLIND | {"rounds.sight": "alternating"},
-                "sees all": {},
+                "same_sight": Variant("same sight", BLIND),
+                "sight_in_turns": Variant("sight in turns", BLIND | {"rounds.sight": "alternating"}),
+                "sees_all": Variant("sees all"),
             },
         ),
         panels="round",
+        study="iterated",
+        order=300,
     )

@@ -1,13 +1,13 @@
-"""Every optimiser against the same proxy: is over-optimization a matter of how one optimises?
+"""Is over-optimization a matter of the optimiser?
 
-    python -m experiments optimisers           6 min on two cores, after rm_size
+    python -m experiments optimisers
     python -m analysis optimisers
 
-No law of this kind is published for GRPO. All start at the reference policy, share prompts, proxy and seeds, and have
-no KL penalty (but online DPO, whose beta is one).
+Every optimiser against one proxy. No law of this kind is published for GRPO. All start at the reference policy, share
+prompts, proxy and seeds, and have no KL penalty (but online DPO, whose beta is one).
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, MORE_SEEDS, few, of
 from experiments.studies.ppo_penalty import SCHEDULE
 
@@ -30,19 +30,19 @@ def experiment(preset: str) -> Experiment:
         variants=few(
             preset,
             {
-                "RLOO": {},
-                "best-of-n": {"stages": ("best_of_n",)},
-                "exact tilt": {"selection.rule": "tilt", "stages": ("best_of_n",)},
-                "REINFORCE": {"optimiser.name": "reinforce"},
-                "GRPO": {"optimiser.name": "grpo"} | of(SCHEDULE, preset),
-                "PPO": {"optimiser.name": "ppo"} | of(SCHEDULE, preset),
-                "expert iteration": {"optimiser.name": "expert_iteration"},
-                "online DPO": {"optimiser.name": "online_dpo", "kl_coefs": (0.03,)},
-                "distilled best-of-n": {
-                    "optimiser.name": "distillation",
-                    "optimiser.group_size": of(DISTILLED, preset),
-                },
+                "rloo": Variant("RLOO"),
+                "best_of_n": Variant("best-of-n", stages=("best_of_n",)),
+                "exact_tilt": Variant("exact tilt", {"selection.rule": "tilt"}, ("best_of_n",)),
+                "reinforce": Variant("REINFORCE", {"optimiser.name": "reinforce"}),
+                "grpo": Variant("GRPO", {"optimiser.name": "grpo"} | of(SCHEDULE, preset)),
+                "ppo": Variant("PPO", {"optimiser.name": "ppo"} | of(SCHEDULE, preset)),
+                "expert_iteration": Variant("expert iteration", {"optimiser.name": "expert_iteration"}),
+                "online_dpo": Variant("online DPO", {"optimiser.name": "online_dpo", "kl_coefs": (0.03,)}),
+                "distilled_best_of_n": Variant(
+                    "distilled best-of-n",
+                    {"optimiser.name": "distillation", "optimiser.group_size": of(DISTILLED, preset)},
+                ),
             },
         ),
-        panels=None,
+        order=120,
     )

@@ -1,6 +1,7 @@
 """Do larger policies over-optimise more?
 
-    python -m experiments policy_size        7 minutes on two cores, after rm_size
+    python -m experiments policy_size
+    python -m analysis policy_size
 
 Five policies from 5k to 805k parameters, alike in supervised loss: steps and rates were chosen so that in world 2 the
 held-out loss of the others is within 0.025 nats a token of the 62k one's 2.678 (5k 2.691, 17k 2.701, 242k 2.667, 805k
@@ -43,4 +44,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset) | of(ALIKE, preset),
         grid={POLICY_FIELDS: of(POLICIES, preset)},
+        study="policy_size",
+        order=80,
     )

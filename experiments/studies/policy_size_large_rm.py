@@ -1,7 +1,9 @@
-"""Do larger policies over-optimise more, under the largest reward model?
+"""Do larger policies over-optimise more under the largest reward model?
 
-python -m experiments policy_size_large_rm    5 minutes on two cores, after rm_size and policy_size
-python -m analysis policy_size_large_rm
+    python -m experiments policy_size_large_rm
+    python -m analysis policy_size_large_rm
+
+The policies of `policy_size`; RL alone.
 """
 
 import dataclasses
@@ -16,9 +18,11 @@ def experiment(preset: str) -> Experiment:
         policy_size.experiment(preset),
         name="policy_size_large_rm",
         title="Over-optimization by policy size, under the largest reward model",
+        question="Under the largest reward model, does a larger policy gain less, peak earlier or fall further?",
         figure="Gao et al. 2023, Fig. 22",
         expected="As under a smaller reward model, but gold hardly turns within reach.",
         cost="5 min on two cores, after rm_size",
         stages=("policy_gradient",),
         base=of(LARGEST_RM, preset) | of(policy_size.ALIKE, preset),
+        order=90,
     )

@@ -1,7 +1,9 @@
-"""PPO under KL penalties: how often does its ratio clip, and is it a penalty of its own?
+"""How often does PPO clip under KL penalties, and is clipping a penalty of its own?
 
-python -m experiments ppo_penalty        1 minute on two cores, after rm_size
-python -m analysis ppo_penalty
+    python -m experiments ppo_penalty
+    python -m analysis ppo_penalty
+
+`kl_penalty` with PPO in place of RLOO.
 """
 
 import dataclasses
@@ -33,4 +35,5 @@ def experiment(preset: str) -> Experiment:
         cost="1 min on two cores, after rm_size",
         base=of(MIDDLE_RM, preset) | {"optimiser.name": "ppo"} | of(SCHEDULE, preset),
         grid={"kl_coefs": tuple((c,) for c in of(COEFFICIENTS, preset))},
+        order=60,
     )

@@ -1,20 +1,20 @@
 """What is a ranking of four worth, and how should a reward model read it?
 
-    python -m experiments rankings             2 min on two cores, after rm_size
+    python -m experiments rankings
     python -m analysis rankings
 
 Every variant sees the same prompts: a ranking of four holds six pairs, of which the first variant keeps one.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import RM_SIZES, few, of, size
 
 ANNOTATORS = {"smoke": ("plackett_luce",), "cpu": ("plackett_luce", "mallows")}
 KEPT = {"preferences.keep": "ranking"}
 VARIANTS = {
-    "one pair": {},
-    "all pairs": KEPT | {"reward_model.loss": "all_pairs"},
-    "Plackett-Luce likelihood": KEPT | {"reward_model.loss": "plackett_luce"},
+    "one_pair": Variant("one pair"),
+    "all_pairs": Variant("all pairs", KEPT | {"reward_model.loss": "all_pairs"}),
+    "plackett_luce_likelihood": Variant("Plackett-Luce likelihood", KEPT | {"reward_model.loss": "plackett_luce"}),
 }
 
 
@@ -33,4 +33,5 @@ def experiment(preset: str) -> Experiment:
         grid={"preferences.annotator": of(ANNOTATORS, preset)},
         variants=few(preset, VARIANTS),
         panels="annotator",
+        order=360,
     )

@@ -1,11 +1,13 @@
-"""Where does the loss of gold come from: a proxy too small, data too few, or the way of optimising?
+"""Where is gold lost: to the proxy's size, to its data, or to the optimiser?
 
-    python -m experiments regret               no new cells after rm_size, grid and negative_controls
+    python -m experiments regret
     python -m analysis regret
 
-At equal KL: gold of best-of-n by gold itself, minus that by a proxy of this size with all the data (approximation),
-minus that by the proxy with its own data (estimation). RL against the proxy with all the data loses the rest
-(optimisation).
+At equal KL, three differences of gold:
+
+- approximation: best-of-n by gold itself, minus best-of-n by a proxy of this size with all the data
+- estimation: that, minus best-of-n by the proxy with its own data
+- optimisation: best-of-n by the proxy with all the data, minus RL against it
 """
 
 from experiments.experiment import Experiment
@@ -29,4 +31,6 @@ def experiment(preset: str) -> Experiment:
         base={},
         grid={RM_FIELDS: of(SIZES, preset), "reward_model.num_pairs": of(PAIRS, preset)},
         extra=({"reward": "gold"},),
+        study="regret",
+        order=330,
     )

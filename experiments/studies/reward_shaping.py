@@ -1,12 +1,12 @@
 """Does a bounded reward keep gold from falling?
 
-    python -m experiments reward_shaping       2 min on two cores, after rm_size
+    python -m experiments reward_shaping
     python -m analysis reward_shaping
 
 Against the smallest proxy, under which gold falls most.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import RM_FIELDS, RM_SIZES, few, of
 
 
@@ -26,12 +26,12 @@ def experiment(preset: str) -> Experiment:
         variants=few(
             preset,
             {
-                "none": {},
-                "PAR": {"shaping.name": "par"},
-                "clip": {"shaping.name": "clip"},
-                "log-sigmoid": {"shaping.name": "log_sigmoid"},
-                "length penalty": {"shaping.name": "length_penalty"},
+                "none": Variant("none"),
+                "par": Variant("PAR", {"shaping.name": "par"}),
+                "clip": Variant("clip", {"shaping.name": "clip"}),
+                "log_sigmoid": Variant("log-sigmoid", {"shaping.name": "log_sigmoid"}),
+                "length_penalty": Variant("length penalty", {"shaping.name": "length_penalty"}),
             },
         ),
-        panels=None,
+        order=230,
     )

@@ -1,6 +1,6 @@
 """The main job: how does over-optimization depend on the size of the reward model?
 
-    python -m experiments rm_size            5 minutes on two idle cores, of which 1 is the install
+    python -m experiments rm_size
     python -m analysis rm_size
 
 Gold first rises, then falls; it peaks later and higher for larger proxies (Gao, Schulman & Hilton 2023).
@@ -23,4 +23,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n", "policy_gradient"),
         base={},
         grid={RM_FIELDS: of(RM_SIZES, preset)},
+        study="rm_size",
+        order=10,
     )

@@ -1,17 +1,23 @@
-"""Ensembles whose members share their errors: how much can pessimism do?
+"""How much can pessimism do when the members of an ensemble err alike?
 
-    python -m experiments shared_errors        1 min on two cores, after rm_size
+    python -m experiments shared_errors
     python -m analysis shared_errors
 
 Synthetic proxies, gold plus Student's t errors of which a share is common to all members.
 """
 
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Variant
 from experiments.presets import few, of
 
 MEMBERS = {"smoke": 2, "cpu": 5}
 SHARED = {"smoke": (0.0, 0.95), "cpu": (0.0, 0.5, 0.95)}
-RULES = {"mean": 0.0, "median": 0.0, "worst_case": 0.0, "uncertainty_weighted": 0.5, "mean_minus_std": 1.0}
+RULES = {  # rule, which is also the key -> label, coefficient
+    "mean": ("mean", 0.0),
+    "median": ("median", 0.0),
+    "worst_case": ("worst case", 0.0),
+    "uncertainty_weighted": ("uncertainty weighted", 0.5),
+    "mean_minus_std": ("mean minus std", 1.0),
+}
 
 
 def experiment(preset: str) -> Experiment:
@@ -29,8 +35,12 @@ def experiment(preset: str) -> Experiment:
         grid={"error.shared": of(SHARED, preset)},
         variants=few(
             preset,
-            {"single": {"ensemble.take": 1}}
-            | {name.replace("_", " "): {"ensemble.rule": name, "ensemble.coef": c} for name, c in RULES.items()},
+            {"single": Variant("single", {"ensemble.take": 1})}
+            | {
+                rule: Variant(label, {"ensemble.rule": rule, "ensemble.coef": coef})
+                for rule, (label, coef) in RULES.items()
+            },
         ),
         panels="error_shared",
+        order=210,
     )

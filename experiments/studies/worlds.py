@@ -1,6 +1,6 @@
 """Do the laws hold in other worlds?
 
-    python -m experiments worlds             6 minutes on two cores, after rm_size
+    python -m experiments worlds
     python -m analysis worlds
 
 A world redraws the language, the demonstrations, the reference policy, gold and the preference pairs, so that intervals
@@ -27,4 +27,6 @@ def experiment(preset: str) -> Experiment:
         stages=("best_of_n", "policy_gradient"),
         base={},
         grid={WORLD_FIELDS: tuple((w,) * 5 for w in of(WORLDS, preset)), RM_FIELDS: of(SIZES, preset)},
+        study="worlds",
+        order=100,
     )

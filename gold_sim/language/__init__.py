@@ -1,1 +1,1 @@
-"""language."""
+"""A language: prompts, demonstrations, the rubric, and what all languages share."""

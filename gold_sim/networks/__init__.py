@@ -1,1 +1,1 @@
-"""networks."""
+"""Networks: their shape, the transformer, decoding, and the products that each processor multiplies fastest."""

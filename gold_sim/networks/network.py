@@ -2,8 +2,8 @@
 
 import dataclasses
 
-HEAD_WIDTH = 16  # attention head width; a narrower network has one head
-WIDE, WIDE_HEAD = 512, 64  # from this width on heads are as wide as matrix units want them
+from gold_sim import config
+
 UNROLLED = 8  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
 MODEL_AXIS = "model"  # of a mesh of devices: those along it share the matrices of every block
 REMAT_FROM = 200_000_000  # parameters from which a block is computed again in the backward pass, not kept
@@ -28,4 +28,4 @@ class Network:
 
     @property
     def heads(self) -> int:
-        return max(1, self.width // (HEAD_WIDTH if self.width < WIDE else WIDE_HEAD))
+        return config.heads(self.width)

@@ -59,5 +59,5 @@ def collect(config: PreferencesConfig, language, prompts, responses, gold_scores
 
 def split(config: PreferencesConfig, preferences: Preferences) -> tuple[Preferences, Preferences]:
     """(training, held out): the last `held_out` share is held out; num_pairs takes from the front."""
-    first = preferences.labels.shape[0] - int(config.num_pairs * config.held_out)
+    first = preferences.labels.shape[0] - config.num_held_out
     return jax.tree.map(lambda a: a[:first], preferences), jax.tree.map(lambda a: a[first:], preferences)

@@ -6,6 +6,7 @@ are shares of the longest response, EOS included. A rule of yours is named `modu
 """
 
 import importlib
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -40,13 +41,16 @@ RULES = dict(none=none, par=par, clip=clip, log_sigmoid=log_sigmoid, length_pena
 
 
 def find(name: str):
-    """A rule by its name here or as module:function; ValueError that says what is allowed."""
+    """A rule by its name here or as module:function; ValueError that says what is wrong with it."""
     if name in RULES:
         return RULES[name]
     module, colon, function = name.partition(":")
     if not colon:
         raise ValueError(f"shaping.name={name!r}: allowed are {', '.join(RULES)}, or module:function of yours")
     try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"shaping.name={name!r}: {error}") from error
+        rule = getattr(importlib.import_module(module), function)
+        inspect.signature(rule).bind("rewards", "references", "lengths", "coef")
+    except (Exception, SystemExit) as error:  # whatever a module of others does when it is imported
+        wanted = "a function (rewards, references, lengths, coef) is wanted"
+        raise ValueError(f"shaping.name={name!r}: {wanted}; {type(error).__name__}: {error}") from error
+    return rule

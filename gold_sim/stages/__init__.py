@@ -1,1 +1,1 @@
-"""stages."""
+"""The pipeline: one stage a file, and the graph that joins them."""

@@ -24,8 +24,6 @@ def alignment(cell, inputs, store, progress):
     gold_net, judge, _ = inputs.gold("preferences", "gold")
     found = preferences.Preferences(**inputs.arrays("preferences"))
     train, held_out_pairs = preferences.split(config.preferences, found)
-    if d.num_pairs > len(train.labels):
-        raise ValueError(f"direct.num_pairs={d.num_pairs}: allowed are up to the {len(train.labels)} training pairs")
     held_out = held_out_prompts(language, config.world.seed, d.eval_prompts)
     compared = jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs)
 

@@ -18,6 +18,10 @@ VERSIONS = dict(  # raise a stage's number when its numbers change: it and all t
     relabelled=1,  # last: it needs the policies of the round before
 )
 STEPWISE = ("reward_model", "pool", "scores", "policy_gradient", "direct_alignment")  # in many calls of few programs
+NAME_MOST, LISTED_MOST = (
+    120,
+    60,
+)  # characters of a readable name, and of a list in it: a folder's name ends at 255 bytes
 _GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes
 _REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
 
@@ -44,11 +48,12 @@ class Cell:
 def _make(stage: str, name: str, config: Config, reads: dict, **upstream: Cell | None) -> Cell:
     parents = {role: cell for role, cell in upstream.items() if cell is not None}
     code = fingerprint(stage, VERSIONS[stage], reads, {role: c.fingerprint for role, c in parents.items()})
-    return Cell(stage, name, code, config, tuple(parents.items()))
+    return Cell(stage, name[:NAME_MOST], code, config, tuple(parents.items()))
 
 
 def cell(stage: str, config: Config) -> Cell:
     """The cell of one stage, with all it depends on.  stage: a key of VERSIONS."""
+    config.check_stage(stage)
     values = to_hashed(config)
     rm = config.reward_model
     rm_name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
@@ -109,12 +114,11 @@ def cell(stage: str, config: Config) -> Cell:
         return dataclasses.replace(made, upstream=(*made.upstream, ("scores", sub("scores"))))
     if stage == "direct_alignment":
         reads = _pick(values, "direct", "seeds", "dpo_betas")
-        name = f"{config.direct.loss}-D{config.direct.num_pairs}-{','.join(f'{b:g}' for b in config.dpo_betas)}"
+        name = f"{config.direct.loss}-D{config.direct.num_pairs}-{_listed(config.dpo_betas)}"
         return make(name=name, reads=reads, preferences=sub("preferences"), policy=cell("reference", start))
     if stage == "policy_gradient":
         reads = _pick(values, "optimiser", *_REWARD, "seeds", "kl_coefs") | synthetic
-        coefs = ",".join(f"{c:g}" for c in config.kl_coefs)
-        name = f"{config.optimiser.name}-{of_proxy}-kl{coefs}"
+        name = f"{config.optimiser.name}-{of_proxy}-kl{_listed(config.kl_coefs)}"
         if config.optimiser.constraint != "none":
             name = f"{config.optimiser.constraint}-{of_proxy}"
         goes_on = not first and config.rounds.start == "continue"
@@ -126,6 +130,12 @@ def cell(stage: str, config: Config) -> Cell:
 def _pick(values: dict, *names: str) -> dict:
     """Groups of `to_hashed`, which leaves out later ones that are at their defaults."""
     return {name: values[name] for name in names if name in values}
+
+
+def _listed(values: tuple) -> str:
+    """Numbers with commas; where they are too many, the first, the last and their number."""
+    text = ",".join(f"{value:g}" for value in values)
+    return text if len(text) <= LISTED_MOST else f"{values[0]:g}..{values[-1]:g}-of-{len(values)}"
 
 
 def _replace(config: Config, **changes) -> Config:

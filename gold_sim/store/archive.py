@@ -17,6 +17,7 @@ from gold_sim.store.remote import cache_of
 from gold_sim.store.store import Store
 
 SUFFIX = ".tar.xz"
+UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
 KEPT = (".parquet",)  # files of a cell beside its record
 _MEMBER = re.compile(r"(experiments)/([\w.,=+-]+\.json)|(\w+)/([\w.,=+-]+)/(record\.json|\w+\.parquet)")
 
@@ -75,7 +76,7 @@ def unpack(path: Path) -> Path:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); an archive of records is wanted") from error
     store = Store(cache_of(f"archive {hashlib.sha256(data).hexdigest()}"))
-    done = store.root / "unpacked"
+    done = store.root / UNPACKED
     if done.exists():
         return store.root
     cells, manifests = {}, {}

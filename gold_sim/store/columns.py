@@ -29,7 +29,9 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "rm_width": Column("int64", "count", "width of the proxy reward model"),
     "rm_depth": Column("int64", "count", "blocks of the proxy reward model"),
     "rm_params": Column("int64", "count", "parameters of the proxy reward model"),
-    "num_pairs": Column("int64", "pairs", "preference pairs that the proxy was trained on"),
+    "num_pairs": Column(
+        "int64", "pairs", "preference pairs that the proxy was trained on; the policy, in direct alignment"
+    ),
     "label_noise": Column("float64", "rate", "labels flipped at random; 0.5 is shuffled labels"),
     "annotator": Column("string", "name", "how gold margins became labels, deterministic or bradley_terry"),
     "policy_params": Column("int64", "count", "parameters of the policy"),

@@ -22,6 +22,10 @@ class StoreError(Exception):
     """A file of the store cannot be read, trusted or written; the text is one line for the user."""
 
 
+class NotStored(StoreError):
+    """An experiment has no manifest: it was never run to its end here, which is no damage."""
+
+
 def check_names(**names: str) -> None:
     for what, name in names.items():
         rule = r"[0-9a-f]{16}" if what == "fingerprint" else r"\w[\w.,=+-]*"

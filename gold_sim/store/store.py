@@ -34,6 +34,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from gold_sim.store.files import (
+    NotStored,
     StoreError,
     arrow_schema,
     check_names,
@@ -279,12 +280,13 @@ class Store:
         """Manifest of an experiment; without a preset the last in the order of PRESETS, others before these.
 
         experiment: its name; with other settings, <name>+<settings_key>.
+        NotStored if there is none.
         """
         stored = {tuple(p.stem.rpartition("-")[::2]): p for p in (self.root / "experiments").glob("*.json")}
         presets = [own for name, own in stored if name == experiment and preset in (None, own)]
         if not presets:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
-            raise StoreError(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
+            raise NotStored(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
         manifest = from_json(path := stored[experiment, preset])
         if manifest_name(manifest) != f"{experiment}-{preset}":
