@@ -638,6 +638,14 @@ def test_a_worker_that_was_killed_says_by_what(tmp_path):
     executor.stop()
 
 
+def test_what_runs_is_ended_at_once_where_a_run_is_cut_short(tmp_path):
+    executor, began = local.Local(tmp_path, 2, {}), time.monotonic()
+    executor.root = "__import__('time').sleep(60)"
+    jobs = [executor._begin(eval, {}) for _ in range(2)]
+    executor.stop()
+    assert all(one.done() for one in jobs) and time.monotonic() - began < 30
+
+
 # --- benchmark and costs ----------------------------------------------------------------------
 
 
