@@ -11,9 +11,9 @@ def main(argv=None) -> int:
 
 
 def _work(argv) -> int:
-    from experiments import driver  # here, as it takes a second: a Ctrl-C meanwhile is one line as well
+    from experiments import running  # here, as it takes a second: a Ctrl-C meanwhile is one line as well
 
-    return driver.main(argv)
+    return running.main(argv)
 
 
 if __name__ == "__main__":

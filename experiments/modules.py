@@ -9,9 +9,10 @@ from pathlib import Path
 
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
+from gold_sim.stages.declared import STAGES
 from gold_sim.store.columns import CURVE_COLUMNS
 
-CURVE_STAGES = ("best_of_n", "policy_gradient", "direct_alignment")
+CURVE_STAGES = tuple(name for name, stage in STAGES.items() if "curves" in stage.tables)
 # Words that commands take for something else, or that name a folder of the store.
 RESERVED = ("throughput", "fit", "advise", "paper", "calibration", "claims", "pack", "experiments")
 WANTED = "a module with experiment(preset) that returns an Experiment"

@@ -11,23 +11,15 @@ from gold_sim.store.store import settings_key
 
 def plan(name: str, preset: str, overrides: dict):
     """(experiment, curve cells, all cells in an order that can be run)."""
-
     experiment = catalogue.find(name, preset)
-    curves = {}
-    # The largest reward model takes longest: start it first.
     points = experiment.points(PRESETS[preset], overrides)
     _check_shaping({config.shaping.name for _, _, config in points})
-    for _, stages, config in sorted(points, key=lambda p: -p[2].reward_model.width * p[2].reward_model.depth):
-        for stage in stages:
-            cell = graph.cell(stage, config)
-            curves.setdefault(cell.fingerprint, cell)
-    curves = dict(sorted(curves.items(), key=lambda item: list(graph.VERSIONS).index(item[1].stage)))
-    every = {}
-    for cell in curves.values():
-        for c in [*cell.all_upstream(), cell]:
-            every.setdefault(c.fingerprint, c)
-    order, rounds = list(graph.VERSIONS), lambda c: sum(up.stage == "relabelled" for up in c.all_upstream())
-    return experiment, list(curves.values()), sorted(every.values(), key=lambda c: (rounds(c), order.index(c.stage)))
+    # The largest reward model first: of Configs that differ in nothing that a cell reads, it stands in the cell's rows.
+    points = sorted(points, key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth)
+    curves = {}
+    for cell in graph.cells((stage, config) for _, stages, config in points for stage in stages):
+        curves.setdefault(cell.fingerprint, cell)
+    return experiment, list(curves.values()), graph.in_order(curves.values())
 
 
 def _check_shaping(names: set[str]):
@@ -42,7 +34,7 @@ def _check_shaping(names: set[str]):
 def missing(store: Store, curves: list, every: list) -> list:
     """The cells of `every` to compute: curves and reward models that are not stored, and what these still need."""
     absent = {c.fingerprint: c for c in every if store.find(c.stage, c.fingerprint) is None}
-    wanted = [*curves, *(c for c in every if c.stage == "reward_model")]
+    wanted = [*curves, *(c for c in every if "reward_models" in c.declared.tables)]
     needed = set()
     while wanted:
         cell = wanted.pop()
@@ -54,10 +46,11 @@ def missing(store: Store, curves: list, every: list) -> list:
 
 def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
     """Fingerprint of a curve cell -> key of the first variant that has it."""
+    points = experiment.points(PRESETS[preset], overrides)
+    keys = [key for key, stages, _ in points for _ in stages]
     first = {}
-    for key, stages, config in experiment.points(PRESETS[preset], overrides):
-        for stage in stages:
-            first.setdefault(graph.cell(stage, config).fingerprint, key)
+    for key, cell in zip(keys, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
+        first.setdefault(cell.fingerprint, key)
     return first
 
 
@@ -68,7 +61,7 @@ def manifest(experiment, preset: str, overrides: dict, curves: list, module: str
     module: of an experiment of the user's own.
     """
     variants = variants_of(experiment, preset, overrides)
-    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if c.stage == "reward_model"}
+    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if "reward_models" in c.declared.tables}
     return dict(
         experiment=experiment.name,
         preset=preset,

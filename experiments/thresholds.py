@@ -59,9 +59,7 @@ def gold_of(store: Store, preset: str, overrides: dict):
         steps = {"optimiser.steps": num, "optimiser.evaluations": 2, "optimiser.warmup_steps": num}
         changes = of(PRESETS, preset) | composite(preset) | steps | overrides | held("xi", thresholds)
         cell = graph.cell("policy_gradient", replace(Config(), changes))
-        order = list(graph.VERSIONS)
-        every = sorted({c.fingerprint: c for c in cell.all_upstream()}.values(), key=lambda c: order.index(c.stage))
-        for todo in missing(store, [cell], [*every, cell]):
+        for todo in missing(store, [cell], graph.in_order([cell])):
             pipeline.run(store, todo)
         table = store.table("curves", {cell.fingerprint})
         wide = table.pivot(index="control", columns="seed", values="gold").to_numpy()

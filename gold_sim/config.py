@@ -45,6 +45,7 @@ Threshold = Annotated[float, Between(-1e6, 1e6)]
 _ONCE = Where(lambda values: len(set(values)) == len(values), "allowed is every value once")
 _AXIS = (Length(1, 1000), _ONCE)  # of a field that the pipeline maps
 Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
+RANKERS = ("plackett_luce", "mallows")  # annotators that rank several responses at once
 Precision = Literal["float32", "bfloat16"]  # of the products within blocks (networks/network.py)
 SHAPES = ("none", "par", "clip", "log_sigmoid", "length_penalty")  # rules of rewards/shaping.py
 _YOURS = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)  # module:function
@@ -134,6 +135,11 @@ class PreferencesConfig(Checked):
     keep: Literal["pair", "ranking"] = later("pair")
 
     @property
+    def drawn(self) -> int:
+        """Responses drawn for a prompt: two, or all that are ranked."""
+        return self.ranked if self.annotator in RANKERS else 2
+
+    @property
     def num_held_out(self) -> int:
         """Pairs of validation and calibration."""
         return int(self.num_pairs * self.held_out)
@@ -146,7 +152,7 @@ class PreferencesConfig(Checked):
     def faults(self):
         if (held_out := self.num_held_out) < 2:
             yield f"held_out={self.held_out:g}: of num_pairs={self.num_pairs} that is {held_out}, calibration wants 2"
-        if self.keep == "ranking" and self.annotator not in ("plackett_luce", "mallows"):
+        if self.keep == "ranking" and self.annotator not in RANKERS:
             yield f"keep='ranking': allowed of plackett_luce and mallows, not {self.annotator}"
         if self.keep == "ranking" and self.label_noise:
             yield f"label_noise={self.label_noise:g}: flips are of pairs, 0 with keep='ranking'"
@@ -409,19 +415,10 @@ def _rounds_have_many_policies(config: "Config"):
         yield f"rounds.count={config.rounds.count}: rounds want one kl_coef and reward='proxy'"
 
 
-def _direct_alignment(config: "Config"):
-    wanted, collected = config.direct.num_pairs, config.preferences.num_training
-    if wanted > collected:
-        yield f"direct.num_pairs={wanted}: allowed up to the {collected} training pairs collected"
-    if config.rounds.count > 1:
-        yield f"rounds.count={config.rounds.count}: direct alignment has one round"
-
-
 FAULTS = (
     *(_gold_is_not_largest, _pairs_are_too_few, _rankings_are_not_kept, _members_make_no_reward),
     *(_error_cannot_be_drawn, _coefs_do_not_suit, _thresholds_do_not_suit, _rounds_have_many_policies),
 )
-FAULTS_OF_STAGE = {"direct_alignment": _direct_alignment}
 
 
 @dataclass(frozen=True)
@@ -452,11 +449,6 @@ class Config(Checked):
     def faults(self):
         for of_groups in FAULTS:
             yield from of_groups(self)
-
-    def check_stage(self, stage: str):
-        """ValueError unless these settings suit a stage of graph.py, where other stages do not read them."""
-        for fault in FAULTS_OF_STAGE.get(stage, lambda config: ())(self):
-            raise ValueError(fault)
 
     @property
     def round_before(self) -> "Config":

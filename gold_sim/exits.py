@@ -14,14 +14,6 @@ REFUSED = 2  # status of whatever is one line on standard error
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Signalled(KeyboardInterrupt):
-    """The first of SIGINT, SIGTERM and SIGHUP that reached the command, as an exception in its main thread."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
-
-
 def run(name: str, work: Callable[[], int], after: str = "") -> int:
     """Status of a command after its `work`, which returns one; no exception leaves it.
 
@@ -29,31 +21,30 @@ def run(name: str, work: Callable[[], int], after: str = "") -> int:
     after: what that line adds where the work was cut short, as in "finished cells are stored".
     A ValueError's text is that line as it is; of any other exception the kind is named, and where its traceback lies.
     """
+    came: list[int] = []
     _open_streams()
     stdout = sys.stdout
     sys.stdout = _Output(stdout)
     also = f"; {after}" if after else ""
     try:
-        with _signals_raise():
+        with _signals_raise(came):
             try:
                 status = work()
             except SystemExit as ended:  # of argparse
                 status = ended.code
             sys.stdout.flush()
         return status
-    except OSError as error:
-        if error.filename != OUTPUT:
+    except (Exception, KeyboardInterrupt) as error:
+        if came or isinstance(error, KeyboardInterrupt):  # a package that a signal met may raise what it likes
+            number = came[0] if came else signal.SIGINT
+            what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+            return _say(f"{name}: {what}{also}", 128 + number)
+        if getattr(error, "filename", None) != OUTPUT:
             return _say(f"{name}: {_one_line(error)}", REFUSED)
         _drop(stdout)
         if isinstance(error, BrokenPipeError):  # whoever read it has left, as `| head` does
             return 128 + signal.SIGPIPE
         return _say(f"{name}: {_one_line(error)}{also}", REFUSED)
-    except Exception as error:
-        return _say(f"{name}: {_one_line(error)}", REFUSED)
-    except KeyboardInterrupt as error:
-        number = getattr(error, "number", signal.SIGINT)
-        what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-        return _say(f"{name}: {what}{also}", 128 + number)
     finally:
         sys.stdout = stdout
         try:
@@ -107,13 +98,17 @@ def held_back():
 
 
 @contextlib.contextmanager
-def _signals_raise():
-    """The first signal is raised as Signalled; later ones are ignored, so that what it ends can end in order."""
+def _signals_raise(came: list[int]):
+    """The first signal is raised as KeyboardInterrupt; later ones are ignored, so that what it ends can end in order.
+
+    came: the signal's number is added to it.
+    """
 
     def raise_once(number, _):
         for other in handled:
             signal.signal(other, signal.SIG_IGN)
-        raise Signalled(number)
+        came.append(number)
+        raise KeyboardInterrupt(number)
 
     handled = {}
     if threading.current_thread() is threading.main_thread():

@@ -11,7 +11,7 @@ import optax
 from gold_sim import streams
 from gold_sim.config import PolicyConfig
 from gold_sim.language import sequences, world
-from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks import decoding, pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network

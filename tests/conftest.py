@@ -1,6 +1,7 @@
 """Test-wide settings of jax, and the enumerable world on which the answers are known."""
 
 import dataclasses
+import functools
 import gc
 import os
 import tempfile
@@ -28,7 +29,7 @@ from gold_sim import policy
 from gold_sim.config import PolicyConfig, WorldConfig
 from gold_sim.language import sequences, world
 from gold_sim.networks import network, transformer
-from gold_sim.optimisation import exact
+from gold_sim.optimisation import algorithms, driver, exact
 
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")
@@ -54,6 +55,14 @@ PROMPTS = (
     "<bos> oven bread hazard0 process0 <ask>",
     "<bos> oven oven hazard0 person0 <ask>",
 )
+
+
+def driven(task, score, measure):
+    """(last state, curve) of a whole run, by the driver as stages use it: its programs are compiled one by one."""
+    algorithm, compiled = algorithms.find(task.config), functools.partial(jax.jit, compiler_options=FAST_TO_RUN)
+    programs = driver.Programs(*(f and compiled(f) for f in driver.of_run(algorithm, task, score)))
+    start = jax.jit(lambda: algorithm.init(task))()
+    return driver.drive(programs, start, compiled(measure), task.config.steps, task.config.evaluations)
 
 
 @dataclasses.dataclass(frozen=True)

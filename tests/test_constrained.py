@@ -9,27 +9,20 @@ from scipy.optimize import brentq, root
 from gold_sim.config import OptimiserConfig
 from gold_sim.optimisation import constrained, exact
 from gold_sim.optimisation import policy_gradient as pg
-from gold_sim.stages import checkpointed
-from tests.conftest import FAST_TO_RUN
+from tests.conftest import driven
 
 KEPT = 8  # points, of a run's second half: one alone is 0.04 s.d. off its constraint (eight keys), their mean 0.02
 
 
 def end(tiny, rewards, key=0, **changes):
-    """(log-probabilities [KEPT, P, R], TrainState) at the last points of a run."""
+    """(log-probabilities [KEPT, P, R], multipliers [KEPT, C]) at the last points of a run."""
     sizes = dict(prompts=4, group_size=64, steps=800, evaluations=2 * KEPT, learning_rate=2e-3, max_grad_norm=10.0)
     config = OptimiserConfig(**(sizes | changes))
     every_prompt = lambda key, num: jnp.tile(tiny.prompts, (num // len(tiny.prompts), 1))
     params = {k: v for k, v in tiny.ref_params.items() if k != "value"}
-    task = pg.Task(tiny.net, params, 3, every_prompt, rewards)
-
-    def to_next_point(state, _):
-        state = constrained.advance(task, config, 0.0, jax.random.key(key), state)
-        return state, (exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), state)
-
-    whole = lambda: jax.lax.scan(to_next_point, constrained.init(task, config), length=config.evaluations)[1]
-    run = jax.jit(whole, compiler_options=FAST_TO_RUN)
-    return jax.tree.map(lambda a: a[-KEPT:], run())
+    task = pg.Task(config, tiny.net, params, 3, every_prompt, jax.random.key(key))
+    point = lambda s: (exact.response_log_probs(tiny.net, s.params, tiny.prompts, tiny.responses), s.multipliers)
+    return jax.tree.map(lambda a: a[-KEPT:], driven(task, rewards, point)[1])
 
 
 def one(tiny):
@@ -71,12 +64,12 @@ def test_two_components_are_held_at_their_thresholds_at_the_least_kl(tiny):
     best = tilt(solved.x)
     assert np.abs(missed(solved.x)).max() < 1e-2
     both = lambda p, r: jnp.stack([tiny.reward(p, r), words(r)])
-    log_p, state = end(tiny, both, constraint="xi", thresholds=thetas)
+    log_p, multipliers = end(tiny, both, constraint="xi", thresholds=thetas)
     print(thetas, [mean(v, log_p) for v in values], kl(log_p, best), kl(tiny.ref, best), solved.x)
     for value, theta in zip(values, thetas, strict=True):
         assert mean(value, log_p) == pytest.approx(theta, abs=0.06)
     assert kl(log_p, best) < 0.05 < 0.2 < kl(tiny.ref, best)
-    assert state.multipliers.shape == (KEPT, 2)
+    assert multipliers.shape == (KEPT, 2)
 
 
 def test_all_rises_up_to_its_thresholds(tiny):
@@ -87,12 +80,12 @@ def test_all_rises_up_to_its_thresholds(tiny):
 
 
 def test_adaptive_kl_ends_at_its_target_on_the_frontier(tiny):
-    log_p, state = end(tiny, tiny.reward, constraint="adaptive_kl", kl_target=0.4, steps=1200)
+    log_p, multipliers = end(tiny, tiny.reward, constraint="adaptive_kl", kl_target=0.4, steps=1200)
     found = kl(log_p, tiny.ref)
     assert found == pytest.approx(0.4, abs=0.05)
     c = brentq(lambda c: kl(exact.tilt(tiny.ref, tiny.rewards, c), tiny.ref) - found, 0.05, 20)
     best = mean(tiny.rewards, exact.tilt(tiny.ref, tiny.rewards, c))
-    coefs = np.exp(state.multipliers[:, 0])
+    coefs = np.exp(multipliers[:, 0])
     print(found, mean(tiny.rewards, log_p), best, coefs, c)
     assert mean(tiny.rewards, log_p) == pytest.approx(best, abs=0.04)
     assert coefs.mean() == pytest.approx(c, rel=0.2)
@@ -104,14 +97,15 @@ def test_whitened_by_hand():
     assert np.allclose(given, np.array([[-2, 2], [-4, 4]]) / np.sqrt(10), atol=1e-5)
 
 
-def mixed(name, thresholds, **changes):
+def mixed(mix, thresholds, **changes):
     """(advantages, multipliers) of components (0, 2) and (1, 3) with log-ratios (0, 1), all multipliers 0."""
-    config = OptimiserConfig(constraint=name, thresholds=thresholds, **changes)
+    config = OptimiserConfig(thresholds=thresholds, **changes)
     state = constrained.TrainState({}, (), 0, 0.0, jnp.zeros(2), jnp.zeros(2))
     components = jnp.array([[[0.0, 2.0]], [[1.0, 3.0]]])
-    if name == "adaptive_kl":
+    if mix is constrained.adaptive_kl:
         state, components = state._replace(multipliers=jnp.zeros(1)), components[0]
-    return constrained._MIX[name](config, state, components, jnp.array([[0.0, 1.0]]), 2.0)[:2]
+    batch = constrained.Batch(None, None, None, jnp.array([[0.0, 1.0]]), 2.0, components)
+    return mix(config, state, batch)[:2]
 
 
 def test_mixes_by_hand():
@@ -122,10 +116,11 @@ def test_mixes_by_hand():
     all: slack (0, 1): weights 0.5, sigmoid(-1) = 0.2689 against both, 2 - 0.7689 for their sum; 1.2311 - 0.7689.
     Slopes s'(0) slack: sigmoid 1/4, tanh 1; multipliers 0 - 0.02 x slope.
     """
-    for name, last, multiplier in (("mu", 0.4621, 0.005), ("xi", -0.4768, 0.02), ("all", 0.4621, -0.005)):
-        given, multipliers = mixed(name, (1.0, 3.0))
-        assert np.allclose(given, [[-last, last]], atol=1e-3), name
-        assert np.allclose(multipliers, [0, multiplier], atol=1e-6), name
+    wanted = ((constrained.mu, 0.4621, 0.005), (constrained.xi, -0.4768, 0.02), (constrained.up_to_all, 0.4621, -0.005))
+    for mix, last, multiplier in wanted:
+        given, multipliers = mixed(mix, (1.0, 3.0))
+        assert np.allclose(given, [[-last, last]], atol=1e-3), mix
+        assert np.allclose(multipliers, [0, multiplier], atol=1e-6), mix
 
 
 def test_sat_and_adaptive_kl_by_hand():
@@ -133,15 +128,6 @@ def test_sat_and_adaptive_kl_by_hand():
 
     adaptive_kl, target 1 and KL 2: error clipped to 0.2, log c up by log 1.02; rewards (0, 2) - 1 x (0, 1): -1, 1.
     """
-    assert np.allclose(mixed("sat", (1.0, 3.0))[0], [[-4, 4]])
-    given, multipliers = mixed("adaptive_kl", (), kl_target=1.0)
+    assert np.allclose(mixed(constrained.sat, (1.0, 3.0))[0], [[-4, 4]])
+    given, multipliers = mixed(constrained.adaptive_kl, (), kl_target=1.0)
     assert np.allclose(given, [[-1, 1]]) and np.allclose(multipliers, np.log(1.02))
-
-
-def test_a_checkpoint_carries_the_multipliers(tiny):
-    config = OptimiserConfig(constraint="xi", thresholds=(1.0, 3.0))
-    task = pg.Task(tiny.net, {"kernel": jnp.ones(3)}, 3, None, None)
-    state = constrained.init(task, config)._replace(multipliers=jnp.array([0.3, -0.2]))
-    saved = checkpointed._freeze(state, [{"kl": np.float32(0.1)}])
-    again, _ = checkpointed._thaw(saved, constrained.init(task, config), {"kl": np.float32(0.0)})
-    assert np.array_equal(again.multipliers, state.multipliers) and again.step == 0

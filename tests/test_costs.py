@@ -10,34 +10,57 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.engine import costs, workload
+from experiments.engine import costs
+from gold_sim import policy
 from gold_sim.config import Config
-from gold_sim.networks import network
+from gold_sim.language import world
+from gold_sim.networks.network import Network
+from gold_sim.rewards import gold, reward_model
 from gold_sim.settings import replace, to_dict
-from gold_sim.stages import graph, spent
+from gold_sim.stages import declared, sizes, spent
+from gold_sim.stages.declared import STAGES
 
 
-def test_forward_by_hand():
-    """Width 4, 16 + 2 tokens.
+def work(cell):
+    return STAGES[cell.stage].work(cell.config)
 
-    A block: 18 (12 * 16 + (8 + 8) * 8) multiply-adds, 18 tokens; a head of 3: 18 * 12. A reward model's last block:
-    18 * 2 * 16 for keys and values, a sixth of a block's, 10 * 16 for the last token, which attends to 24 (2 * 4 each).
+
+def program(cell):
+    return STAGES[cell.stage].program_key(cell.config)
+
+
+def test_a_response_by_hand():
+    """Width 4, responses of 16 and a quarter of their prompt of 6: 17.5 tokens, which attend to 6 + 8 on average.
+
+    A block: 17.5 (12 * 16 + 14 * 8) multiply-adds; a head of 3: 16 * 12. A reward model's last block: 17.5 * 2 * 16 for
+    keys and values, a sixth of a block's, 10 * 16 for the last token, which attends to 22 (2 * 4 each); a head of 1: 4.
     """
-    network = lambda depth: dataclasses.replace(Config().reward_model, width=4, depth=depth)
-    found = workload.forward(network(1), 16, outputs=3)
-    assert found.flops == 2 * 18 * (192 + 128 + 12) and found.tokens == 18
-    found = workload.forward(network(2), 16)
-    assert found.flops == 2 * 18 * (192 + 128) + 2 * (576 + 160 + 192) and found.tokens == 18 + 18 / 6
+    found = sizes.written(Config(), Network(4, 1, 9, 3, 22))
+    assert found.flops == 2 * (17.5 * (192 + 112) + 16 * 12) and found.tokens == 17.5
+    found = sizes.judged(Config(), Network(4, 2, 9, 1, 22))
+    assert found.flops == 2 * (17.5 * (192 + 112) + 4 + 560 + 160 + 176)
+    assert found.tokens == pytest.approx(17.5 * (1 + 1 / 6))
+
+
+def test_networks_of_declarations_are_those_of_stages():
+    """Declarations import no jax, so they count the tokens of a language without making it."""
+    c = replace(Config(), {"world.topics": 3, "world.hazards": 5, "policy.width": 32, "gold.depth": 4})
+    language = world.make(c.world)
+    assert sizes.policy(c) == policy.network(language, c.policy)
+    assert sizes.reference(c) == policy.network(language, c.reference)
+    assert sizes.gold(c) == gold.network(language, c.gold)
+    assert sizes.proxy(c) == reward_model.network(language, c.reward_model)
+    assert declared.RAISED_ON == gold.NUM_REFERENCE * gold.GROUP
 
 
 def test_work_follows_what_is_run():
     cell = lambda **changes: costs.Stored("policy_gradient", replace(Config(), changes))
-    base = workload.work(cell())
-    twice = workload.work(cell(**{"optimiser.steps": 600, "optimiser.evaluations": 30}))
-    more = workload.work(cell(**{"kl_coefs": (0.0, 0.1)}))
+    base = work(cell())
+    twice = work(cell(**{"optimiser.steps": 600, "optimiser.evaluations": 30}))
+    more = work(cell(**{"kl_coefs": (0.0, 0.1)}))
     assert base.flops < twice.flops < 2 * base.flops  # measuring is not doubled
     assert more.flops > 2 * base.flops  # two runs a seed, and the reference policy is read
-    rm = lambda **changes: workload.work(costs.Stored("reward_model", replace(Config(), changes)))
+    rm = lambda **changes: work(costs.Stored("reward_model", replace(Config(), changes)))
     assert rm(**{"reward_model.members": 5}).flops == pytest.approx(5 * rm().flops)
 
 
@@ -50,11 +73,11 @@ def test_rates_are_recovered_and_resumed_cells_do_not_matter():
             for known in (costs.NEW, costs.PARTLY, costs.COMPILED):
                 changes = {"policy.width": width, "policy.depth": 1 + steps % 4, "optimiser.steps": steps}
                 cell = costs.Stored("policy_gradient", replace(Config(), changes))
-                w, n = workload.work(cell), workload.blocks(cell)
+                w, n = work(cell), STAGES[cell.stage].blocks(cell.config)
                 new, own = 4 + 3 * n, (4 + 3 * n, 2.5 + 2 * n, 1 + n)[known]
                 compiling = own * rng.uniform(0.95, 1.05)
                 running = (2 + 0.03 * w.flops / 1e9 + 0.5 * w.tokens / 1e6) * rng.uniform(0.95, 1.05)
-                held, spared = 1e9 + 2 * workload.holds(cell), new - own
+                held, spared = 1e9 + 2 * STAGES[cell.stage].holds(cell.config), new - own
                 rows.append(costs.Measured(cell, running + compiling, compiling, spared, known, held))
     truth = np.array([m.seconds for m in rows])
     rows[6] = dataclasses.replace(rows[6], seconds=1.0, compiling=0.5, peak_bytes=None)  # tells of its last seconds
@@ -76,12 +99,12 @@ def test_a_program_is_compiled_once():
     cell = lambda stage="policy_gradient", **changes: costs.Stored(stage, replace(Config(), changes))
     same = [{}, {"seeds": (7, 8, 9, 10)}, {"preferences.label_noise": 0.2}, {"reward_model.learning_rate": 0.1}]
     other = [{"seeds": (1, 2)}, {"reward_model.width": 8}, {"kl_coefs": (0.1,)}, {"optimiser.learning_rate": 0.1}]
-    assert len({workload.program(cell(**changes)) for changes in same}) == 1
-    assert len({workload.program(cell(**changes)) for changes in other}) == 4
-    assert len({workload.program(cell(stage)) for stage in graph.VERSIONS}) == len(graph.VERSIONS)
+    assert len({program(cell(**changes)) for changes in same}) == 1
+    assert len({program(cell(**changes)) for changes in other}) == 4
+    assert len({program(cell(stage)) for stage in STAGES}) == len(STAGES)
     one, two = (costs.Measured(cell(**changes), 9.0, 1.0, 0.0, costs.NEW, None) for changes in (same[0], other[1]))
     made = costs.Model(*({"policy_gradient": pair} for pair in ((1, 0, 0), (1, 1), (5, 1), (3, 1), (2, 1))))
-    assert workload.blocks(cell()) == 2 + 1
+    assert STAGES["policy_gradient"].blocks(Config()) == 2 + 1
     told = costs.seconds(made, [cell(), cell(**same[1]), cell(**other[0]), cell(**other[1])], [two])
     # The first shares all but its scores with the stored cell; the third has two seeds where all others have four.
     assert told == [1 + 3 + 3, 1 + 2 + 3, 1 + 5 + 3, 1 + 2 + 3]
@@ -94,7 +117,7 @@ def test_what_was_compiled_ahead_and_what_a_worker_still_held():
         known = costs.COMPILED if i % 2 else costs.NEW
         compiling, spared = (1.0, 0.0) if i % 2 else (2.0, 8.0) if i % 4 else (10.0, 0.0)
         stored = costs.Stored("gold", replace(Config(), {"gold.steps": 100 * (i + 1)}))
-        running = 2.0 + workload.work(stored).flops / 1e10
+        running = 2.0 + work(stored).flops / 1e10
         rows.append(costs.Measured(stored, running + compiling, compiling, spared, known, None))
     assert [m.met for m in rows[:4]] == [costs.NEW, costs.COMPILED, costs.COMPILED, costs.COMPILED]
     found, running = costs.fit(rows), rows[0].seconds - rows[0].compiling
@@ -138,19 +161,15 @@ def test_compiling_is_counted_once_and_of_this_cell_alone():
 
 def test_rounds_and_rankings_are_counted():
     """Round 3 learns from 2,000 + 2 x 1,000 pairs, or the newest 1,000; a ranking of four is two pairs."""
-    work = lambda **changes: workload.work(costs.Stored("reward_model", replace(Config(), changes))).flops
+    flops = lambda **changes: work(costs.Stored("reward_model", replace(Config(), changes))).flops
     held_out = {"preferences.num_pairs": 20_000, "reward_model.num_pairs": 2000, "rounds.num_pairs": 1000}
-    plain = {n: work(**held_out | {"reward_model.num_pairs": n}) for n in (1000, 2000, 4000)}
+    plain = {n: flops(**held_out | {"reward_model.num_pairs": n}) for n in (1000, 2000, 4000)}
     third = held_out | {"rounds.count": 3}
-    assert work(**third) == plain[4000] and work(**third | {"rounds.data": "replace"}) == plain[1000]
+    assert flops(**third) == plain[4000] and flops(**third | {"rounds.data": "replace"}) == plain[1000]
     ranked = {"preferences.annotator": "mallows", "preferences.keep": "ranking", "reward_model.loss": "plackett_luce"}
-    assert work(**held_out | ranked) == plain[4000]
+    assert flops(**held_out | ranked) == plain[4000]
     disjoint = {"reward_model.members": 2, "reward_model.diversity": "disjoint"}
-    assert work(**held_out | disjoint) == 2 * plain[1000]
-
-
-def test_blocks_written_out_are_the_transformers():
-    assert workload.WRITTEN_OUT == network.UNROLLED
+    assert flops(**held_out | disjoint) == 2 * plain[1000]
 
 
 def test_workers_beside_an_accelerator_are_few(monkeypatch):

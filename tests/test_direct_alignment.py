@@ -7,10 +7,9 @@ import pytest
 import scipy.special
 
 from gold_sim.config import DirectConfig
+from gold_sim.optimisation import algorithms, exact
 from gold_sim.optimisation import direct_alignment as da
-from gold_sim.optimisation import exact
-from gold_sim.preferences import Preferences
-from tests.conftest import FAST_TO_RUN
+from tests.conftest import driven
 
 BETA = 0.5
 U = jnp.array([[1.0, 0.2], [-0.5, 0.5]])
@@ -32,14 +31,14 @@ def test_losses_by_hand():
         chipo=(0.2755, 1.3285),
         length_dpo=(0.4375, 0.9741),
     )
-    assert set(wanted) == set(da.LOSSES)
+    assert set(wanted) == set(algorithms.DIRECT)
     for name, values in wanted.items():
-        assert np.allclose(da.LOSSES[name](U, LOG_PROBS, LENGTHS, BETA, 0.1), values, atol=4e-4), name
+        assert np.allclose(getattr(da, name)(U, LOG_PROBS, LENGTHS, BETA, 0.1), values, atol=4e-4), name
 
 
-@pytest.mark.parametrize("name", list(da.LOSSES))
+@pytest.mark.parametrize("name", algorithms.DIRECT)
 def test_every_loss_falls_as_the_chosen_gains_on_the_rejected(name):
-    total = lambda u: jnp.sum(da.LOSSES[name](u, LOG_PROBS, LENGTHS, BETA, 0.1))
+    total = lambda u: jnp.sum(getattr(da, name)(u, LOG_PROBS, LENGTHS, BETA, 0.1))
     slope = jax.grad(total)(U)
     assert np.all(slope[:, 0] < 0) and np.all(slope[:, 1] > 0)
     assert np.isfinite(total(U * 100)) and np.isfinite(jax.grad(total)(U * 100)).all()
@@ -56,7 +55,7 @@ def pairs(tiny):
     pick = np.concatenate([rng.choice(len(q), (n, 2), p=q / q.sum()) for n, q in zip(counts, ref, strict=True)])
     scores = jnp.take_along_axis(tiny.rewards[at], pick, 1)
     labels = jax.random.uniform(k_label, (num,)) < jax.nn.sigmoid(scores[:, 1] - scores[:, 0])
-    return Preferences(tiny.prompts[at], jnp.asarray(tiny.responses)[pick], scores, labels)
+    return da.Pairs(tiny.prompts[at], jnp.asarray(tiny.responses)[pick], labels)
 
 
 def optimum(tiny, name, coef):
@@ -89,12 +88,9 @@ def test_loss_ends_at_its_exact_optimum(tiny, pairs, name):
         max_grad_norm=10.0,
     )
 
-    def run(pairs):
-        ref_params = {k: v for k, v in tiny.ref_params.items() if k != "value"}
-        task = da.task(tiny.net, ref_params, pairs, config, jax.random.key(1))
-        return da.advance(task, config, 1.0, da.init(ref_params, config))
-
-    state = jax.jit(run, compiler_options=FAST_TO_RUN)(pairs)
+    ref_params = {k: v for k, v in tiny.ref_params.items() if k != "value"}
+    order = da.order(config, len(pairs.labels), jax.random.key(1))
+    state, _ = driven(da.Task(config, tiny.net, ref_params, pairs, order, 1.0), None, lambda state: state.step)
     assert state.step == 800
     log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
     p = np.exp(np.asarray(log_probs(tiny.net, state.params, tiny.prompts, tiny.responses), float))
@@ -110,17 +106,18 @@ def test_labels_decide_which_response_is_chosen(tiny, pairs):
     some = jax.tree.map(lambda a: a[:500], pairs)
     ref_params = {k: v for k, v in tiny.ref_params.items() if k != "value"}
     moved = jax.tree.map(lambda a: 1.2 * a, ref_params)
-    loss = jax.jit(da.loss, static_argnums=(0, 1))
-    of = lambda p: float(loss(tiny.net, DirectConfig(), BETA, moved, ref_params, p))
+    task = da.Task(DirectConfig(), tiny.net, ref_params, None, None, BETA)
+    loss = jax.jit(lambda params, p: da.loss(da.dpo, task, params, p))
+    of = lambda p: float(loss(moved, p))
     swapped = some._replace(responses=some.responses[:, ::-1], labels=~some.labels)
     assert of(swapped) == pytest.approx(of(some), rel=1e-5)
     assert of(some._replace(labels=~some.labels)) != pytest.approx(of(some), rel=1e-3)
-    at_start = float(loss(tiny.net, DirectConfig(), BETA, ref_params, ref_params, some))
+    at_start = float(loss(ref_params, some))
     assert at_start == pytest.approx(np.log(2), abs=1e-5)
 
 
-def test_a_task_takes_the_pairs_it_was_asked_for(tiny, pairs):
+def test_an_order_takes_as_many_pairs_as_are_wanted():
     config = DirectConfig(num_pairs=1000, batch=100, epochs=3, evaluations=3)
-    task = da.task(tiny.net, None, pairs, config, jax.random.key(0))
-    assert task.batches.shape == (30, 100) and len(np.unique(task.batches)) == 1000
-    assert all(len(np.unique(epoch)) == 1000 for epoch in np.asarray(task.batches).reshape(3, 1000))
+    order = da.order(config, 5000, jax.random.key(0))
+    assert order.shape == (30, 100) and len(np.unique(order)) == 1000 and np.max(order) > 1000
+    assert all(len(np.unique(epoch)) == 1000 for epoch in np.asarray(order).reshape(3, 1000))

@@ -213,10 +213,11 @@ for cell in cells:
     pipeline.run(store, cell)
 if os.environ["GOLD_SIM_MODEL_DEVICES"] != "1":
     import numpy as np
+    from gold_sim.stages.gold import gold_model
     from gold_sim.stages.inputs import Inputs
     cell = next(c for c in curves[0].all_upstream() if c.stage == "gold")
     one = store.arrays(store.find("gold", cell.fingerprint), "arrays")
-    other = pipeline.STAGES["gold"](cell, Inputs(store, cell), store, None)[2]["arrays"]
+    other = gold_model(cell, Inputs(store, cell), store, None)[2]["arrays"]
     off = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
     assert 0 < off < 1e-4, off  # other sums, the same gold
 """
@@ -403,9 +404,13 @@ def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeyp
     assert len(done) == 10_000 and sum(tries.values()) == 10_200
 
 
+def program(cell) -> tuple:
+    return cell.declared.program_key(cell.config)
+
+
 def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch):
     """Each set of programs once, of cells that cannot run yet; never more jobs than slots; a lost one does no harm."""
-    from experiments.engine import queue, workload
+    from experiments.engine import queue
 
     _, curves, every = plan("rm_size", "smoke", {})
     cells, started, prepared, open_jobs = missing(Store(tmp_path), curves, every), [], [], []
@@ -436,7 +441,7 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
     monkeypatch.setattr(queue.time, "sleep", turn)
     queue.run(tmp_path, cells, Watched(), lambda *_: None)
     assert sorted(started) == sorted(c.fingerprint for c in cells)
-    assert len({workload.program(c) for c in prepared}) == len(prepared) > 3
+    assert len({program(c) for c in prepared}) == len(prepared) > 3
     assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient"}
 
 
@@ -467,13 +472,13 @@ def test_a_cell_that_runs_is_not_compiled_ahead(tmp_path):
 
 def test_what_a_stored_cell_had_compiled_is_not_compiled_ahead(runs):
     """Other seeds: other cells, the same programs."""
-    from experiments.engine import queue, workload
+    from experiments.engine import queue
 
     _, _, every = plan("rm_size", "smoke", {"seeds": (7, 8), "preferences.seed": 7})
     _, _, wider = plan("rm_size", "smoke", {"reward_model.width": 12})
     assert queue._of_each_program(runs, every) == []
     new = queue._of_each_program(runs, wider)
-    assert new and all(workload.program(c) not in {workload.program(other) for other in every} for c in new)
+    assert new and all(program(c) not in {program(other) for other in every} for c in new)
 
 
 def test_an_identical_call_compiles_nothing(runs):

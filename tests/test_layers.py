@@ -24,7 +24,8 @@ APART = ("laws", "store")
 # What may be used where jax is not installed, and so by analysis; the faces of packages count as themselves.
 WITHOUT_JAX = (
     *("gold_sim", "gold_sim.settings", "gold_sim.config", "gold_sim.attributes", "gold_sim.typed", "gold_sim.exits"),
-    *("gold_sim.laws", "gold_sim.store", "gold_sim.networks.network", "gold_sim.stages.graph"),
+    *("gold_sim.laws", "gold_sim.store", "gold_sim.networks.network", "gold_sim.networks.footprint"),
+    *("gold_sim.language.vocabulary", "gold_sim.stages.graph", "gold_sim.stages.declared"),
 )
 TREES = ("gold_sim", "experiments", "analysis")
 

@@ -7,23 +7,36 @@ import pytest
 
 from gold_sim.language import sequences
 from gold_sim.optimisation import exact, measure
+from gold_sim.stages import tables
+from gold_sim.store.columns import CURVE_COLUMNS
+
+
+def measured(tiny, params, prompts, proxy, gold, affine=(0.0, 1.0), **more):
+    """(OfPolicy, OfProxy) of a policy, both of the same responses."""
+
+    def both(params, key):
+        responses, of_policy = measure.of_policy(tiny.language, tiny.net, tiny.ref_params, prompts, gold, affine)(
+            params, key
+        )
+        return of_policy, measure.of_proxy(prompts, responses, proxy, **more)
+
+    return jax.jit(both)(params, jax.random.key(0))
 
 
 def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
     constant = lambda value: lambda prompts, responses: jnp.full(responses.shape[:2], value)
     prompts = jnp.tile(tiny.prompts[:1], (4096, 1))
     both = lambda prompts, responses: (constant(1.0)(prompts, responses), constant(0.5)(prompts, responses))
-    score = measure.scores(tiny.language, tiny.net, tiny.ref_params, prompts, both, constant(2.0), (3.0, 10.0))
     moved = dict(tiny.ref_params, head=dict(tiny.ref_params["head"], bias=jnp.arange(tiny.net.outputs) * 0.3))
-    found = jax.jit(score)(moved, jax.random.key(0))
-    assert (found["proxy"], found["proxy_spread"], found["gold"]) == (1.0, 0.5, 2.0)
-    assert found["gold_raw"] == pytest.approx(2.0 * 10.0 + 3.0)
+    found, of_proxy = measured(tiny, moved, prompts, both, constant(2.0), (3.0, 10.0))
+    assert (of_proxy.proxy, of_proxy.proxy_spread, found.gold) == (1.0, 0.5, 2.0)
+    assert found.gold_raw == pytest.approx(2.0 * 10.0 + 3.0)
     log_p = jax.jit(exact.response_log_probs, static_argnums=0)(tiny.net, moved, tiny.prompts[:1], tiny.responses)
     kl = float(exact.kl(log_p, tiny.ref[:1])[0])
     reverse = float(exact.kl(tiny.ref[:1], log_p)[0])
-    assert abs(found["kl"] - kl) < 5 * found["kl_se"] < abs(kl - reverse)  # and not the other direction
-    assert all(np.isfinite(value).all() for value in found.values())
-    assert found["sample_responses"].shape == (measure.SAMPLES, 3)
+    assert abs(found.kl - kl) < 5 * found.kl_se < abs(kl - reverse)  # and not the other direction
+    assert all(np.isfinite(value).all() for value in jax.tree.leaves((found, of_proxy)))
+    assert found.kept.responses.shape == (measure.SAMPLES, 3) and of_proxy.kept.shape == (measure.SAMPLES,)
 
 
 def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tiny):
@@ -33,25 +46,25 @@ def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tin
     of_policy = measure.of_policy(tiny.language, tiny.net, tiny.ref_params, prompts, gold, (1.0, 2.0))
     responses, found = jax.jit(of_policy)(tiny.ref_params, jax.random.key(6))
     scores = np.asarray(gold(prompts, responses))
-    assert found["gold"] == pytest.approx(scores.mean(), rel=1e-5)
-    assert found["gold_se"] == pytest.approx(scores.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
-    assert found["length"] == pytest.approx(np.mean(np.asarray(sequences.lengths(responses))), rel=1e-5)
+    assert found.gold == pytest.approx(scores.mean(), rel=1e-5)
+    assert found.gold_se == pytest.approx(scores.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
+    assert found.length == pytest.approx(np.mean(np.asarray(sequences.lengths(responses))), rel=1e-5)
     attributes = jax.tree.map(np.asarray, tiny.language.attributes(prompts, responses))
     for name, values in attributes.items():
-        assert found[f"attr_{name}"] == pytest.approx(np.mean(values), abs=1e-5)
+        assert found.attributes[name] == pytest.approx(np.mean(values), abs=1e-5)
     failings = jax.tree.map(np.asarray, tiny.language.failings(prompts, attributes))
     assert any(0 < np.sum(failed) < np.sum(asked) < len(prompts) for failed, asked in failings.values())
     for name, (failed, asked) in failings.items():
-        assert found[name] == pytest.approx(np.sum(failed) / max(1, np.sum(asked)), rel=1e-5)
-        assert f"{name} asked" not in found
+        assert found.failings[name] == pytest.approx(np.sum(failed) / max(1, np.sum(asked)), rel=1e-5)
 
 
 def test_transcripts_are_words_of_the_kept_responses(tiny):
     """Two points of two prompts: rows run over prompts within a point."""
     prompts = tiny.prompts[jnp.array([0, 3])]
     responses = np.stack([tiny.responses[[5, 9]], tiny.responses[[7, 0]]])
-    kept = dict(responses=responses, proxy=np.array([[0.1, 0.2], [0.3, 0.4]]), gold=np.zeros((2, 2)))
-    told = measure.transcripts(tiny.language, prompts, np.array([0, 10]), kept)
+    of_policy = measure.OfPolicy(*[None] * 9, {}, {}, measure.Kept(responses, np.zeros((2, 2))))
+    of_proxy = measure.OfProxy(None, None, None, np.array([[0.1, 0.2], [0.3, 0.4]]))
+    told = tables.transcripts(tiny.language, prompts, measure.Point(np.array([0, 10]), None, of_policy, of_proxy))
     assert told["control"].tolist() == [0, 0, 10, 10] and told["prompt_id"].tolist() == [0, 1, 0, 1]
     assert told["kind"].tolist() == ["plain", "harmful"] * 2 and told["proxy"].tolist() == [0.1, 0.2, 0.3, 0.4]
     assert told["response"].tolist() == [tiny.language.decode(r) for r in responses.reshape(4, -1)]
@@ -66,8 +79,24 @@ def test_what_length_alone_would_earn_by_hand(tiny):
     assert measure.by_length(3.0 * lengths, lengths, 4).tolist() == [3.0, 6.0, 9.0, 12.0]  # length alone: itself
     constant = lambda prompts, responses: (jnp.ones(responses.shape[:2]),) * 2
     truth = lambda prompts, responses: jnp.ones(responses.shape[:2])
-    fixed = (tiny.language, tiny.net, tiny.ref_params, tiny.prompts, constant, truth, (0.0, 1.0))
+    fixed = (tiny, tiny.ref_params, tiny.prompts, constant, truth)
     at = jnp.array([10.0, 20.0, 30.0])
-    scored = jax.jit(measure.scores(*fixed, of_length=at))(tiny.ref_params, jax.random.key(0))
-    assert scored["proxy_of_length"] == pytest.approx(10 * float(scored["length"]), abs=1e-4)
-    assert "proxy_of_length" not in jax.eval_shape(measure.scores(*fixed), tiny.ref_params, jax.random.key(0))
+    of_policy, of_proxy = measured(*fixed, of_length=at)
+    assert of_proxy.proxy_of_length == pytest.approx(10 * float(of_policy.length), abs=1e-4)
+    assert measured(*fixed)[1].proxy_of_length is None
+
+
+def test_every_measured_number_has_its_column(tiny):
+    """And what is None has none: fields, attributes, failings and components of a curve of two points."""
+    constant = lambda prompts, responses: (jnp.ones(responses.shape[:2]),) * 2
+    truth = lambda prompts, responses: jnp.ones(responses.shape[:2])
+    parts = lambda prompts, responses: jnp.stack([jnp.ones(responses.shape[:2]), 2 * jnp.ones(responses.shape[:2])])
+    both = measured(tiny, tiny.ref_params, tiny.prompts, constant, truth, components=parts)
+    point = jax.tree.map(np.asarray, measure.Point(np.int32(3), np.float32(0.5), *both))
+    columns = tables.measured(jax.tree.map(lambda a: np.stack([a, a]), point))
+    assert columns["component_1"].tolist() == [2.0, 2.0] and columns["control"].tolist() == [3, 3]
+    scalars = set(measure.Point._fields + measure.OfPolicy._fields + measure.OfProxy._fields)
+    scalars -= {"policy", "kept", "attributes", "failings", "components"}
+    absent = {"gold_training", "proxy_training", "implicit_accuracy", "proxy_left_out", "proxy_of_length"}
+    found = {f"attr_{name}" for name in both[0].attributes} | set(both[0].failings) | {"component_0", "component_1"}
+    assert columns.keys() == scalars - absent | found and scalars <= CURVE_COLUMNS.keys()

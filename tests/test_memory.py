@@ -20,7 +20,7 @@ from gold_sim.config import (
 from gold_sim.language import world
 from gold_sim.networks import footprint, pieces, transformer
 from gold_sim.networks.network import Network
-from gold_sim.optimisation import direct_alignment, policy_gradient
+from gold_sim.optimisation import algorithms, direct_alignment, driver, policy_gradient
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages import parallel
 
@@ -129,18 +129,25 @@ def written(num):
     return prompts, policy.sample(POLICY, start(), prompts, gold.GROUP, 6, jax.random.key(7)).responses
 
 
+def stepped(task, score):
+    """Adam's moments after one step."""
+    algorithm = algorithms.find(task.config)
+    return driver.step(driver.of_run(algorithm, task, score), algorithm.init(task)).opt_state
+
+
 def rloo():
     reward = lambda prompts, responses: LANGUAGE.rubric(prompts, responses)
     draw = lambda key, num: LANGUAGE.prompts(key, num)
     config = OptimiserConfig(prompts=48, group_size=4)
-    task = policy_gradient.Task(POLICY, start(), 6, draw, reward)
-    return policy_gradient.step(task, config, 0.1, jax.random.key(4), policy_gradient.init(task, config)).opt_state
+    return stepped(policy_gradient.Task(config, POLICY, start(), 6, draw, jax.random.key(4), 0.1), reward)
 
 
 def dpo():
     config = DirectConfig(num_pairs=192, batch=96, evaluations=1)
-    task = direct_alignment.task(POLICY, start(), pairs(240)[0], config, jax.random.key(5))
-    return direct_alignment.step(task, config, 0.1, direct_alignment.init(start(), config)).opt_state
+    train = pairs(240)[0]
+    labelled = direct_alignment.Pairs(train.prompts, train.responses, train.labels)
+    order = direct_alignment.order(config, len(train.labels), jax.random.key(5))
+    return stepped(direct_alignment.Task(config, POLICY, start(), labelled, order, 0.1), None)
 
 
 def fitted():

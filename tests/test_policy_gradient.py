@@ -10,9 +10,9 @@ import pytest
 from gold_sim import policy
 from gold_sim.config import OptimiserConfig
 from gold_sim.networks import network, transformer
-from gold_sim.optimisation import best_of_n, exact, measure
+from gold_sim.optimisation import algorithms, best_of_n, clipped, driver, exact, grpo, measure, ppo
 from gold_sim.optimisation import policy_gradient as pg
-from tests.conftest import FAST_TO_RUN, logits
+from tests.conftest import driven, logits
 
 KL_COEF = {"rloo": 0.5, "reinforce": 0.5, "ppo": 0.5, "online_dpo": 0.5, "grpo": 1.0}  # grpo: in group s.d.
 response_log_probs = jax.jit(exact.response_log_probs, static_argnums=0)
@@ -24,29 +24,29 @@ def config_of(name, **changes):
     return OptimiserConfig(name=name, **{**UNBIASED, "prompts": 4, "group_size": 128, **changes})
 
 
-def task_of(tiny, name, **changes):
-    net = tiny.net
-    if name == "ppo":
+def task_of(tiny, config, kl_coef, key=0, **changes):
+    net, values = tiny.net, algorithms.find(config).values
+    if values:
         net = network.Network(net.width, net.depth, net.vocab_size, net.outputs, net.max_len, values=1)
-    params = {k: v for k, v in tiny.ref_params.items() if k != "value" or name == "ppo"}
+    params = {k: v for k, v in tiny.ref_params.items() if k != "value" or values}
     every_prompt = lambda key, num: jnp.tile(tiny.prompts, (num // len(tiny.prompts), 1))
-    return pg.Task(net, params, 3, every_prompt, tiny.reward, **changes)
+    return pg.Task(config, net, params, 3, every_prompt, jax.random.key(key), kl_coef, **changes)
 
 
 def enumerated(tiny):
     """A measurement without sampling: exact reward and KL, averaged over the prompts."""
 
-    def at(params, key):
-        log_p = exact.response_log_probs(tiny.net, params, tiny.prompts, tiny.responses)
-        return dict(reward=jnp.mean(exact.expected(log_p, tiny.rewards)), kl=jnp.mean(exact.kl(log_p, tiny.ref)))
+    def at(state):
+        log_p = exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses)
+        reward, kl = jnp.mean(exact.expected(log_p, tiny.rewards)), jnp.mean(exact.kl(log_p, tiny.ref))
+        return dict(control=state.step, reward=reward, kl=kl)
 
     return at
 
 
 def trained(tiny, config, kl_coef):
     """(TrainState, curve of exact values) of a whole run."""
-    run = lambda key: pg.train(task_of(tiny, config.name), config, kl_coef, enumerated(tiny), key)
-    return jax.jit(run, compiler_options=FAST_TO_RUN)(jax.random.key(0))
+    return driven(task_of(tiny, config, kl_coef), tiny.reward, enumerated(tiny))
 
 
 # --- whole runs ----------------------------------------------------------------------------------
@@ -113,9 +113,7 @@ def test_distillation_ends_at_best_of_n(tiny):
 def test_without_penalty_the_reward_rises(tiny, name):
     """And penalised=False, which never runs the reference, is the same run as kl_coef = 0."""
     config = config_of(name, steps=60, evaluations=4, group_size=32, learning_rate=5e-3)
-    run = lambda penalised: jax.jit(
-        lambda key: pg.train(task_of(tiny, name, penalised=penalised), config, 0.0, enumerated(tiny), key)[1]
-    )(jax.random.key(0))
+    run = lambda penalised: driven(task_of(tiny, config, 0.0, penalised=penalised), tiny.reward, enumerated(tiny))[1]
     curve = run(False)
     assert np.all(np.diff(curve["reward"]) > -0.01)
     assert curve["reward"][-1] > curve["reward"][0] + 1
@@ -126,23 +124,25 @@ def test_without_penalty_the_reward_rises(tiny, name):
 
 def test_gold_cannot_leak_into_training(tiny):
     """Two golds give two gold curves and the same parameters to the bit."""
-    config = config_of("rloo", steps=6, evaluations=2, group_size=8)
+    task = task_of(tiny, config_of("rloo", steps=6, evaluations=2, group_size=8), 0.1, key=3)
+    proxy = lambda p, r: (tiny.reward(p, r),) * 2
 
-    @jax.jit
-    def run(other_gold):
-        task = task_of(tiny, "rloo")
-        proxy = lambda p, r: (tiny.reward(p, r),) * 2
-        gold = lambda p, r: jnp.where(other_gold, -3.0 * jnp.sum(r, -1), tiny.reward(p, r))
-        m = measure.scores(tiny.language, tiny.net, task.ref_params, tiny.prompts, proxy, gold, (0.0, 1.0))
-        return pg.train(task, config, 0.1, m, jax.random.key(3))
+    def run(gold):
+        write = measure.of_policy(tiny.language, tiny.net, task.ref_params, tiny.prompts, gold, (0.0, 1.0))
 
-    (one, curve), (other, other_curve) = run(False), run(True)
+        def point(state):
+            responses, of_policy = write(state.params, measure.key_of(task.key))
+            return of_policy, measure.of_proxy(tiny.prompts, responses, proxy)
+
+        return driven(task, tiny.reward, point)
+
+    one, (policies, proxies) = run(tiny.reward)
+    other, (other_policies, other_proxies) = run(lambda p, r: -3.0 * jnp.sum(r, -1))
     assert jax.tree.all(jax.tree.map(np.array_equal, one.params, other.params))
-    assert np.array_equal(curve["proxy"], other_curve["proxy"]) and np.array_equal(curve["kl"], other_curve["kl"])
-    assert not np.any(curve["gold"] == other_curve["gold"])
-    assert np.array_equal(curve["gold"], curve["proxy"])  # here gold is the proxy
-    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), one.params, task_of(tiny, "rloo").ref_params)
-    assert jax.tree.all(moved)
+    assert np.array_equal(proxies.proxy, other_proxies.proxy) and np.array_equal(policies.kl, other_policies.kl)
+    assert not np.any(policies.gold == other_policies.gold)
+    assert np.allclose(policies.gold, proxies.proxy, atol=1e-6)  # here gold is the proxy
+    assert jax.tree.all(jax.tree.map(lambda a, b: not np.array_equal(a, b), one.params, task.ref_params))
 
 
 # --- the expected gradient -----------------------------------------------------------------------
@@ -173,14 +173,14 @@ def test_expected_gradient(tiny, monkeypatch, name, kl_loss):
     For GRPO the reward is 0 here, so only its KL loss is left: with k2 that of KL(policy || ref_policy)
     at each visited state, with k3 that of KL(ref_policy || policy).
     """
-    monkeypatch.setattr(pg, "_apply", lambda config, state, grads: state._replace(params=grads))
-    config = config_of(name, group_size=1000, kl_loss=kl_loss)
-    task = task_of(tiny, name)
-    if name == "grpo":
-        task = pg.Task(task.net, task.ref_params, 3, task.draw_prompts, lambda p, r: jnp.zeros(r.shape[:2]))
+    for module in (pg, clipped):
+        monkeypatch.setattr(module, "descend", lambda config, state, grads: state._replace(params=grads))
+    task = task_of(tiny, config_of(name, group_size=1000, kl_loss=kl_loss), 0.5, key=2)
+    score = tiny.reward if name != "grpo" else lambda p, r: jnp.zeros(r.shape[:2])
+    programs = driver.of_run(algorithms.find(task.config), task, score)
     params = jax.tree.map(lambda a: 1.3 * a, task.ref_params)
     start = pg.TrainState(params, (), jnp.int32(0), jnp.float32(jnp.nan))
-    of = lambda step: pg.step(task, config, 0.5, jax.random.key(2), start._replace(step=step)).params
+    of = lambda step: driver.step(programs, start._replace(step=step)).params
     given = jax.jit(lambda: jax.tree.map(lambda a: jnp.mean(a, 0), jax.lax.map(of, jnp.arange(20))))()
     wanted = expected_gradient(tiny, name, params, kl_loss, 0.5)
     given, wanted = (jnp.concatenate([a.ravel() for a in jax.tree.leaves(g)]) for g in (given, wanted))
@@ -231,8 +231,8 @@ def test_batch_baseline_by_hand():
 def test_group_normalised_by_hand():
     """(1, 3): mean 2, std 1.  (2, 2): std 0 gives 0, not NaN.  Blind to shift and positive scale."""
     rewards = jnp.array([[1.0, 3.0], [2.0, 2.0]])
-    assert np.allclose(pg.group_normalised(rewards), [[-1, 1], [0, 0]], atol=2e-4)
-    assert np.allclose(pg.group_normalised(5 * rewards + 7), pg.group_normalised(rewards), atol=2e-4)
+    assert np.allclose(grpo.group_normalised(rewards), [[-1, 1], [0, 0]], atol=2e-4)
+    assert np.allclose(grpo.group_normalised(5 * rewards + 7), grpo.group_normalised(rewards), atol=2e-4)
 
 
 def test_generalised_advantages_by_hand():
@@ -242,7 +242,7 @@ def test_generalised_advantages_by_hand():
                  A = (1.5 + 0.75/2, 0.5 + 0.5/2, 0.5) = (1.875, 0.75, 0.5).
     Two visited: delta = (1 + 1 - 0.5, 0 - 1) = (1.5, -1);  A = (1.5 - 1/2, -1, 0).
     """
-    gae = functools.partial(pg.generalised_advantages, gae_lambda=0.5)
+    gae = functools.partial(ppo.generalised_advantages, gae_lambda=0.5)
     rewards, values = jnp.array([1.0, 0.0, 2.0]), jnp.array([0.5, 1.0, 1.5])
     assert np.allclose(gae(rewards, values, jnp.array([True, True, True])), [1.875, 0.75, 0.5])
     assert np.allclose(gae(rewards, values, jnp.array([True, True, False])), [1.0, -1.0, 0.0])
@@ -251,7 +251,7 @@ def test_generalised_advantages_by_hand():
 def test_clipped_surrogate_by_hand():
     """clip 0.2.  A = 1: min(1.5, 1.2), min(0.5, 0.8).  A = -1: min(-1.5, -1.2), min(-0.5, -0.8)."""
     ratio, advantages = jnp.array([1.5, 0.5, 1.5, 0.5]), jnp.array([1.0, 1.0, -1.0, -1.0])
-    assert np.allclose(pg._clipped(ratio, advantages, 0.2), [1.2, 0.5, -1.5, -0.8])
+    assert np.allclose(clipped.surrogate(ratio, advantages, 0.2), [1.2, 0.5, -1.5, -0.8])
 
 
 def test_penalised_rewards_by_hand():

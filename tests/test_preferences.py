@@ -10,8 +10,7 @@ import pytest
 from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, WorldConfig
 from gold_sim.language import sequences, world
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.language.vocabulary import HEDGE, TEMPLATE
+from gold_sim.language.vocabulary import HEDGE, PROMPT_LEN, TEMPLATE
 from gold_sim.networks import network
 from gold_sim.preferences import rankings
 from gold_sim.rewards import losses, reward_model

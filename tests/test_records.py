@@ -553,6 +553,7 @@ def test_records_never_imports_jax():
 @pytest.mark.parametrize("takes, saved_at", [(0.1, range(2, 100, 2)), (30.0, (2, 62))])
 def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_at):
     """A point takes 10 s: checkpoints of 0.1 s come every 20 s, those of 30 s every 600 s after the first."""
+    from gold_sim.optimisation import driver
     from gold_sim.stages import checkpointed
 
     clock, saved = [0.0], []
@@ -565,11 +566,12 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_
             saved.append(step)
             clock[0] += takes
 
-    def advance(state):
+    def update(state, batch):
         clock[0] += 10.001
         return state
 
     monkeypatch.setattr(checkpointed, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    cell, quiet = SimpleNamespace(fingerprint=A), lambda *of: None
-    checkpointed.drive(Slow(), cell, quiet, 100, np.zeros(1), advance, lambda state: {"gold": state})
+    checkpoints = checkpointed.Checkpointed(Slow(), SimpleNamespace(fingerprint=A))
+    programs = driver.Programs(lambda state: None, None, update)
+    driver.drive(programs, np.zeros(1), lambda state: {"gold": state}, 100, 100, checkpoints=checkpoints)
     assert saved == list(saved_at)

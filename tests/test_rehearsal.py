@@ -8,8 +8,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.engine import worker
 from experiments.plan import plan
-from gold_sim.stages import pipeline, policy_gradient, rehearsal
-from gold_sim.stages.graph import STEPWISE
+from gold_sim.stages import pipeline, rehearsal, training
+from gold_sim.stages.stage import imported
 from gold_sim.store import Store
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
@@ -47,11 +47,11 @@ def store(tmp_path_factory) -> Store:
 def test_zeros_have_the_shapes_of_what_is_stored_later(store, name):
     """Of everything that cells compiled ahead read."""
     for cell in cells_of(name):
-        if cell.stage not in ("reference", "gold", "preferences", "reward_model", "pool"):
+        if cell.declared.blank is None:
             continue
         path = pipeline.run(store, cell)
         language = pipeline.Inputs(store, cell).language
-        stored, blank = store.arrays(path, "arrays"), rehearsal._BLANK[cell.stage](language, cell.config)
+        stored, blank = store.arrays(path, "arrays"), imported(cell.declared.blank)(language, cell.config)
         same_shapes({k: stored[k] for k in blank}, blank)
         assert cell.stage == "pool" or stored.keys() == blank.keys()
 
@@ -61,22 +61,22 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
     rehearsed, stored = Store(tmp_path / "rehearsed"), Store(tmp_path / "stored")
     first = {cell.stage: cell for cell in reversed(cells_of("rm_size"))}
     cells = [*reversed(first.values()), cells_of("direct_alignment")[-1]]
-    for cell in (c for c in cells if c.stage in STEPWISE):
+    for cell in (c for c in cells if c.can_be_rehearsed):
         rehearsal.rehearse(rehearsed, cell)
     assert not rehearsed.root.exists()
     ahead = cache()
     jax.clear_caches()
     for cell in cells:
         pipeline.run(stored, cell)
-    steps = ("advance", "rollout", "score", "update", "write", "judged", "_of_prompt", "_scored", "told_apart")
+    steps = ("rollout", "score", "update", "write", "judged", "_of_prompt", "_scored", "implicit_accuracy")
     assert all(ahead[f"jit_{name}"] == cache()[f"jit_{name}"] > 0 for name in steps), (ahead, cache())
     assert {"jit_sft", "jit_train"} <= cache().keys() - ahead.keys()
 
 
 def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
     """And not after an evaluation interval, which has two."""
-    taken, update = [], policy_gradient.Training.update
-    monkeypatch.setattr(policy_gradient.Training, "update", lambda *given: taken.append(1) or update(*given))
+    taken, update = [], training.update
+    monkeypatch.setattr(training, "update", lambda *given: taken.append(1) or update(*given))
     rehearsal.rehearse(Store(tmp_path), next(c for c in cells_of("rm_size") if c.stage == "policy_gradient"))
     assert len(taken) == 1
 

@@ -1,6 +1,5 @@
 """Every experiment runs at smoke size and is analysed; the paper's figures are drawn from these records."""
 
-import dataclasses
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from gold_sim.stages import pipeline
 from gold_sim.stages.inputs import Inputs
 from gold_sim.stages.measurement import held_out_prompts
 from gold_sim.store import Store
+from tests.conftest import driven
 from tests.test_experiments import ROOT, command
 
 
@@ -158,10 +158,11 @@ def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
         (held_out_prompts(language, config.world.seed, o.eval_prompts), key, ""),
         (trained_on[jnp.arange(o.eval_prompts) % o.train_prompts], jax.random.fold_in(key, 1), "_training"),
     ):
-        measured = measure.scores(*(language, net, own.arrays("policy")["params"], prompts, proxy, truth, judge[1:]))
-        found = jax.jit(measured)(params, policy_gradient.measuring(of_run))
-        for name in ("proxy", "gold"):
-            assert found[name] == pytest.approx(told[name + suffix], abs=1e-4), name + suffix
+        write = measure.of_policy(language, net, own.arrays("policy")["params"], prompts, truth, judge[1:])
+        responses, of_policy = jax.jit(write)(params, measure.key_of(of_run))
+        of_proxy = jax.jit(lambda r, p=prompts: measure.of_proxy(p, r, proxy))(responses)
+        assert of_policy.gold == pytest.approx(told["gold" + suffix], abs=1e-4), suffix
+        assert of_proxy.proxy == pytest.approx(told["proxy" + suffix], abs=1e-4), suffix
 
     cell, own, params, told = last("direct_alignment")
     net = policy.network(own.language, own.cell("policy").config.reference)
@@ -173,7 +174,7 @@ def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
 
 
 def test_a_stored_policy_is_what_its_settings_train(runs):
-    """A penalised run, trained anew in one loop by `policy_gradient.advance`: its own seed, reward model and price."""
+    """A penalised run, trained anew on its own, unmapped: its own seed, reward model and price."""
     store = Store(runs)
     _, curves, cells = plan("kl_penalty", "smoke", {})
     for cell in missing(store, curves, cells):
@@ -187,15 +188,12 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
     run = jax.tree.map(lambda a: a[seed], reward.runs)
     draw = lambda key, num: own.language.prompts(key, num)
     optimised = reward.optimised(run, judge, net, start)
-    task = policy_gradient.Task(net, start, own.language.config.response_len, draw, optimised)
-    o = dataclasses.replace(config.optimiser, evaluations=1)
-    of_price = lambda price: policy_gradient.advance(
-        task, o, price, streams.key(config.seeds[seed], "policy"), policy_gradient.init(task, o)
-    )
+    fixed = (config.optimiser, net, start, own.language.config.response_len, draw)
+    task = lambda price: policy_gradient.Task(*fixed, streams.key(config.seeds[seed], "policy"), price)
+    trained = lambda price: driven(task(price), optimised, lambda state: state.step)[0]
     apart = lambda price: max(
         float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (trained(price).params, stored)), strict=True)
     )
-    trained = jax.jit(of_price)
     assert apart(config.kl_coefs[coef]) < 1e-5 < 1e-3 < apart(config.kl_coefs[coef] + 1.0)
 
 

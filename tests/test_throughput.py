@@ -23,10 +23,10 @@ def test_operations_by_hand():
     # width 2, depth 1, 64 outputs; 16 + 8/4 = 18 tokens of 12 * 4 multiply-adds = 864;
     # attended: sum of 9..24 = 264, and 36 / 4 = 9 for the prompt: 273 positions * 2 * 2 = 1092;
     # head: 2 * 64 * 16 = 2048; two operations each: 2 * (864 + 1092 + 2048) = 8008.
-    assert roofline.forward_flops(2, 1, 64, tokens=16, heads=16) == 8008
+    assert roofline.forward_flops(Network(2, 1, 64, 64, 24), tokens=16) == 8008
     # a reward of two blocks: one as above and one output once, 2 * (864 + 1092 + 2); the last block's keys and
     # values, 18 * 2 * 4 = 144, its last token, 10 * 4 = 40, and 24 positions * 2 * 2 = 96.
-    assert roofline.judged_flops(2, 2) == 2 * (864 + 1092 + 2) + 2 * (144 + 40 + 96)
+    assert roofline.reward_flops(Network(2, 2, 64, 1, 24)) == 2 * (864 + 1092 + 2) + 2 * (144 + 40 + 96)
 
 
 def test_work_by_hand():
@@ -34,7 +34,7 @@ def test_work_by_hand():
     net = Network(4, 1, 64, 64, 24)
     size = transformer.num_params(net)
     once = roofline.forward(net, 8)
-    assert once.flops == 8 * roofline.forward_flops(4, 1, 64, tokens=15, heads=16) and once.bytes == 4 * size
+    assert once.flops == 8 * roofline.forward_flops(net, tokens=15) and once.bytes == 4 * size
     cached = sum(2 + t for t in range(1, 16)) * 2 * 4  # keys and values of the prompt's share and of t tokens
     assert roofline.sampling(net, 8).bytes == 4 * (16 * size + 8 * cached)
     assert roofline.update(net, 8).flops == 3 * once.flops

@@ -54,6 +54,11 @@ def test_num_params_by_hand():
     assert transformer.num_params(NET) == 12 * d + 11 * d + 2 * (2 * d + 12 * d**2) + d + 9 * d + 9 + d + 1
 
 
+@pytest.mark.parametrize("net", [NET, JUDGE, Network(8, 9, 5, 3, 7)])
+def test_num_params_are_those_there_are(net):
+    assert transformer.num_params(net) == sum(leaf.size for leaf in jax.tree.leaves(transformer.shapes(net)))
+
+
 def test_sampled_logits_equal_rescoring(params, prompts):
     s = sample(NET, params, prompts, 16, LENGTH, jax.random.key(4))
     again = logits(NET, params, prompts, s.responses)

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-GROUP, PROMPT, COMPLETION, VOCABULARY = 4, 8, 16, 64
+from gold_sim.networks import network
+from gold_sim.networks.network import Network, num_params
+
+GROUP, PROMPT, COMPLETION, VOCABULARY = 4, 8, 16, 64  # sizes of the benchmark, near to those of the language
 LENGTH = PROMPT + COMPLETION
-KEPT = 14  # activations that the backward pass reads, in widths a token and block: norms, q, k, v, mixed, 2 x MLP
 FLOAT = 4  # bytes
 COMPILING = max(1, os.cpu_count() or 1)  # programs at a time, beside an accelerator
 
@@ -39,27 +41,20 @@ class Work:
         return Work(self.flops + other.flops, self.bytes + other.bytes, self.completions)
 
 
-def forward_flops(width: int, depth: int, outputs: int, tokens: int, heads: int) -> float:
-    """Products of one completion's forward pass, prompt shared by its group: 2 a multiply-add.
-
-    A token costs 12 width^2 multiply-adds a block and 2 width times the positions that it attends to;
-    `tokens` of the completion are read, and the head is applied at `heads` states.
-    """
+def read(tokens: int) -> tuple[float, float]:
+    """(tokens, positions that they attend to) of so many tokens of a completion, its group sharing the prompt."""
     attended = sum(PROMPT + t + 1 for t in range(tokens)) + sum(t + 1 for t in range(PROMPT)) / GROUP
-    tokens += PROMPT / GROUP
-    return 2.0 * (12 * width**2 * depth * tokens + 2 * width * depth * attended + width * outputs * heads)
+    return tokens + PROMPT / GROUP, attended
 
 
-def judged_flops(width: int, depth: int) -> float:
-    """Products of one completion's reward: the last block needs keys and values of all tokens, the rest of the last."""
-    before = forward_flops(width, depth - 1, 1, COMPLETION, heads=1)
-    return before + 2.0 * (2 * width**2 * (COMPLETION + PROMPT / GROUP) + 10 * width**2 + 2 * width * LENGTH)
+def forward_flops(net: Network, tokens: int) -> float:
+    """Products of a completion's forward pass: so many of its tokens are read, and the head is applied for each."""
+    return network.forward_flops(net, *read(tokens), states=COMPLETION)
 
 
-def _params(net) -> int:
-    from gold_sim.networks import transformer
-
-    return transformer.num_params(net)
+def reward_flops(net: Network) -> float:
+    """Products of a completion's reward."""
+    return network.reward_flops(net, *read(COMPLETION), length=LENGTH)
 
 
 def _of_product(net) -> int:
@@ -69,26 +64,23 @@ def _of_product(net) -> int:
 
 def sampling(net, completions: int) -> Work:
     """A token a time, with a cache: every token reads the parameters and all that was cached before it."""
-    flops = completions * forward_flops(net.width, net.depth, net.outputs, COMPLETION - 1, COMPLETION)
+    flops = completions * forward_flops(net, COMPLETION - 1)
     cached = sum(PROMPT / GROUP + t + 1 for t in range(COMPLETION - 1)) * 2 * net.width * net.depth
-    return Work(flops, _of_product(net) * (COMPLETION * _params(net) + completions * cached), completions)
+    return Work(flops, _of_product(net) * (COMPLETION * num_params(net) + completions * cached), completions)
 
 
 def forward(net, completions: int) -> Work:
     """All tokens at once, as for log-probs of a policy or scores of a reward model (one output)."""
-    if net.outputs == 1:
-        flops = judged_flops(net.width, net.depth)
-    else:
-        flops = forward_flops(net.width, net.depth, net.outputs, COMPLETION - 1, heads=COMPLETION)
-    return Work(completions * flops, _of_product(net) * _params(net), completions)
+    flops = reward_flops(net) if net.outputs == 1 else forward_flops(net, COMPLETION - 1)
+    return Work(completions * flops, _of_product(net) * num_params(net), completions)
 
 
 def update(net, completions: int) -> Work:
     """A gradient step: a forward pass, a backward one of twice its products, Adam's moments."""
     once = forward(net, completions)
     tokens = completions * (COMPLETION + PROMPT / GROUP)
-    activations = 2 * KEPT * net.width * net.depth * tokens
-    return Work(3 * once.flops, FLOAT * 10 * _params(net) + _of_product(net) * activations, completions)
+    activations = 2 * network.ACTIVATIONS * net.width * net.depth * tokens
+    return Work(3 * once.flops, FLOAT * 10 * num_params(net) + _of_product(net) * activations, completions)
 
 
 def device_limits() -> dict:
@@ -185,7 +177,7 @@ def table(measurements: list[Measurement], scale: "Scale", repeats: int, report:
             seconds = timed(m, program, repeats, scale.rounds)
         except jax.errors.JaxRuntimeError as error:  # out of memory: the ceiling
             ended.add((m.stage, m.net))
-            what = f"{m.stage}, {m.runs} runs of {_params(m.net):,} parameters: {str(error).splitlines()[0][:100]}"
+            what = f"{m.stage}, {m.runs} runs of {num_params(m.net):,} parameters: {str(error).splitlines()[0][:100]}"
             report(what, found)
             continue
         rows.append(row(m, seconds, compiling, limits))
@@ -202,7 +194,7 @@ def row(m: Measurement, seconds: float, compiling: float, limits: dict) -> dict:
     computing, moving = work.flops / rate, work.bytes / bandwidth
     return dict(
         stage=m.stage,
-        params=_params(m.net),
+        params=num_params(m.net),
         mapped_runs=m.runs,
         completions=work.completions,
         flops=work.flops,
@@ -266,8 +258,6 @@ SCALES = {
 
 def networks(scale: Scale, width: int, depth: int):
     """(policy, reward model)."""
-    from gold_sim.networks.network import Network
-
     of = lambda size, outputs: Network(*size, VOCABULARY, outputs, LENGTH, precision=scale.precision)
     return of((width, depth), VOCABULARY), of(scale.reward_model, 1)
 
@@ -365,29 +355,28 @@ def step_work(net, rm_net, completions: int, name: str) -> Work:
 
 
 def whole_step(scale: Scale, net, rm_net, name: str):
-    """(step(state, i) -> state, what makes the first) of `gold_sim.policy_gradient` with a KL penalty."""
+    """(step(state, i) -> state, what makes the first) of an optimiser with a KL penalty, by the driver."""
     import jax
 
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
-    from gold_sim.optimisation import policy_gradient
+    from gold_sim.optimisation import algorithms, driver, policy_gradient
 
-    net = dataclasses.replace(net, values=int(name == "ppo"))
     config, key = OptimiserConfig(name=name, prompts=scale.prompts, group_size=GROUP), jax.random.key(0)
-
-    def task(ref_params, rm):
-        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
-        draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
-        return policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
+    algorithm = algorithms.find(config)
+    net = dataclasses.replace(net, values=algorithm.values)
+    draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
+    task = lambda ref_params: policy_gradient.Task(config, net, ref_params, COMPLETION, draw, key, 0.05)
 
     def step(state, i):
         train, ref_params, rm = state
-        return policy_gradient.step(task(ref_params, rm), config, 0.05, key, train)
+        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
+        return driver.step(driver.of_run(algorithm, task(ref_params), reward), train)
 
     def first():
         start, rm = transformer.init(net, key), transformer.init(rm_net, key)
-        return policy_gradient.init(task(start, rm), config), start, rm
+        return algorithm.init(task(start)), start, rm
 
     return step, first
 

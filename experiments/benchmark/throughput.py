@@ -9,7 +9,7 @@
 
 A step samples 256 completions (64 prompts of 8 tokens, 4 completions of 16 each, vocabulary 64), scores
 them with a reward model of 0.1M parameters, takes reference log-probs and updates the policy: the very
-step of `gold_sim.policy_gradient`, ten to a compiled scan as in training. A peer script that prints one
+step of training (`gold_sim/optimisation/driver.py`), ten to a compiled scan. A peer script that prints one
 JSON line with completions_per_cpu_s is run in turn with ours, and the ratio of medians is recorded.
 """
 
@@ -26,8 +26,9 @@ import time
 from pathlib import Path
 
 from experiments.benchmark import roofline
-from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, judged_flops
+from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, reward_flops
 from experiments.engine import worker
+from gold_sim.networks.network import Network
 
 PROMPTS = 64
 REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
@@ -36,14 +37,20 @@ ROUNDS, STEPS = 3, 10
 OUT = Path("analysis/out")
 
 
+def networks(width: int, depth: int) -> tuple[Network, Network]:
+    """(policy, reward model)."""
+    of = lambda size, outputs: Network(*size, VOCABULARY, outputs, LENGTH)
+    return of((width, depth), VOCABULARY), of(REWARD_MODEL, 1)
+
+
 def flops_per_completion(width: int, depth: int) -> float:
     """One RLOO step: sampling, reward model, reference, and a gradient pass of three forward passes.
 
     The policy draws nothing from a completion's last token and does not read it; the reward model does, and of its last
     block needs little else.
     """
-    of_policy = forward_flops(width, depth, VOCABULARY, tokens=COMPLETION - 1, heads=COMPLETION)
-    return 5 * of_policy + judged_flops(*REWARD_MODEL)
+    net, rm_net = networks(width, depth)
+    return 5 * forward_flops(net, tokens=COMPLETION - 1) + reward_flops(rm_net)
 
 
 def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
@@ -54,25 +61,23 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     from gold_sim.config import OptimiserConfig
     from gold_sim.language import sequences
     from gold_sim.networks import transformer
-    from gold_sim.networks.network import Network
-    from gold_sim.optimisation import policy_gradient
+    from gold_sim.optimisation import algorithms, driver, policy_gradient
 
-    net = Network(width, depth, VOCABULARY, VOCABULARY, LENGTH)
-    rm_net = Network(*REWARD_MODEL, VOCABULARY, 1, LENGTH)
+    net, rm_net = networks(width, depth)
     key = jax.random.key(0)
     config = OptimiserConfig(name="rloo", prompts=PROMPTS, group_size=GROUP)
+    algorithm = algorithms.find(config)
     start = jax.jit(lambda k: transformer.init(net, k))(key)
     rm = jax.jit(lambda k: transformer.init(rm_net, k))(key)
 
     def run(state, ref_params, rm):
         reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
         draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
-        task = policy_gradient.Task(net, ref_params, COMPLETION, draw, reward, penalised=True)
-        one = lambda s, _: (policy_gradient.step(task, config, 0.05, key, s), None)
-        return jax.lax.scan(one, state, length=steps)[0]
+        task = policy_gradient.Task(config, net, ref_params, COMPLETION, draw, key, 0.05)
+        programs = driver.of_run(algorithm, task, reward)
+        return jax.lax.scan(lambda s, _: (driver.step(programs, s), None), state, length=steps)[0]
 
-    task = policy_gradient.Task(net, start, COMPLETION, None, None)
-    state = policy_gradient.init(task, config)
+    state = algorithm.init(policy_gradient.Task(config, net, start, COMPLETION, None, key))
     began = time.perf_counter()
     compiled = jax.jit(run).lower(state, start, rm).compile()
     compile_seconds = time.perf_counter() - began

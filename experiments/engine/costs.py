@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import scipy.optimize
 
-from experiments.engine.workload import Work, blocks, holds, program, shared, work
 from gold_sim import exits
 from gold_sim.config import Config
 from gold_sim.settings import from_dict
+from gold_sim.stages.declared import STAGES
 from gold_sim.store import StoreError, archive
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
@@ -47,20 +47,37 @@ class Model:
     compiled: dict[str, tuple[float, float]]
 
     def seconds(self, cell, known: int = NEW) -> float:
-        """Predicted, of one worker.  known: NEW, PARTLY or COMPILED.
-
-        KeyError: a stage of which too few cells were measured.
-        """
-        rates = (self.compiling, self.partly, self.compiled)[known][cell.stage]
-        return float(np.dot(self.stages[cell.stage], _features(work(cell))) + np.dot(rates, (1.0, blocks(cell))))
+        """Predicted, of one worker.  known: NEW, PARTLY or COMPILED."""
+        rates = _of(cell.stage, (self.compiling, self.partly, self.compiled)[known])
+        return float(np.dot(_of(cell.stage, self.stages), _running(cell)) + np.dot(rates, _compiling(cell)))
 
     def bytes(self, cell) -> float:
-        """Predicted peak memory of the worker's process.  KeyError as above."""
-        return float(np.dot(self.peaks[cell.stage], (1.0, holds(cell))))
+        """Predicted peak memory of the worker's process."""
+        return float(np.dot(_of(cell.stage, self.peaks), _holding(cell)))
 
 
-def _features(w: Work) -> np.ndarray:
-    return np.array([1.0, w.flops / 1e9, w.tokens / 1e6])
+def _of(stage: str, table: dict[str, tuple]) -> tuple:
+    """A stage's coefficients; of one of which too few cells were measured, the median of the others'."""
+    return table[stage] if stage in table else tuple(np.median(list(table.values()), 0))
+
+
+def _running(cell) -> tuple[float, float, float]:
+    work = STAGES[cell.stage].work(cell.config)
+    return 1.0, work.flops / 1e9, work.tokens / 1e6
+
+
+def _compiling(cell) -> tuple[float, float]:
+    return 1.0, STAGES[cell.stage].blocks(cell.config)
+
+
+def _holding(cell) -> tuple[float, float]:
+    return 1.0, STAGES[cell.stage].holds(cell.config)
+
+
+def _programs(cell) -> tuple[tuple, tuple | None]:
+    """Keys of all its programs, and of those that other cells have too."""
+    stage = STAGES[cell.stage]
+    return stage.program_key(cell.config), stage.shared_key(cell.config)
 
 
 @dataclass(frozen=True)
@@ -88,15 +105,15 @@ def fit(found: Iterable[Measured]) -> Model:
     running, peaks, compiling, new, partly, compiled = ({} for _ in range(6))
     add = lambda to, m, features, value: to.setdefault(m.cell.stage, []).append((np.array(features), max(value, 0.1)))
     for m in found:
-        add(running, m, _features(work(m.cell)), m.seconds - m.compiling)
+        add(running, m, _running(m.cell), m.seconds - m.compiling)
         # What a worker still holds from the cell before is nobody's seconds: first cells count, where they are enough.
-        add(compiling, m, (1.0, blocks(m.cell)), m.compiling + m.spared)
+        add(compiling, m, _compiling(m.cell), m.compiling + m.spared)
         if m.known == NEW:
-            add(new, m, (1.0, blocks(m.cell)), m.compiling + m.spared)
+            add(new, m, _compiling(m.cell), m.compiling + m.spared)
         if m.met != NEW:
-            add(partly if m.met == PARTLY else compiled, m, (1.0, blocks(m.cell)), m.compiling)
+            add(partly if m.met == PARTLY else compiled, m, _compiling(m.cell), m.compiling)
         if m.peak_bytes is not None:
-            add(peaks, m, (1.0, holds(m.cell)), m.peak_bytes)
+            add(peaks, m, _holding(m.cell), m.peak_bytes)
     learnt = lambda rows: {stage: _coefficients(rows[stage]) for stage in rows if len(rows[stage]) >= FEWEST}
     fitted = Model(*map(learnt, (running, peaks, compiling, partly, compiled)))
     fitted = dataclasses.replace(fitted, compiling=fitted.compiling | learnt(new))
@@ -184,9 +201,9 @@ def model(found: Iterable[Measured]) -> Model:
 
 def seconds(predicted: Model, cells: Iterable, found: Iterable[Measured]) -> list[float]:
     """Of cells computed in this order, in a store with these: who compiles a program spares it the later ones."""
-    compiled, told = {part(m.cell) for m in found for part in (program, shared)}, []
+    compiled, told = {key for m in found for key in _programs(m.cell)}, []
     for cell in cells:
-        own, of_others = program(cell), shared(cell)
+        own, of_others = _programs(cell)
         known = COMPILED if own in compiled else PARTLY if of_others and of_others in compiled else NEW
         told.append(predicted.seconds(cell, known))
         compiled |= {own, of_others}
@@ -213,7 +230,7 @@ def measured(root: Path) -> list[Measured]:
             cell = Stored(r["stage"], from_dict(Config, r["config"]))
             compiling, spared = pace * r["compile_seconds"], pace * r["compile_saved_seconds"]
             told = Measured(cell, spent, compiling, spared, NEW, r.get("peak_bytes"))
-            read.append((began, began + r["compile_seconds"], (program(cell), shared(cell)), told))
+            read.append((began, began + r["compile_seconds"], _programs(cell), told))
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # older versions, other people's files
             continue
     since: dict[tuple | None, float] = {None: np.inf}  # what is written into programs -> when they were compiled

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.engine import costs, worker, workload
+from experiments.engine import costs, worker
 from experiments.engine.job import CellFailed, Executor, WorkerLost
-from gold_sim.stages.graph import STEPWISE
+from gold_sim.stages.declared import STAGES
 from gold_sim.store import Store, StoreError
 
 ATTEMPTS = 3  # of a cell whose worker is lost
@@ -30,10 +30,11 @@ def longest_first(cells: list, seconds: list[float]) -> list:
 
 def _of_each_program(root: Path, cells: list) -> list:
     """The first cell of each set of programs that can be compiled ahead (rehearsal.py) and that no stored cell had."""
-    first = {workload.program(m.cell): None for m in costs.measured(root)}
+    program = lambda cell: STAGES[cell.stage].program_key(cell.config)
+    first = {program(m.cell): None for m in costs.measured(root)}
     for cell in cells:
-        if cell.stage in STEPWISE and cell.config.rounds.count == 1:  # later rounds' policies have the same programs
-            first.setdefault(workload.program(cell), cell)
+        if cell.can_be_rehearsed:
+            first.setdefault(program(cell), cell)
     return list(filter(None, first.values()))
 
 

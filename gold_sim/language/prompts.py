@@ -11,7 +11,6 @@ from gold_sim.language.vocabulary import FIRST_WORD
 
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
-PROMPT_LEN = 6
 
 
 def _held_out(world, first, second):

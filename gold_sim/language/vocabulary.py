@@ -1,3 +1,17 @@
-"""Tokens with a part of their own in the language of topics; words begin at FIRST_WORD."""
+"""Tokens and their counts: those with a part of their own in the language of topics, then words; no jax."""
+
+from gold_sim.config import WorldConfig
 
 TEMPLATE, HEDGE, AGREE, DISAGREE, REFUSE, FIRST_WORD = range(1, 7)
+PROMPT_LEN = 6  # BOS, two words of one topic, a slot of two tokens, ASK
+MARKS = ("<bos>", "<ask>", "<claim>")  # only read
+
+
+def num_writable(c: WorldConfig) -> int:
+    """Tokens that a response may have: EOS, the special ones, and words."""
+    return FIRST_WORD + c.topics * c.words_per_topic + c.function_words
+
+
+def num_read(c: WorldConfig) -> int:
+    """Tokens that a prompt or a response may have."""
+    return num_writable(c) + len(MARKS) + c.values + c.hazards + 2 * c.contexts

@@ -20,10 +20,10 @@ import numpy as np
 
 from gold_sim.config import WorldConfig
 from gold_sim.language.demonstrations import demonstrations
-from gold_sim.language.prompts import PROMPT_LEN, prompts, read
+from gold_sim.language.prompts import prompts, read
 from gold_sim.language.rubric import attributes, failings, rubric, utilities
 from gold_sim.language.sequences import EOS
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language.vocabulary import FIRST_WORD, MARKS, PROMPT_LEN, num_writable
 
 _SPECIAL = ("<eos>", "certainly", "perhaps", "agreed", "disagreed", "refused")
 _TOPIC_WORDS = (
@@ -62,8 +62,7 @@ class World:
 
     @property
     def num_writable(self) -> int:
-        c = self.config
-        return FIRST_WORD + c.topics * c.words_per_topic + c.function_words
+        return num_writable(self.config)
 
     @property
     def prompt_len(self) -> int:
@@ -124,8 +123,7 @@ def make(config: WorldConfig) -> World:
         names.append(_FUNCTION_WORDS[f] if f < len(_FUNCTION_WORDS) else f"word{f}")
         classes.append(f % c.classes)
         topics.append(-1)
-    for extra in ["<bos>", "<ask>", "<claim>"]:
-        names.append(extra)
+    names += [*MARKS]
     names += [f"value{v}" for v in range(c.values)] + [f"hazard{h}" for h in range(c.hazards)]
     names += [f"person{h}" for h in range(c.contexts)] + [f"process{h}" for h in range(c.contexts)]
     classes += [-1] * (len(names) - len(classes))

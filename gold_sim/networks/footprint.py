@@ -1,13 +1,13 @@
-"""Memory that networks take: bytes of a training step and of a forward pass, and how many runs fit."""
+"""Memory that networks take: bytes of a training step and of a forward pass, and how many runs fit.
 
-import jax
+To count needs no jax; to ask a device for its memory does.
+"""
 
-from gold_sim.networks import network, transformer
-from gold_sim.networks.network import Network
+from gold_sim.networks import network
+from gold_sim.networks.network import Network, num_params
 
 FLOAT = 4  # bytes
 STATE = 5  # float32 copies of the parameters: themselves, the new ones, the gradient, Adam's two moments
-KEPT = 17  # activations of a block that its backward pass reads, in widths a token: norms, q, k, v, mixed, MLP, sums
 OF_HEAD = 4  # logits, their softmax, log-probs and gradient, in outputs a token
 STACKED = 1.45  # of a loop over blocks that keeps all: their activations are gathered in stacks, in part twice
 SHARE = 0.8  # of the device's memory that runs may take; the rest is for gold, reward models and the compiler
@@ -19,16 +19,16 @@ def of_training(net: Network, tokens: float, prompt: int = 0) -> float:
     Networks whose blocks are computed again in the backward pass keep one block's activations and all blocks' inputs.
     """
     scores = 3 * net.heads * (prompt or net.max_len)
-    block = KEPT * net.width + scores
-    again = transformer.num_params(net) >= network.REMAT_FROM
+    block = network.ACTIVATIONS * net.width + scores
+    again = num_params(net) >= network.REMAT_FROM
     stacked = STACKED if net.depth > network.UNROLLED else 1.0
     kept = block + net.depth * net.width if again else net.depth * block * stacked
-    return FLOAT * (STATE * transformer.num_params(net) + tokens * (kept + OF_HEAD * net.outputs))
+    return FLOAT * (STATE * num_params(net) + tokens * (kept + OF_HEAD * net.outputs))
 
 
 def of_forward(net: Network, tokens: float) -> float:
     """Bytes that a forward pass of one run holds: parameters, and one block at a time."""
-    return FLOAT * (transformer.num_params(net) + tokens * (KEPT * net.width + 3 * net.heads * net.max_len))
+    return FLOAT * (num_params(net) + tokens * (network.ACTIVATIONS * net.width + 3 * net.heads * net.max_len))
 
 
 def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
@@ -37,6 +37,8 @@ def at_once(bytes_a_run: float, limit: float | None = None) -> int | None:
     limit: bytes of the device; None asks it.
     """
     if limit is None:
+        import jax
+
         stats = jax.local_devices()[0].memory_stats() or {}
         limit = stats.get("bytes_limit")
     return None if limit is None else max(1, int(SHARE * limit / bytes_a_run))

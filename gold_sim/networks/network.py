@@ -1,4 +1,4 @@
-"""The shape of a network: widths, depth, heads, outputs; no jax."""
+"""The shape of a network, and what follows from it: heads, parameters, activations, operations; no jax."""
 
 import dataclasses
 
@@ -7,6 +7,8 @@ from gold_sim import config
 UNROLLED = 8  # blocks written out in a program; deeper networks loop, so that compile time does not grow with depth
 MODEL_AXIS = "model"  # of a mesh of devices: those along it share the matrices of every block
 REMAT_FROM = 200_000_000  # parameters from which a block is computed again in the backward pass, not kept
+MATRICES = 12  # parameters of a block, in widths squared: q, k, v and out; the MLP's four up and four down
+ACTIVATIONS = 17  # of a block that its backward pass reads, in widths a token: norms, q, k, v, mixed, MLP, sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,3 +31,34 @@ class Network:
     @property
     def heads(self) -> int:
         return config.heads(self.width)
+
+
+def num_params(net: Network) -> int:
+    """Parameters of a network: embeddings of tokens and positions, blocks of two norms each, a norm, heads."""
+    block = MATRICES * net.width**2 + 2 * net.width
+    heads = (net.width + 1) * (net.outputs + net.values)
+    return (net.vocab_size + net.max_len) * net.width + net.depth * block + net.width + heads
+
+
+def blocks_written_out(net: Network) -> int:
+    """Blocks that stand in a program of the network: what it takes to compile follows them."""
+    return min(net.depth, UNROLLED)
+
+
+def forward_flops(net: Network, tokens: float, attended: float, states: float) -> float:
+    """Operations of a forward pass, products alone, 2 a multiply-add.
+
+    tokens: that pass through the blocks.  attended: positions to which these attend, summed over them.
+    states: to which the head is applied.
+    """
+    block = MATRICES * net.width**2 * tokens + 2 * net.width * attended
+    return 2.0 * (net.depth * block + net.width * net.outputs * states)
+
+
+def reward_flops(net: Network, tokens: float, attended: float, length: int) -> float:
+    """Operations of one reward: the last block needs keys and values of all tokens, and the rest of the last alone.
+
+    tokens, attended: as in `forward_flops`.  length: positions to which the last token attends.
+    """
+    before = forward_flops(dataclasses.replace(net, depth=net.depth - 1), tokens, attended, states=1)
+    return before + 2.0 * (2 * net.width**2 * tokens + (MATRICES - 2) * net.width**2 + 2 * net.width * length)

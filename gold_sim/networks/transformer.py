@@ -18,7 +18,7 @@ from flax import nnx
 
 from gold_sim import device
 from gold_sim.networks import fused_attention, network, products
-from gold_sim.networks.network import MODEL_AXIS, Network
+from gold_sim.networks.network import MODEL_AXIS, Network, num_params
 
 SPREAD = dict(token=0.2, position=0.2, head=0.02, value=0.02)  # s.d. of fresh parameters; of blocks' 1 / sqrt(inputs)
 
@@ -62,6 +62,11 @@ def shapes(net: Network) -> dict:
     return nnx.to_pure_dict(params)
 
 
+def zeros(net: Network, *leading: int) -> dict:
+    """Parameters of zeros on the host, with leading axes: what only their shapes are wanted of."""
+    return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), shapes(net))
+
+
 def init(net: Network, key) -> dict:
     """Fresh parameters: a plain nested dict of arrays; vmap over keys for many.
 
@@ -85,11 +90,6 @@ def _spread_of(path, leaf) -> float | None:
     if path[-1].key in ("scale", "bias"):
         return None
     return SPREAD.get(path[0].key) or leaf.shape[-2] ** -0.5
-
-
-@functools.cache
-def num_params(net: Network) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes(net)))
 
 
 # --- forward passes ---------------------------------------------------------------------------

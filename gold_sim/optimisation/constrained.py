@@ -10,7 +10,8 @@ max_pi min_mu v_0 + sum_i mu_i (v_i - theta_i), with bounded multipliers: the mi
     sat          no multipliers: the reward of a response is -sum_i (r_i - theta_i)^2
     adaptive_kl  reward - c KL, c rising while KL is above its target (Ziegler et al. 2019, section 2.2)
 
-Signatures are those of policy_gradient.py; task.reward gives components [C, P, N], for adaptive_kl one reward [P, N].
+The task is that of policy_gradient.py, of which kl_coef is not used: constraints have their own. What scores a batch
+gives components [C, P, N], for adaptive_kl one reward [P, N].
 A threshold below the reference policy's value cannot be met: near it the whitened KL stream, of weight C - sum_i s > 0,
 pulls back harder than a component of weight s pushes.
 """
@@ -21,7 +22,6 @@ import jax
 import jax.numpy as jnp
 
 from gold_sim import policy
-from gold_sim.config import OptimiserConfig
 from gold_sim.networks import transformer
 from gold_sim.optimisation import policy_gradient as pg
 
@@ -31,8 +31,6 @@ MULTIPLIER_RATE, MULTIPLIER_MOMENTUM = 0.02, 0.1  # descent on the multipliers (
 PROPORTIONAL = 1.0
 ADAPT_LIMIT, ADAPT_RATE = 0.2, 0.1  # of adaptive_kl: relative error that counts at most, and its weight a step
 FIRST_KL_COEF = 0.1  # of adaptive_kl, gold s.d. a nat
-
-record = pg.record
 
 
 class TrainState(NamedTuple):
@@ -57,44 +55,31 @@ class Batch(NamedTuple):
     rewards: jax.Array | None = None  # [C, P, N], or [P, N] for adaptive_kl; None until they are scored
 
 
-def init(task: pg.Task, config: OptimiserConfig, params=None) -> TrainState:
-    """params: where the run starts; None: at the reference policy."""
-    first = jnp.log(FIRST_KL_COEF) if config.constraint == "adaptive_kl" else 0.0
-    multipliers = jnp.full(max(1, len(config.thresholds)), first, jnp.float32)
-    return TrainState(*pg.init(task, config, params), multipliers, jnp.zeros_like(multipliers))
+def init(task: pg.Task, params=None) -> TrainState:
+    """The first state, with all multipliers at 0.  params: where the run starts; None: at the reference policy."""
+    return _starting_at(0.0, task, params)
 
 
-def advance(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
-    """steps / evaluations policy steps; kl_coef is not used: constraints have their own."""
-    one = lambda s, _: (step(task, config, kl_coef, key, s), None)
-    return jax.lax.scan(one, state, length=config.steps // config.evaluations)[0]
+def init_adaptive_kl(task: pg.Task, params=None) -> TrainState:
+    """As `init`, of adaptive_kl: its one multiplier is the logarithm of FIRST_KL_COEF."""
+    return _starting_at(jnp.log(FIRST_KL_COEF), task, params)
 
 
-def step(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState) -> TrainState:
-    """Sample one batch, mix the streams of advantages, update policy and multipliers."""
-    batch = rollout(task, config, key, state)
-    batch = batch._replace(rewards=task.reward(batch.prompts, batch.responses))
-    return update(task, config, kl_coef, key, state, batch)
+def _starting_at(first, task: pg.Task, params) -> TrainState:
+    multipliers = jnp.full(max(1, len(task.config.thresholds)), first, jnp.float32)
+    return TrainState(*pg.init(task, params), multipliers, jnp.zeros_like(multipliers))
 
 
-def rollout(task: pg.Task, config: OptimiserConfig, key, state: TrainState) -> Batch:
-    """The responses of one step, not yet scored."""
-    k_prompt, k_sample, _ = pg.keys_of_step(key, state)
-    prompts = task.draw_prompts(k_prompt, config.prompts)
-    s = policy.sample(task.net, state.params, prompts, config.group_size, task.length, k_sample)
+def rollout(task: pg.Task, state: TrainState) -> Batch:
+    """The policy's responses of one step, not yet scored."""
+    k_prompt, k_sample, _ = pg.keys_of_step(task, state)
+    prompts = task.draw_prompts(k_prompt, task.config.prompts)
+    s = policy.sample(task.net, state.params, prompts, task.config.group_size, task.length, k_sample)
     mask = policy.visited(s.lengths, task.length)
     ref_logits = transformer.logits(task.net, task.ref_params, prompts, s.responses)
     log_ratio = policy.log_probs(s.logits, s.responses) - policy.log_probs(ref_logits, s.responses)
     kl = jnp.mean(policy.response_kl(s.logits, ref_logits, s.lengths))
     return Batch(prompts, s.responses, mask, jnp.sum(log_ratio * mask, -1), kl)
-
-
-def update(task: pg.Task, config: OptimiserConfig, kl_coef, key, state: TrainState, batch: Batch) -> TrainState:
-    """One step's change of policy and multipliers by a scored batch."""
-    mixed = _MIX[config.constraint](config, state, batch.rewards, batch.log_ratio, batch.kl)
-    advantages, multipliers, velocity = mixed
-    state = pg.climb(task, config, state, batch, advantages)
-    return state._replace(step=state.step + 1, multipliers=multipliers, velocity=velocity)
 
 
 def whitened(rewards):
@@ -103,39 +88,55 @@ def whitened(rewards):
     return advantages / (jnp.std(advantages) + 1e-6)
 
 
-def _lagrangian(objective, bound, sense):
-    """Mixing for constraints sense x (v_i - theta_i) >= 0 with weights bound(mu_i)."""
+def by(mix):
+    """The update by a rule that mixes: (config, state, batch) -> (advantages [P, N], multipliers [C], velocity [C])."""
 
-    def mix(config, state, components, log_ratio, kl):
-        # The multipliers descend sum_i s(mu_i) sense (v_i - theta_i): up while the constraint is broken.
-        slack = sense * (jnp.mean(components, (1, 2)) - jnp.asarray(config.thresholds))
-        slope = jax.grad(lambda mu: jnp.sum(bound(mu) * slack))(state.multipliers)
-        velocity = MULTIPLIER_MOMENTUM * state.velocity + slope
-        weights = bound(state.multipliers - PROPORTIONAL * slack)
-        streams = jax.vmap(whitened)(sense * components)
-        total = len(config.thresholds) - jnp.sum(weights)
-        advantages = total * whitened(objective(components, log_ratio)) + jnp.einsum("c,cpn->pn", weights, streams)
-        return advantages, state.multipliers - MULTIPLIER_RATE * velocity, velocity
+    def update(task: pg.Task, state: TrainState, batch: Batch) -> TrainState:
+        """One step's change of policy and multipliers by a scored batch."""
+        advantages, multipliers, velocity = mix(task.config, state, batch)
+        state = pg.climb(task, state, batch, advantages)
+        return state._replace(step=state.step + 1, multipliers=multipliers, velocity=velocity)
 
-    return mix
+    return update
 
 
-def _satisfied(config, state, components, log_ratio, kl):
+def mu(config, state: TrainState, batch: Batch):
+    """Least KL with every component at least at its threshold."""
+    return _lagrangian(-batch.log_ratio, jax.nn.sigmoid, 1.0, config, state, batch)
+
+
+def xi(config, state: TrainState, batch: Batch):
+    """Least KL with every component at its threshold."""
+    return _lagrangian(-batch.log_ratio, jnp.tanh, 1.0, config, state, batch)
+
+
+def up_to_all(config, state: TrainState, batch: Batch):
+    """Largest sum of the components with none above its threshold."""
+    return _lagrangian(jnp.sum(batch.rewards, 0), jax.nn.sigmoid, -1.0, config, state, batch)
+
+
+def _lagrangian(objective, bound, sense, config, state, batch):
+    """Mixing of objective [P, N] with constraints sense x (v_i - theta_i) >= 0 of weights bound(mu_i)."""
+    components = batch.rewards
+    # The multipliers descend sum_i s(mu_i) sense (v_i - theta_i): up while the constraint is broken.
+    slack = sense * (jnp.mean(components, (1, 2)) - jnp.asarray(config.thresholds))
+    slope = jax.grad(lambda mu: jnp.sum(bound(mu) * slack))(state.multipliers)
+    velocity = MULTIPLIER_MOMENTUM * state.velocity + slope
+    weights = bound(state.multipliers - PROPORTIONAL * slack)
+    streams = jax.vmap(whitened)(sense * components)
+    total = len(config.thresholds) - jnp.sum(weights)
+    advantages = total * whitened(objective) + jnp.einsum("c,cpn->pn", weights, streams)
+    return advantages, state.multipliers - MULTIPLIER_RATE * velocity, velocity
+
+
+def sat(config, state: TrainState, batch: Batch):
     """PPO-SAT: as near to the thresholds as a response can be, with nothing that holds it to the reference."""
-    missed = components - jnp.asarray(config.thresholds)[:, None, None]
+    missed = batch.rewards - jnp.asarray(config.thresholds)[:, None, None]
     return pg.leave_one_out(-jnp.sum(jnp.square(missed), 0)), state.multipliers, state.velocity
 
 
-def _adaptive_kl(config, state, rewards, log_ratio, kl):
-    error = jnp.clip(kl / config.kl_target - 1, -ADAPT_LIMIT, ADAPT_LIMIT)
-    advantages = pg.leave_one_out(rewards - jnp.exp(state.multipliers[0]) * log_ratio)
+def adaptive_kl(config, state: TrainState, batch: Batch):
+    """RLOO with a KL coefficient that rises while KL is above its target; one reward [P, N] in place of components."""
+    error = jnp.clip(batch.kl / config.kl_target - 1, -ADAPT_LIMIT, ADAPT_LIMIT)
+    advantages = pg.leave_one_out(batch.rewards - jnp.exp(state.multipliers[0]) * batch.log_ratio)
     return advantages, state.multipliers + jnp.log1p(ADAPT_RATE * error), state.velocity
-
-
-_MIX = dict(
-    mu=_lagrangian(lambda components, log_ratio: -log_ratio, jax.nn.sigmoid, 1.0),
-    xi=_lagrangian(lambda components, log_ratio: -log_ratio, jnp.tanh, 1.0),
-    all=_lagrangian(lambda components, log_ratio: jnp.sum(components, 0), jax.nn.sigmoid, -1.0),
-    sat=_satisfied,
-    adaptive_kl=_adaptive_kl,
-)

@@ -1,4 +1,4 @@
-"""Direct alignment: a policy fit to labelled pairs without a reward model, one pure function of a run.
+"""Direct alignment: a policy fit to labelled pairs without a reward model. Its batch is a batch of those pairs.
 
 u = log(pi / ref_policy) of a whole response is, times beta, the implicit reward (Rafailov et al. 2023). Every loss has
 the signature (u [D, 2] chosen first, log_probs [D] of the chosen, lengths [D, 2], beta, coef) -> [D].
@@ -56,39 +56,77 @@ def length_dpo(u, log_probs, lengths, beta, coef):
     return jax.nn.softplus(-beta * (u[:, 0] - u[:, 1]) - coef * (lengths[:, 0] - lengths[:, 1]))
 
 
-LOSSES = dict(dpo=dpo, ipo=ipo, slic=slic, rpo=rpo, chipo=chipo, length_dpo=length_dpo)
+class Pairs(NamedTuple):
+    """Labelled pairs of responses, and so a batch; what else Preferences hold, gold above all, is not theirs."""
+
+    prompts: jax.Array  # [D, Lp]
+    responses: jax.Array  # [D, 2, L]
+    labels: jax.Array  # [D] bool: the second response is preferred
 
 
 class Task(NamedTuple):
-    """What one run is fit to."""
+    """One run: what it is fit to, from where and how."""
 
+    config: DirectConfig
     net: Network
     ref_params: dict
-    pairs: object  # Preferences [D]: prompts, responses, labels
-    batches: jax.Array  # [steps, batch] indices of pairs
+    pairs: Pairs  # [D]
+    batches: jax.Array  # [steps, batch] indices of pairs, as `order` gives them
+    beta: jax.Array | float
 
 
 class TrainState(NamedTuple):
+    """All that a run carries from step to step, and so all that a checkpoint holds."""
+
     params: dict
     opt_state: tuple
     step: jax.Array  # int32
 
 
-def task(net: Network, ref_params, pairs, config: DirectConfig, key) -> Task:
-    """Choose config.num_pairs of the pairs [D], and their order in every epoch."""
+def order(config: DirectConfig, num: int, key):
+    """Of num pairs choose config.num_pairs, and shuffle them for every epoch: [steps, batch] indices."""
     k_pairs, k_order = jax.random.split(key)
-    mine = jax.random.permutation(k_pairs, len(pairs.labels))[: config.num_pairs]
+    mine = jax.random.permutation(k_pairs, num)[: config.num_pairs]
     per_epoch = config.num_pairs // config.batch
     orders = jax.vmap(lambda k: jax.random.permutation(k, mine))(jax.random.split(k_order, config.epochs))
-    return Task(net, ref_params, pairs, orders[:, : per_epoch * config.batch].reshape(-1, config.batch))
+    return orders[:, : per_epoch * config.batch].reshape(-1, config.batch)
 
 
 def _optimiser(config: DirectConfig):
     return adam(schedule(config.learning_rate, config.steps, config.warmup_steps), config.max_grad_norm)
 
 
-def init(ref_params, config: DirectConfig) -> TrainState:
-    return TrainState(ref_params, _optimiser(config).init(ref_params), jnp.int32(0))
+def init(task: Task, params=None) -> TrainState:
+    """The first state.  params: where the run starts; None: at the reference policy."""
+    params = task.ref_params if params is None else params
+    return TrainState(params, _optimiser(task.config).init(params), jnp.int32(0))
+
+
+def rollout(task: Task, state: TrainState) -> Pairs:
+    """The pairs of one step."""
+    return jax.tree.map(lambda a: a[task.batches[state.step]], task.pairs)
+
+
+def by(loss_of_pairs):
+    """The update by one of the losses above: one gradient step a batch."""
+
+    def update(task: Task, state: TrainState, batch: Pairs) -> TrainState:
+        mean = lambda params, pairs: loss(loss_of_pairs, task, params, pairs)
+        gradient = functools.partial(jax.grad(mean), state.params)
+        grads = pieces.mean_in_pieces(gradient, batch, most=pieces.A_GRADIENT // 2)
+        updates, opt_state = _optimiser(task.config).update(grads, state.opt_state, state.params)
+        return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
+
+    return update
+
+
+def loss(loss_of_pairs, task: Task, params, pairs: Pairs):
+    """Mean of a loss over pairs."""
+    own = log_probs(task.net, params, pairs)
+    chosen_first = lambda x: jnp.where(pairs.labels[:, None], x[:, ::-1], x)
+    u = chosen_first(own - jax.lax.stop_gradient(log_probs(task.net, task.ref_params, pairs)))
+    lengths = chosen_first(sequences.lengths(pairs.responses))
+    return jnp.mean(loss_of_pairs(u, chosen_first(own)[:, 0], lengths, task.beta, task.config.coef))
 
 
 def log_probs(net: Network, params, pairs):
@@ -100,27 +138,3 @@ def log_probs(net: Network, params, pairs):
 def log_ratios(net: Network, params, ref_params, pairs):
     """u = log(pi / ref_policy) of both responses of each pair, [D, 2]."""
     return log_probs(net, params, pairs) - log_probs(net, ref_params, pairs)
-
-
-def loss(net: Network, config: DirectConfig, beta, params, ref_params, pairs):
-    """Mean over pairs [D], whose labels are True where the second response is preferred."""
-    own = log_probs(net, params, pairs)
-    chosen_first = lambda x: jnp.where(pairs.labels[:, None], x[:, ::-1], x)
-    u = chosen_first(own - jax.lax.stop_gradient(log_probs(net, ref_params, pairs)))
-    lengths = chosen_first(sequences.lengths(pairs.responses))
-    return jnp.mean(LOSSES[config.loss](u, chosen_first(own)[:, 0], lengths, beta, config.coef))
-
-
-def step(task: Task, config: DirectConfig, beta, state: TrainState) -> TrainState:
-    pairs = jax.tree.map(lambda a: a[task.batches[state.step]], task.pairs)
-    loss_of = lambda p, pairs: loss(task.net, config, beta, p, task.ref_params, pairs)
-    gradient = functools.partial(jax.grad(loss_of), state.params)
-    grads = pieces.mean_in_pieces(gradient, pairs, most=pieces.A_GRADIENT // 2)
-    updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
-    return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
-
-
-def advance(task: Task, config: DirectConfig, beta, state: TrainState) -> TrainState:
-    """steps / evaluations gradient steps."""
-    one = lambda s, _: (step(task, config, beta, s), None)
-    return jax.lax.scan(one, state, length=config.steps // config.evaluations)[0]

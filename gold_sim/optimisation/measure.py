@@ -1,28 +1,83 @@
-"""What is measured of a policy at every evaluation point, on held-out prompts.
+"""What is measured of a policy at every evaluation point, on held-out prompts: a typed `Point`.
 
-`of_policy` closes over gold, `of_proxy` over the proxy: two callbacks, because the first is the same program for every
-reward model and optimiser and is compiled once for all of them. Optimisers see them only as one opaque measurement.
-The proxy's and gold's scores of a sample are of the same responses in the same order.
+`of_policy` closes over gold, `of_proxy` over the proxy: two functions, because the first is the same program for every
+reward model and optimiser and is compiled once for all of them. Optimisers see neither, and no result of them.
+The proxy's and gold's scores of a sample are of the same responses in the same order. A field bears the name of its
+column in the stored tables (store/columns.py has the units); stages/tables.py makes the columns.
 """
 
 import functools
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy
 from gold_sim.language import sequences
-from gold_sim.language.prompts import KINDS
 from gold_sim.networks import pieces, transformer
 
 MEASURED_A_PIECE = 64  # responses; as their distributions are kept, half of what is best elsewhere
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
-def of_policy(language, net, ref_params, prompts, gold, gold_affine):
-    """A callback (policy params, key) -> (responses [P, 1, L], dict of scalars and `sample_`s of the first prompts).
+class Kept(NamedTuple):
+    """Responses to the first K prompts, as they are, and their scores."""
 
-    One response a prompt.  gold: (prompts, responses) -> scores in gold s.d.
+    responses: jax.Array  # [K, L]
+    gold: jax.Array  # [K]
+
+
+class OfPolicy(NamedTuple):
+    """What is measured of a policy on prompts, whatever it was trained against: means over them, scalars of a run."""
+
+    kl: jax.Array
+    kl_se: jax.Array
+    gold: jax.Array
+    gold_se: jax.Array
+    gold_raw: jax.Array
+    length: jax.Array
+    entropy: jax.Array
+    distinct_1: jax.Array
+    distinct_2: jax.Array
+    attributes: dict[str, jax.Array]  # of the language
+    failings: dict[str, jax.Array]  # of the language: share of the prompts that ask for one
+    kept: Kept
+
+
+class OfProxy(NamedTuple):
+    """What a proxy says of the same responses; None where it has nothing to say."""
+
+    proxy: jax.Array
+    proxy_se: jax.Array
+    proxy_spread: jax.Array
+    kept: jax.Array  # [K] scores of OfPolicy.kept
+    proxy_left_out: jax.Array | None = None
+    proxy_of_length: jax.Array | None = None
+    components: jax.Array | None = None  # [C]
+
+
+class Point(NamedTuple):
+    """One evaluation point: scalars of a run, with leading axes where many runs or points are stacked."""
+
+    control: jax.Array  # steps taken
+    clip_fraction: jax.Array
+    policy: OfPolicy
+    proxy: OfProxy
+    gold_training: jax.Array | None = None  # on fixed training prompts, where there are any
+    proxy_training: jax.Array | None = None
+    implicit_accuracy: jax.Array | None = None  # of direct alignment
+
+
+def key_of(key):
+    """The key of every measurement of the run that has `key`: points share their uniforms (common random numbers)."""
+    return jax.random.fold_in(key, 2**31 - 1)
+
+
+def of_policy(language, net, ref_params, prompts, gold, gold_affine):
+    """A function (policy params, key) -> (responses [P, 1, L], OfPolicy): one response a prompt.
+
+    gold: (prompts, responses) -> scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     """
     length = language.config.response_len
@@ -37,37 +92,41 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
 
     def measure(params, key):
         uniforms = policy.uniforms(key, len(prompts), 1, length)[..., 0].T
-        told = pieces.in_pieces(functools.partial(written, params), prompts, uniforms, most=MEASURED_A_PIECE)
-        responses, lengths, kl, g, entropy = told
+        drawn = pieces.in_pieces(functools.partial(written, params), prompts, uniforms, most=MEASURED_A_PIECE)
+        responses, lengths, kl, scores, entropy = drawn
         mask = policy.visited(lengths, length)
-        found = language.attributes(prompts, responses)
-        failings = language.failings(prompts, found)
-        each = dict(kl=kl, gold=g, length=lengths, entropy=entropy)
-        each |= {f"attr_{name}": value for name, value in found.items()}
-        each |= {name: failed for name, (failed, _) in failings.items()}
-        asked = {f"{name} asked": asked for name, (_, asked) in failings.items()}
-        # A mean and a deviation for all of them: one by one they would be fifty kernels to compile.
-        rows = jnp.stack([value.reshape(-1).astype(jnp.float32) for value in (each | asked).values()])
-        of_rows = lambda f: dict(zip(each | asked, f(rows), strict=True))
-        mean, error = of_rows(lambda x: jnp.mean(x, -1)), of_rows(_standard_error)
-        told = {name: mean[name] for name in each}
-        told |= {name: mean[name] / jnp.maximum(mean[f"{name} asked"], 1 / rows.shape[1]) for name in failings}
+        attributes = language.attributes(prompts, responses)
+        failings = language.failings(prompts, attributes)
+        failed, at_risk = ({name: pair[i] for name, pair in failings.items()} for i in (0, 1))
+        each = dict(kl=kl, gold=scores, length=lengths, entropy=entropy)
+        (mean, of_attributes, of_failed, of_risk), (error, *_) = _means_and_errors((each, attributes, failed, at_risk))
         centre, unit = gold_affine
-        return responses, dict(
-            told,
+        return responses, OfPolicy(
+            **mean,
             kl_se=error["kl"],
             gold_se=error["gold"],
             gold_raw=mean["gold"] * unit + centre,
             distinct_1=distinct(responses, mask, net.outputs, 1),
             distinct_2=distinct(responses, mask, net.outputs, 2),
-            sample_responses=responses[:SAMPLES, 0],
-            sample_gold=g[:SAMPLES],
+            attributes=of_attributes,
+            failings={name: of_failed[name] / jnp.maximum(of_risk[name], 1 / len(prompts)) for name in failings},
+            kept=Kept(responses[:SAMPLES, 0], scores[:SAMPLES]),
         )
 
     return measure
 
 
-def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, components=None) -> dict:
+def _means_and_errors(tree):
+    """(means, their standard errors), trees of scalars, of a tree of arrays with one value a prompt.
+
+    One mean and one deviation for all of them: one by one they would be fifty kernels to compile.
+    """
+    leaves, shape = jax.tree.flatten(tree)
+    rows = jnp.stack([leaf.reshape(-1).astype(jnp.float32) for leaf in leaves])
+    return tuple(jax.tree.unflatten(shape, list(f(rows))) for f in (lambda x: jnp.mean(x, -1), _standard_error))
+
+
+def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, components=None) -> OfProxy:
     """What the proxy says of the responses [P, 1, L] that `of_policy` drew.
 
     proxy: (prompts, responses) -> calibrated rewards and their spread over members.
@@ -76,26 +135,15 @@ def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, component
     components: (prompts, responses) -> [C, P, N], of a composite proxy, or None.
     """
     r, spread = (a[:, 0] for a in proxy(prompts, responses))
-    told = dict(proxy=jnp.mean(r), proxy_se=_standard_error(r), proxy_spread=jnp.mean(spread), sample_proxy=r[:SAMPLES])
-    if left_out is not None:
-        told |= dict(proxy_left_out=jnp.mean(left_out(prompts, responses)))
-    if of_length is not None:
-        told |= dict(proxy_of_length=jnp.mean(of_length[sequences.lengths(responses) - 1]))
-    if components is not None:
-        parts = jnp.mean(components(prompts, responses), (1, 2))
-        told |= {f"component_{i}": part for i, part in enumerate(parts)}
-    return told
-
-
-def scores(language, net, ref_params, prompts, proxy, gold, gold_affine, **more):
-    """Both in one callback (policy params, key) -> dict, for `policy_gradient.train`; more: arguments of `of_proxy`."""
-    write = of_policy(language, net, ref_params, prompts, gold, gold_affine)
-
-    def measure(params, key):
-        responses, told = write(params, key)
-        return told | of_proxy(prompts, responses, proxy, **more)
-
-    return measure
+    return OfProxy(
+        jnp.mean(r),
+        _standard_error(r),
+        jnp.mean(spread),
+        r[:SAMPLES],
+        None if left_out is None else jnp.mean(left_out(prompts, responses)),
+        None if of_length is None else jnp.mean(of_length[sequences.lengths(responses) - 1]),
+        None if components is None else jnp.mean(components(prompts, responses), (1, 2)),
+    )
 
 
 def by_length(rewards, lengths, longest: int) -> np.ndarray:
@@ -109,24 +157,6 @@ def by_length(rewards, lengths, longest: int) -> np.ndarray:
     total = np.bincount(lengths, weights=rewards, minlength=longest + 1)[1:]
     written = np.flatnonzero(count)
     return np.interp(np.arange(longest), written, total[written] / count[written])
-
-
-def transcripts(language, prompts, controls, kept: dict) -> dict:
-    """Columns of samples.parquet of one run, all but those that name the run.
-
-    kept: responses [T, K, L] to the first K prompts at each of T controls, proxy and gold [T, K].
-    """
-    points, count = kept["proxy"].shape
-    prompts = np.asarray(prompts)[:count]
-    once = dict(
-        prompt_id=np.arange(count),
-        kind=np.array([KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
-        prompt=np.array([language.decode(p) for p in prompts]),
-    )
-    each = {name: np.tile(values, points) for name, values in once.items()}
-    each |= dict(control=np.repeat(controls, count), proxy=kept["proxy"].ravel(), gold=kept["gold"].ravel())
-    each["response"] = np.array([language.decode(r) for r in kept["responses"].reshape(points * count, -1)])
-    return each
 
 
 def _standard_error(x):

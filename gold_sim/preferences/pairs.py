@@ -28,13 +28,8 @@ class Preferences(NamedTuple):
         return self.gold[:, 1] - self.gold[:, 0]
 
 
-def sampled(config: PreferencesConfig) -> int:
-    """Responses drawn for a prompt: 2, or all that are ranked."""
-    return config.ranked if config.annotator in RANKERS else 2
-
-
 def collect(config: PreferencesConfig, language, prompts, responses, gold_scores, key=None) -> Preferences:
-    """Preferences from responses [D, K, L], K = `sampled`, and their gold scores [D, K].
+    """Preferences from responses [D, K, L], K = config.drawn, and their gold scores [D, K].
 
     Of a ranking two at random are the pair; config.keep says whether the whole is kept beside them.
     key: of the annotator's draws; None: that of config.seed.

@@ -18,8 +18,7 @@ import optax
 from gold_sim import streams
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import sequences, world
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language.vocabulary import FIRST_WORD, PROMPT_LEN
 from gold_sim.networks import pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network

@@ -1,4 +1,4 @@
-"""The stage of selection at inference time: best-of-n and its rivals, on one pool of reference samples."""
+"""The stage `best_of_n`: responses are selected from a pool by their proxy scores, by best-of-n or a rival rule."""
 
 import functools
 

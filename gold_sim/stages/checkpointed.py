@@ -1,4 +1,4 @@
-"""From the first states to the last, measured on the way and checkpointed: a killed run resumes to the bit."""
+"""Checkpoints of one cell in a store, for the driver: a killed run resumes to the bit."""
 
 import time
 
@@ -11,37 +11,43 @@ from gold_sim.store import files
 CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes
 
 
-def drive(store, cell, progress, evaluations: int, states, advance, record, times: int = 1):
-    """From the first states to the last, checkpointed: (states, curve: name -> [runs, T, ...]).
+class Checkpointed:
+    """driver.Checkpoints in a store. Saving never takes more than a twentieth of the time, however slow the store."""
 
-    advance: states -> states; so many `times` it leads from one evaluation point to the next.
-    """
-    points = [to_numpy(record(states))]
-    if (saved := store.load_checkpoint(cell.fingerprint)) is not None:
-        try:
-            states, points = _thaw(saved[1], states, points[0])
-        except ValueError as error:
-            what = f"{store.checkpoint_path(cell.fingerprint)}: not a checkpoint of this cell ({error})"
-            raise files.StoreError(f"{what}; remove it and run again") from error
-    last_saved, took = time.monotonic(), 0.0
-    for t in range(len(points), evaluations + 1):
-        for i in range(times):
-            states = advance(states)
-            progress((t - 1) * times + i + 1, evaluations * times)
-        points.append(to_numpy(record(states)))
+    def __init__(self, store, cell):
+        self._store, self._code = store, cell.fingerprint
+        self._last, self._took = 0.0, 0.0  # when the last one was saved, and how long that took
+
+    def resume(self, states, points: list):
+        """(states, points) of the last checkpoint, or as given; StoreError if it is not of this cell's shapes."""
+        if (saved := self._store.load_checkpoint(self._code)) is not None:
+            try:
+                states, points = _thaw(saved[1], states, points[0])
+            except ValueError as error:
+                what = f"{self._store.checkpoint_path(self._code)}: not a checkpoint of this cell ({error})"
+                raise files.StoreError(f"{what}; remove it and run again") from error
+        self._last = time.monotonic()
+        return states, points
+
+    def keep(self, states, points: list) -> None:
+        """Save, unless the last time was short ago."""
         due = time.monotonic()
-        # Large states on a slow store: saving never takes more than a twentieth of the time.
-        if due - last_saved > CHECKPOINT_SECONDS * max(1.0, took) and t < evaluations:
-            store.save_checkpoint(cell.fingerprint, t, _freeze(states, points))
-            last_saved = time.monotonic()
-            took = last_saved - due
-    return states, {name: np.stack([p[name] for p in points], axis=1) for name in points[0]}
+        if due - self._last > CHECKPOINT_SECONDS * max(1.0, self._took):
+            self._store.save_checkpoint(self._code, len(points) - 1, _freeze(states, points))
+            self._last = time.monotonic()
+            self._took = self._last - due
 
 
-def _freeze(states, points) -> dict:
-    """Checkpoint tree of plain dicts: every leaf of the state by position, and the curve so far."""
+def _freeze(states, points: list) -> dict:
+    """Checkpoint tree of plain dicts: every leaf of the state by position, of the points by path, stacked [t, ...]."""
     leaves = {f"{i:04d}": to_numpy(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
-    return dict(state=leaves, points={name: np.stack([p[name] for p in points]) for name in points[0]})
+    return dict(state=leaves, points=_by_path(jax.tree.map(lambda *each: np.stack(each), *points)))
+
+
+def _by_path(tree) -> dict:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def _thaw(saved: dict, like_states, like_point):
@@ -54,5 +60,8 @@ def _thaw(saved: dict, like_states, like_point):
             raise ValueError(f"{group} {odd[0]}: found {found.get(odd[0])}, expected {expected.get(odd[0])}")
     leaves = jax.device_put([saved["state"][name] for name in sorted(saved["state"])])
     states = jax.tree.unflatten(jax.tree.structure(like_states), leaves)
-    count = len(next(iter(saved["points"].values())))
-    return states, [{name: saved["points"][name][t] for name in like_point} for t in range(count)]
+    stacked = jax.tree.unflatten(
+        jax.tree.structure(like_point), [saved["points"][name] for name in _by_path(like_point)]
+    )
+    count = len(jax.tree.leaves(stacked)[0])
+    return states, [jax.tree.map(lambda a, t=t: a[t], stacked) for t in range(count)]

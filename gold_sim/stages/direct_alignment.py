@@ -1,90 +1,132 @@
-"""The stage of direct alignment: policies fitted to preferences without a reward model."""
+"""The stage `direct_alignment`: policies are fitted to preferences without a reward model. Load, drive, tabulate."""
 
 import functools
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy, preferences, streams
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.networks import footprint
-from gold_sim.optimisation import direct_alignment
-from gold_sim.stages.checkpointed import drive
+from gold_sim.config import DirectConfig
+from gold_sim.language import world
+from gold_sim.language.vocabulary import PROMPT_LEN
+from gold_sim.networks.network import Network
+from gold_sim.optimisation import algorithms, direct_alignment, driver
+from gold_sim.optimisation.measure import OfProxy, Point
+from gold_sim.stages import training
+from gold_sim.stages.checkpointed import Checkpointed
 from gold_sim.stages.measurement import held_out_prompts, write
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.stages.tables import curves_and_samples
 
 
-def alignment(cell, inputs, store, progress):
-    """Runs are (seed, beta), beta fastest; a seed chooses the pairs and their order."""
+@dataclass(frozen=True)
+class Training:
+    """Of policies on pairs (training.Training)."""
+
+    language: world.World
+    net: Network
+    config: DirectConfig
+
+    @property
+    def algorithm(self) -> driver.Algorithm:
+        return algorithms.find(self.config)
+
+    @property
+    def tokens(self) -> int:
+        return 2 * self.config.batch * (self.language.config.response_len + PROMPT_LEN)
+
+    def task(self, run, common) -> direct_alignment.Task:
+        (ref_params, pairs), (batches, beta) = common, run
+        return direct_alignment.Task(self.config, self.net, ref_params, pairs, batches, beta)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def orders(config: DirectConfig, num: int, seeds):
+    """The pairs of every run and their order, [R, steps, batch] numbers of the pairs."""
+    return mapped(lambda seed: direct_alignment.order(config, num, streams.key(seed, "direct_alignment")))(seeds)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def implicit_accuracy(net, params, ref_params, compared):
+    """Share of held-out pairs, [R], on whose order the implicit reward agrees with gold."""
+
+    def one(params):
+        right = direct_alignment.log_ratios(net, params, ref_params, compared)
+        return jnp.mean((right[:, 1] > right[:, 0]) == (compared.margin > 0))
+
+    return mapped(one)(params)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the runs of a cell read. Runs are (seed, beta), beta fastest; a seed chooses the pairs and their order."""
+
+    training: Training
+    gold_net: Network
+    judge: tuple  # gold's parameters, mean and standard deviation
+    ref_params: dict
+    pairs: direct_alignment.Pairs  # [D]
+    compared: preferences.Preferences  # held-out pairs, with their gold
+    held_out: jax.Array  # [P, Lp] prompts of every measurement
+    seeds: np.ndarray  # [R]
+    betas: np.ndarray  # [R]
+
+
+def load(cell, inputs) -> Loaded:
     language, config, d = inputs.language, cell.config, cell.config.direct
-    net = policy.network(language, inputs.cell("policy").config.reference)
-    ref_params = inputs.arrays("policy")["params"]
     gold_net, judge, _ = inputs.gold("preferences", "gold")
-    found = preferences.Preferences(**inputs.arrays("preferences"))
-    train, held_out_pairs = preferences.split(config.preferences, found)
-    held_out = held_out_prompts(language, config.world.seed, d.eval_prompts)
-    compared = jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs)
-
-    num_betas = len(config.dpo_betas)
-    seeds = np.repeat(np.asarray(config.seeds, np.int32), num_betas)
-    betas = np.tile(np.asarray(config.dpo_betas, np.float32), len(config.seeds))
-    runs = jax.device_put(dict(seed=seeds, beta=betas))
-
-    def task_of(run, ref_params, train):
-        key = streams.key(run["seed"], "direct_alignment")
-        return direct_alignment.task(net, ref_params, train, d, key)
-
-    @jax.jit
-    def begin(runs, ref_params, train):
-        return mapped(lambda run: direct_alignment.init(ref_params, d))(runs)
-
-    tokens = 2 * d.batch * (language.config.response_len + PROMPT_LEN)
-    at_once = footprint.at_once(footprint.of_training(net, tokens))
-
-    @functools.partial(jax.jit, donate_argnames="states")
-    def advance(runs, states, ref_params, train):
-        def one(both):
-            run, state = both
-            return direct_alignment.advance(task_of(run, ref_params, train), d, run["beta"], state)
-
-        return mapped(one, at_once)((runs, states))
-
-    @jax.jit
-    def told_apart(states, ref_params, compared):
-        """Share of held-out pairs [runs] on whose order the implicit reward agrees with gold."""
-
-        def one(state):
-            right = direct_alignment.log_ratios(net, state.params, ref_params, compared)
-            return jnp.mean((right[:, 1] > right[:, 0]) == (compared.margin > 0))
-
-        return mapped(one)(states)
-
-    def record(states):
-        of_policies = write(language, net, gold_net, None, runs["seed"], states.params, held_out, ref_params, judge)
-        point = to_numpy(of_policies[1])
-        # The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
-        nothing, unknown = np.zeros_like(betas), np.full_like(betas, np.nan)
-        own = dict(proxy=betas * point["kl"], proxy_se=betas * point["kl_se"], proxy_spread=nothing)
-        own |= dict(sample_proxy=np.full_like(point["sample_gold"], np.nan), clip_fraction=unknown)
-        own |= dict(control=states.step, implicit_accuracy=told_apart(states, ref_params, compared))
-        return point | own
-
-    states, curve = drive(
-        *(store, cell, progress, d.evaluations, begin(runs, ref_params, train)),
-        advance=lambda states: advance(runs, states, ref_params, train),
-        record=record,
+    collected = preferences.Preferences(**inputs.arrays("preferences"))
+    train, held_out_pairs = preferences.split(config.preferences, collected)
+    return Loaded(
+        Training(language, policy.network(language, inputs.cell("policy").config.reference), d),
+        *(gold_net, judge, inputs.arrays("policy")["params"]),
+        direct_alignment.Pairs(train.prompts, train.responses, train.labels),
+        jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs),
+        held_out_prompts(language, config.world.seed, d.eval_prompts),
+        np.repeat(np.asarray(config.seeds, np.int32), len(config.dpo_betas)),
+        np.tile(np.asarray(config.dpo_betas, np.float32), len(config.seeds)),
     )
-    settings = [
-        dict(
-            seed=int(seed),
-            kl_coef=0.0,
-            dpo_beta=config.dpo_betas[i % num_betas],
-            proxy_raw=curve["proxy"][i],
-            num_prompts=d.eval_prompts,
-        )
-        for i, seed in enumerate(seeds)
-    ]
-    tables = curves_and_samples(cell, language, held_out, d.loss, curve, settings, num_pairs=d.num_pairs)
+
+
+def alignment(cell, inputs, store, progress):
+    """Policies of all runs, driven from the reference policy through their pairs, and their curves."""
+    at, d = load(cell, inputs), cell.config.direct
+    runs = orders(d, len(at.pairs.labels), at.seeds), jax.device_put(at.betas)
+    of_runs = at.training, runs, (at.ref_params, at.pairs)
+    states, curve = driver.drive(
+        training.programs(*of_runs),
+        training.begin(*of_runs),
+        functools.partial(measured, at),
+        *(d.steps, d.evaluations, progress, Checkpointed(store, cell)),
+    )
+    columns = settings(cell.config, curve)
+    tables = curves_and_samples(cell, inputs.language, at.held_out, d.loss, curve, columns, num_pairs=d.num_pairs)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
+
+
+def measured(at: Loaded, states) -> Point:
+    """One point of all runs, on the host.
+
+    The implicit reward is beta log(pi / ref_policy), and its mean over the policy's samples beta KL.
+    """
+    own = at.training
+    _, of_policy, _ = write(
+        *(own.language, own.net, at.gold_net, None, at.seeds, states.params, at.held_out, at.ref_params, at.judge)
+    )
+    accuracy = implicit_accuracy(own.net, states.params, at.ref_params, at.compared)
+    of_policy, step, accuracy = to_numpy((of_policy, states.step, accuracy))
+    unknown = np.full_like(of_policy.kept.gold, np.nan)
+    implicit = OfProxy(at.betas * of_policy.kl, at.betas * of_policy.kl_se, np.zeros_like(at.betas), unknown)
+    nothing_clips = np.full_like(at.betas, np.nan)
+    return Point(step, nothing_clips, of_policy, implicit, implicit_accuracy=accuracy)
+
+
+def settings(config, curve: Point) -> list[dict]:
+    """Of every run, the columns that its settings decide."""
+    runs = [(seed, beta) for seed in config.seeds for beta in config.dpo_betas]
+    common = dict(kl_coef=0.0, num_prompts=config.direct.eval_prompts)
+    return [
+        dict(common, seed=seed, dpo_beta=beta, proxy_raw=curve.proxy.proxy[:, i]) for i, (seed, beta) in enumerate(runs)
+    ]

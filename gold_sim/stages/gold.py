@@ -1,14 +1,20 @@
-"""The stage of the gold reward model."""
+"""The stage `gold`: the gold reward model is raised on the rubric, then frozen and standardised."""
 
 import functools
 
 import jax
+import numpy as np
 
 from gold_sim import streams
 from gold_sim.networks import transformer
 from gold_sim.rewards import gold
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
+
+
+def blank(language, config) -> dict:
+    params = transformer.zeros(gold.network(language, config.gold))
+    return dict(params=params, mean=np.float32(0), std=np.float32(1))
 
 
 def gold_model(cell, inputs, store, progress):

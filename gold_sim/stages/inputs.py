@@ -1,5 +1,4 @@
-"""What a stage reads, and the one place that maps runs: over the devices that there are, and on each of them by vmap
-on accelerators and one after another on a CPU."""
+"""What a stage reads: the language, and the results of the cells upstream."""
 
 import jax
 

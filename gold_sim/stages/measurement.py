@@ -1,4 +1,4 @@
-"""What stages measure of policies: their prompts, their keys and one program for all."""
+"""How policies are measured while they are trained: on which prompts, with which keys, by one program for all."""
 
 import functools
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gold_sim import streams
-from gold_sim.optimisation import measure, policy_gradient
+from gold_sim.optimisation import measure
 from gold_sim.rewards import gold
 from gold_sim.stages.parallel import mapped
 
@@ -22,22 +22,23 @@ def trained_on(language, num: int, seed):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def write(language, net, gold_net, train_prompts: int | None, seeds, params, held_out, ref_params, judge):
-    """What is measured of policies alone: (responses, point).
+    """What is measured of policies alone: (responses, OfPolicy, gold_training).
 
-    Responses to the held-out prompts and, where there are fixed training prompts, to those (None where not).
+    Responses to the held-out prompts and, where there are fixed training prompts, to those and gold on them (None where
+    not).
     """
     truth = lambda p, r: gold.scores(gold_net, judge, p, r)
     on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
 
-    def one(both):
-        seed, params = both
-        unseen, point = on(held_out)(params, policy_gradient.measuring(policy_key(seed)))
-        seen = None
+    def one(run):
+        seed, params = run
+        unseen, point = on(held_out)(params, measure.key_of(policy_key(seed)))
+        seen = gold_training = None
         if train_prompts is not None:
             prompts = cycled(trained_on(language, train_prompts, seed), len(held_out))
-            seen, other = on(prompts)(params, policy_gradient.measuring(jax.random.fold_in(policy_key(seed), 1)))
-            point |= dict(gold_training=other["gold"])
-        return (unseen, seen), point
+            seen, other = on(prompts)(params, measure.key_of(jax.random.fold_in(policy_key(seed), 1)))
+            gold_training = other.gold
+        return (unseen, seen), point, gold_training
 
     return mapped(one)((seeds, params))
 

@@ -1,4 +1,4 @@
-"""The one place that maps runs: over the devices there are, side by side on accelerators, in turn on a CPU."""
+"""How a stage maps its runs: over the devices there are, side by side on accelerators, in turn on a CPU."""
 
 import os
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from gold_sim.networks import network
 def mapped(f: Callable, at_once: int | None = None) -> Callable:
     """`f` over the leading axis of its argument, the runs; what f closes over is on every device.
 
-    at_once: the most runs that fit a device side by side (memory.py); None: all.
+    at_once: the most runs that fit a device side by side (footprint.py); None: all.
 
     Runs never talk to each other, so each device computes its own and a run's numbers are those of one device. Where
     the devices do not divide the runs, the last run is computed again in the places left over, and dropped. Networks

@@ -1,4 +1,4 @@
-"""From a cell to its stored result: the table of stages, and what every record says of its making.
+"""From a cell to its stored result: its stage's function is run, and the record says what that took.
 
 Algorithms are written for one run. Stages map them over runs (order: seed, then coefficient or member): on an
 accelerator runs are vmapped; on a CPU they follow one another inside one compiled program, because mapping there gains
@@ -11,46 +11,25 @@ from collections.abc import Callable
 import jax
 
 from gold_sim.settings import to_dict
-from gold_sim.stages import (
-    best_of_n,
-    direct_alignment,
-    gold,
-    policy_gradient,
-    pool,
-    preferences,
-    reference,
-    relabelled,
-    reward_model,
-    scores,
-)
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.inputs import Inputs
 from gold_sim.stages.spent import COMPILING, forget_peak, peak
+from gold_sim.stages.stage import imported
 from gold_sim.store import Store, provenance
-
-STAGES = dict(
-    reference=reference.reference,
-    gold=gold.gold_model,
-    preferences=preferences.preference_data,
-    reward_model=reward_model.reward_models,
-    pool=pool.pool,
-    scores=scores.scores,
-    best_of_n=best_of_n.selection,
-    policy_gradient=policy_gradient.optimisation,
-    direct_alignment=direct_alignment.alignment,
-    relabelled=relabelled.relabelled,
-)
 
 
 def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda done, total: None):
     """Compute one cell whose upstream is stored, and store it; returns its folder. A stored cell is kept."""
     if (path := store.find(cell.stage, cell.fingerprint)) is not None:
         return path
+    stage, compute = cell.declared, imported(cell.declared.function)
     wall, cpu = time.perf_counter(), time.process_time()
     forget_peak()
     COMPILING.clear()
     inputs = Inputs(store, cell)
-    record, tables, arrays = STAGES[cell.stage](cell, inputs, store, progress)
+    record, tables, arrays = compute(cell, inputs, store, progress)
+    if sorted(tables) != sorted(stage.tables):
+        raise ValueError(f"stage {stage.name}: wrote tables {sorted(tables)}; it declares {sorted(stage.tables)}")
     spent = dict(wall_seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu, peak_bytes=peak())
     spent |= dict(compile_seconds=COMPILING.seconds(), compile_saved_seconds=COMPILING.saved)
     precision = jax.config.jax_default_matmul_precision or "default (float32 on CPU)"

@@ -1,7 +1,6 @@
-"""Stages that train policies: policy optimisation against a proxy, and direct alignment on preferences.
+"""The stage `policy_gradient`: policies are optimised against a reward and measured on the way. Load, drive, tabulate.
 
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays). Both advance states from one evaluation
-point to the next and checkpoint in between; a killed run resumes to the same record, to the bit.
+A stage is (cell, inputs, store, progress) -> (record, tables, arrays).
 """
 
 import functools
@@ -14,11 +13,12 @@ import numpy as np
 from gold_sim import policy, rewards, streams
 from gold_sim.config import OptimiserConfig
 from gold_sim.language import world
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.networks import footprint
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks.network import Network
-from gold_sim.optimisation import constrained, measure, policy_gradient
-from gold_sim.stages.checkpointed import drive
+from gold_sim.optimisation import algorithms, driver, measure, policy_gradient
+from gold_sim.optimisation.measure import Point
+from gold_sim.stages import training
+from gold_sim.stages.checkpointed import Checkpointed
 from gold_sim.stages.measurement import cycled, held_out_prompts, policy_key, trained_on, write
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.stages.tables import curves_and_samples
@@ -28,11 +28,7 @@ REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies giv
 
 @dataclass(frozen=True)
 class Training:
-    """The programs of policy optimisation that no reward model enters.
-
-    Static: cells of one process that agree in these fields share them as they are, others read them from the
-    compilation cache. Only `score` and `judged` below are compiled anew for another reward model.
-    """
+    """Of policies against a reward (training.Training); only `score` and `judged` below depend on the reward model."""
 
     language: world.World
     net: Network
@@ -40,139 +36,147 @@ class Training:
     penalised: bool  # whether some run's kl_coef is not 0
 
     @property
-    def algorithm(self):
-        return policy_gradient if self.config.constraint == "none" else constrained
+    def algorithm(self) -> driver.Algorithm:
+        return algorithms.find(self.config)
 
-    def mapped(self, f, xs):
-        c, length = self.config, self.language.config.response_len
-        tokens = c.prompts * (c.group_size * length + PROMPT_LEN)
-        return mapped(f, footprint.at_once(footprint.of_training(self.net, tokens)))(xs)
+    @property
+    def tokens(self) -> int:
+        return self.config.prompts * (self.config.group_size * self.language.config.response_len + PROMPT_LEN)
 
-    def task(self, seed, ref_params) -> policy_gradient.Task:
+    def task(self, run, ref_params) -> policy_gradient.Task:
+        seed, kl_coef = run
         draw = self.language.prompts
         if self.config.train_prompts is not None:
             fixed = trained_on(self.language, self.config.train_prompts, seed)
             draw = lambda key, num: fixed[jax.random.randint(key, (num,), 0, len(fixed))]
-        length = self.language.config.response_len
-        return policy_gradient.Task(self.net, ref_params, length, draw, None, self.penalised)
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def begin(self, seeds, starts, ref_params):
-        one = lambda both: self.algorithm.init(self.task(both[0], ref_params), self.config, both[1])
-        return mapped(one)((seeds, starts))
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def rollout(self, seeds, states, ref_params):
-        def one(both):
-            seed, state = both
-            return self.algorithm.rollout(self.task(seed, ref_params), self.config, policy_key(seed), state)
-
-        return self.mapped(one, (seeds, states))
-
-    @functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
-    def update(self, seeds, kl_coefs, states, batch, ref_params):
-        def one(run):
-            seed, kl_coef, state, batch = run
-            return self.algorithm.update(
-                self.task(seed, ref_params), self.config, kl_coef, policy_key(seed), state, batch
-            )
-
-        return self.mapped(one, (seeds, kl_coefs, states, batch))
+        length, key = self.language.config.response_len, policy_key(seed)
+        return policy_gradient.Task(
+            self.config, self.net, ref_params, length, draw, key, kl_coef, penalised=self.penalised
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def score(training, reward, runs, prompts, responses, ref_params, judge):
+def score(own: Training, reward, runs, ref_params, judge, prompts, responses):
     """What every run optimises, of its own responses."""
 
-    def one(both):
-        run, asked, written = both
-        if training.config.thresholds:
-            return reward.components(run, judge)(asked, written)
-        return reward.optimised(run, judge, training.net, ref_params)(asked, written)
+    def one(each):
+        run, prompts, responses = each
+        if own.config.thresholds:
+            return reward.components(run, judge)(prompts, responses)
+        return reward.optimised(run, judge, own.net, ref_params)(prompts, responses)
 
-    return training.mapped(one, (runs, prompts, responses))
+    return training.side_by_side(own, one)((runs, prompts, responses))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def judged(reward, train_prompts: int | None, runs, held_out, responses, judge):
-    """What the proxy says of what `write` gave."""
+def judged(reward, train_prompts: int | None, runs, judge, held_out, responses):
+    """What the proxy says of what `write` gave: (OfProxy, proxy_training)."""
     several = reward.config.reward_model.diversity == "components"  # then each component's score is recorded
 
-    def one(both):
-        run, (unseen, seen) = both
+    def one(each):
+        run, (unseen, seen) = each
         proxy = lambda p, r: reward.proxy(run, judge, p, r)
         parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
         more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
-        told = measure.of_proxy(held_out, unseen, proxy, **more)
+        point, proxy_training = measure.of_proxy(held_out, unseen, proxy, **more), None
         if seen is not None:
             again = cycled(trained_on(reward.language, train_prompts, run["seed"]), len(held_out))
-            told |= dict(proxy_training=measure.of_proxy(again, seen, proxy)["proxy"])
-        return told
+            proxy_training = measure.of_proxy(again, seen, proxy).proxy
+        return point, proxy_training
 
     return mapped(one)((runs, responses))
 
 
-def optimisation(cell, inputs, store, progress):
-    """Runs are (seed, KL coefficient), the coefficient fastest."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def of_references(reward, net, runs, ref_params, judge, held_out, key):
+    """(proxies of each run, lengths) of the same reference samples."""
+    drawn = policy.sample(net, ref_params, held_out, REFERENCES, reward.language.config.response_len, key)
+    proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
+    return proxies, drawn.lengths
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the runs of a cell read. Runs are (seed, KL coefficient), the coefficient fastest."""
+
+    training: Training
+    reward: rewards.Reward
+    gold_net: Network
+    judge: tuple  # gold's parameters, mean and standard deviation
+    ref_params: dict
+    held_out: jax.Array  # [P, Lp] prompts of every measurement
+    runs: tuple  # seeds [R], KL coefficients [R]
+    rewarded: dict  # of each run the entry of reward.runs and, if that is recorded, "of_length" [R, L]
+    starts: dict | None  # parameters [R, ...] where runs start; None: at the reference policy
+
+
+def load(cell, inputs) -> Loaded:
     language, config, o = inputs.language, cell.config, cell.config.optimiser
-    started = inputs.cell("policy").config.reference
-    net = policy.network(language, started, values=int(o.name == "ppo"))
+    net = policy.network(language, inputs.cell("policy").config.reference, algorithms.find(o).values)
     ref_params = _with_value_head(net, inputs.arrays("policy")["params"])
     gold_net, judge, _ = inputs.gold("gold")
     reward = rewards.load(cell, inputs, gold_net)
     held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
-    training = Training(language, net, o, any(c > 0 for c in config.kl_coefs))
-
-    num_coefs = len(config.kl_coefs)
-    of_seed = np.repeat(np.arange(len(config.seeds)), num_coefs)
-    runs = jax.tree.map(lambda a: np.asarray(a)[of_seed], reward.runs)  # by jax, each shape is a program to compile
-    runs = jax.device_put(runs)
-    seeds, kl_coefs = runs["seed"], jax.device_put(np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
-
-    @jax.jit
-    def of_references(runs, ref_params, judge):
-        key = streams.key(config.world.seed, "evaluation.length")
-        drawn = policy.sample(net, ref_params, held_out, REFERENCES, language.config.response_len, key)
-        proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
-        return proxies, drawn.lengths
-
-    measured = runs
+    by_run = lambda a: np.repeat(np.asarray(a), len(config.kl_coefs), 0)  # by jax, each shape is a program to compile
+    rewarded = jax.device_put(jax.tree.map(by_run, reward.runs))
+    kl_coefs = jax.device_put(np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
     if o.length_share:
-        proxies, lengths = of_references(reward.runs, ref_params, judge)
+        key = streams.key(config.world.seed, "evaluation.length")
+        proxies, lengths = of_references(reward, net, reward.runs, ref_params, judge, held_out, key)
         by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
-        measured = dict(runs, of_length=jax.device_put(np.stack(by_length).astype(np.float32)[of_seed]))
-
-    def advance(states):
-        batch = training.rollout(seeds, states, ref_params)
-        scored = score(training, reward, runs, batch.prompts, batch.responses, ref_params, judge)
-        batch = batch._replace(rewards=scored)
-        return training.update(seeds, kl_coefs, states, batch, ref_params)
-
-    def record(states):
-        own = dict(control=states.step, clip_fraction=states.clip_fraction)
-        responses, point = write(
-            language, net, gold_net, o.train_prompts, seeds, states.params, held_out, ref_params, judge
-        )
-        return point | judged(reward, o.train_prompts, measured, held_out, responses, judge) | own
-
+        rewarded["of_length"] = jax.device_put(by_run(np.stack(by_length).astype(np.float32)))
     goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
-    starts = inputs.arrays("last")["policies"] if goes_on else None
-    states, curve = drive(
-        *(store, cell, progress, o.evaluations, training.begin(seeds, starts, ref_params)),
-        advance=advance,
-        times=o.steps // o.evaluations,
-        record=record,
+    return Loaded(
+        Training(language, net, o, any(c > 0 for c in config.kl_coefs)),
+        *(reward, gold_net, judge, ref_params, held_out, (rewarded["seed"], kl_coefs), rewarded),
+        starts=inputs.arrays("last")["policies"] if goes_on else None,
     )
-    scale, shift = reward.affine()
-    settings = []
-    for i, s in enumerate(of_seed):
-        raw = curve["proxy"][i] / scale[s] + shift[s]
-        own = dict(train_prompts=float(o.train_prompts or np.nan))
-        own |= dict(seed=config.seeds[s], kl_coef=config.kl_coefs[i % num_coefs], divergence=o.divergence)
-        own |= dict(constraint=o.constraint)
-        settings.append(dict(own, proxy_raw=raw, num_prompts=o.eval_prompts))
-    tables = curves_and_samples(cell, language, held_out, o.name, curve, settings)
+
+
+def optimisation(cell, inputs, store, progress):
+    """Policies of all runs, driven from the reference policy to the last step, and their curves."""
+    at, o = load(cell, inputs), cell.config.optimiser
+    of_runs = at.training, at.runs, at.ref_params
+    states, curve = driver.drive(
+        training.programs(
+            *of_runs, functools.partial(score, at.training, at.reward, at.rewarded, at.ref_params, at.judge)
+        ),
+        training.begin(*of_runs, at.starts),
+        functools.partial(measured, at),
+        *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
+    )
+    tables = curves_and_samples(
+        cell, inputs.language, at.held_out, o.name, curve, settings(cell.config, at.reward, curve)
+    )
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
+
+
+def measured(at: Loaded, states) -> Point:
+    """One point of all runs, on the host."""
+    own, fixed = at.training, at.training.config.train_prompts
+    responses, of_policy, gold_training = write(
+        *(own.language, own.net, at.gold_net, fixed, at.runs[0], states.params, at.held_out, at.ref_params, at.judge)
+    )
+    of_proxy, proxy_training = judged(at.reward, fixed, at.rewarded, at.judge, at.held_out, responses)
+    point = Point(states.step, states.clip_fraction, of_policy, of_proxy, gold_training, proxy_training)
+    return to_numpy(point)
+
+
+def settings(config, reward, curve: Point) -> list[dict]:
+    """Of every run, the columns that its settings decide."""
+    o, (scale, shift) = config.optimiser, reward.affine()
+    common = dict(train_prompts=float(o.train_prompts or np.nan), divergence=o.divergence, constraint=o.constraint)
+    runs = [(s, kl_coef) for s in range(len(config.seeds)) for kl_coef in config.kl_coefs]
+    return [
+        dict(
+            common,
+            seed=config.seeds[s],
+            kl_coef=kl_coef,
+            num_prompts=o.eval_prompts,
+            proxy_raw=curve.proxy.proxy[:, i] / scale[s] + shift[s],
+        )
+        for i, (s, kl_coef) in enumerate(runs)
+    ]
 
 
 def _with_value_head(net, params):

@@ -1,7 +1,4 @@
-"""Stages on one pool of reference samples a held-out prompt: the pool, and selection from it by a proxy.
-
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
-"""
+"""The stage `pool`: many samples of a policy for each held-out prompt, from which best-of-n selects."""
 
 import functools
 
@@ -10,12 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy, streams
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks import pieces
 from gold_sim.networks.pieces import SAMPLES_AT_ONCE
 from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
+
+
+def blank(language, config) -> dict:
+    """Of what `scores` reads of it."""
+    b = config.best_of_n
+    return dict(
+        prompts=np.zeros((b.num_prompts, PROMPT_LEN), np.int32),
+        responses=np.zeros((b.num_prompts, b.num_samples, language.config.response_len), np.uint16),
+    )
 
 
 def pool(cell, inputs, store, progress):

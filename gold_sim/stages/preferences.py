@@ -1,17 +1,31 @@
-"""The stage of preference pairs."""
+"""The stage `preferences`: pairs of reference samples are labelled by an annotator who reads gold."""
 
 import numpy as np
 
 from gold_sim import preferences, streams
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
+
+
+def blank(language, config) -> dict:
+    p, length = config.preferences, language.config.response_len
+    found = dict(
+        prompts=np.zeros((p.num_pairs, PROMPT_LEN), np.int32),
+        responses=np.zeros((p.num_pairs, 2, length), np.int32),
+        gold=np.zeros((p.num_pairs, 2), np.float32),
+        labels=np.zeros(p.num_pairs, bool),
+    )
+    if p.keep == "ranking":
+        found["ranked"] = np.zeros((p.num_pairs, p.ranked, length), np.int32)
+    return found
 
 
 def preference_data(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.preferences
     net, judge, _ = inputs.gold("gold")
     ref_params = inputs.arrays("gold", "reference")["params"]
-    key, drawn = streams.key(config.seed, "preferences"), preferences.sampled(config)
+    key, drawn = streams.key(config.seed, "preferences"), config.drawn
     prompts, responses = gold.reference_samples(
         language, cell.config.reference, ref_params, key, config.num_pairs, drawn, progress=progress
     )

@@ -1,4 +1,4 @@
-"""The stage of the reference policy."""
+"""The stage `reference`: a policy is fit to demonstrations, as where RLHF starts and to write the preference data."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,10 @@ from gold_sim.language import rubric
 from gold_sim.networks import transformer
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
+
+
+def blank(language, config) -> dict:
+    return dict(params=transformer.zeros(policy.network(language, config.reference)))
 
 
 def reference(cell, inputs, store, progress):

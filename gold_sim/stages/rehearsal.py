@@ -1,4 +1,4 @@
-"""A cell's first step on zeros, before what it reads is there: so that a worker with nothing to do compiles ahead.
+"""A cell is rehearsed: its first step runs on zeros before what it reads is there, so that its programs are compiled.
 
 Programs depend on shapes alone. The stage itself is run, on zeros of the shapes that its upstream will have, until it
 has told of its first step; what it compiled stays in the compilation cache, what it computed is dropped.
@@ -6,15 +6,8 @@ has told of its first step; what it compiled stays in the compilation cache, wha
 
 import contextlib
 
-import jax
-import numpy as np
-
-from gold_sim import policy, preferences
-from gold_sim.language.prompts import PROMPT_LEN
-from gold_sim.networks import transformer
-from gold_sim.rewards import gold, reward_model
 from gold_sim.stages.inputs import Inputs
-from gold_sim.stages.pipeline import STAGES
+from gold_sim.stages.stage import imported
 
 
 class _FirstStepDone(Exception):
@@ -22,14 +15,14 @@ class _FirstStepDone(Exception):
 
 
 def rehearse(store, cell) -> None:
-    """Compile the programs of a cell of a stage in cells.STEPWISE, of the first round. The store is only read."""
+    """Compile the programs of a cell that `can_be_rehearsed`. The store is only read."""
 
     def progress(done: int, total: int):
         if done > 0:
             raise _FirstStepDone
 
     with contextlib.suppress(_FirstStepDone):
-        STAGES[cell.stage](cell, _Blank(store, cell), _Forgetful(), progress)
+        imported(cell.declared.function)(cell, _Blank(store, cell), _Forgetful(), progress)
 
 
 class _Forgetful:
@@ -40,58 +33,10 @@ class _Forgetful:
 
 
 class _Blank(Inputs):
-    """Zeros where an upstream result is not stored yet."""
+    """Inputs with zeros, by the `blank` of its stage, where an upstream result is not stored yet."""
 
     def arrays(self, *roles: str) -> dict:
         cell = self.cell(*roles)
         if self._store.find(cell.stage, cell.fingerprint) is not None:
             return super().arrays(*roles)
-        return _BLANK[cell.stage](self.language, cell.config)
-
-
-def _params(net, *leading: int) -> dict:
-    return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), transformer.shapes(net))
-
-
-def _reference(language, config):
-    return dict(params=_params(policy.network(language, config.reference)))
-
-
-def _gold(language, config):
-    return dict(params=_params(gold.network(language, config.gold)), mean=np.float32(0), std=np.float32(1))
-
-
-def _preferences(language, config):
-    p, length = config.preferences, language.config.response_len
-    found = dict(
-        prompts=np.zeros((p.num_pairs, PROMPT_LEN), np.int32),
-        responses=np.zeros((p.num_pairs, 2, length), np.int32),
-        gold=np.zeros((p.num_pairs, 2), np.float32),
-        labels=np.zeros(p.num_pairs, bool),
-    )
-    if p.annotator in preferences.RANKERS and p.keep == "ranking":
-        found["ranked"] = np.zeros((p.num_pairs, p.ranked, length), np.int32)
-    return found
-
-
-def _reward_model(language, config):
-    rm, seeds = config.reward_model, len(config.seeds)
-
-    def models(*leading: int):
-        scale, shift = np.ones(leading, np.float32), np.zeros(leading, np.float32)
-        return dict(params=_params(reward_model.network(language, rm), *leading), scale=scale, shift=shift)
-
-    if rm.members == 1:
-        return models(seeds)
-    return dict(models(seeds, rm.members), average=models(seeds))
-
-
-def _pool(language, config):
-    b = config.best_of_n
-    return dict(
-        prompts=np.zeros((b.num_prompts, PROMPT_LEN), np.int32),
-        responses=np.zeros((b.num_prompts, b.num_samples, language.config.response_len), np.uint16),
-    )
-
-
-_BLANK = dict(reference=_reference, gold=_gold, preferences=_preferences, reward_model=_reward_model, pool=_pool)
+        return imported(cell.declared.blank)(self.language, cell.config)

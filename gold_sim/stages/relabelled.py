@@ -1,4 +1,4 @@
-"""The stage of relabelled pairs: what a later round of iterated RLHF learns from.
+"""The stage `relabelled`: policies write the preference pairs that the next round of iterated RLHF learns from.
 
 Round 1 is ordinary RLHF. Pairs of round k are written by the policies that round k - 1 ended with, so every seed has
 pairs of its own, [S, D, ...]. The held-out pairs, by which reward models are calibrated, stay those of the reference
@@ -13,6 +13,7 @@ from gold_sim.config import Config
 from gold_sim.language import world
 from gold_sim.networks import pieces
 from gold_sim.networks.network import Network
+from gold_sim.optimisation import algorithms
 from gold_sim.preferences import Preferences
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages.preferences import present
@@ -23,7 +24,7 @@ def relabelled(cell, inputs, store, progress):
     language, config = inputs.language, cell.config
     gold_net, judge, _ = inputs.gold("gold")
     started = inputs.cell("policies", "policy").config.reference
-    net = policy.network(language, started, values=int(config.optimiser.name == "ppo"))
+    net = policy.network(language, started, algorithms.find(config.optimiser).values)
 
     @jax.jit
     def pairs(found, policies, judge):
@@ -57,7 +58,7 @@ def drawn_before(config: Config, found: Preferences) -> tuple[Preferences, Prefe
 
 def relabel(language: world.World, config: Config, net: Network, policies, gold_net, judge, chunk: int):
     """New pairs [S, rounds.num_pairs, ...], written by `policies` (leading axis S) and labelled by gold's annotator."""
-    wanted, drawn = config.rounds.num_pairs, preferences.sampled(config.preferences)
+    wanted, drawn = config.rounds.num_pairs, config.preferences.drawn
 
     def of_seed(both):
         seed, params = both

@@ -1,7 +1,4 @@
-"""The stages that make models and data: reference policy, gold, preferences, reward models.
-
-Every stage is (cell, inputs, store, progress) -> (record, tables, arrays).
-"""
+"""The stage `reward_model`: proxies are fit to preferences, for every seed and every member of an ensemble."""
 
 import dataclasses
 import functools
@@ -14,7 +11,7 @@ import numpy as np
 from gold_sim import preferences
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import world
-from gold_sim.language.prompts import PROMPT_LEN
+from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks import footprint, transformer
 from gold_sim.rewards import reward_model
 from gold_sim.stages import tables
@@ -40,8 +37,8 @@ def _chunks(plan: reward_model.Plan, progress):
 class Fitting:
     """The programs of reward models' training, the same for all numbers of pairs: what these decide is in the plan.
 
-    Static, as runs.Training: cells of one process that agree in these fields share them. Data are arguments: closed
-    over, XLA would fold them as constants for minutes.
+    Static, as policy_gradient.Training: cells of one process that agree in these fields share them. Data are arguments:
+    closed over, XLA would fold them as constants for minutes.
     """
 
     language: world.World
@@ -92,6 +89,18 @@ class Fitting:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _plans(language, config, collected: int, runs):
     return mapped(lambda run: reward_model.plan(language, config, collected, *run))(runs)
+
+
+def blank(language, config) -> dict:
+    rm, seeds = config.reward_model, len(config.seeds)
+
+    def models(*leading: int):
+        params = transformer.zeros(reward_model.network(language, rm), *leading)
+        return dict(params=params, scale=np.ones(leading, np.float32), shift=np.zeros(leading, np.float32))
+
+    if rm.members == 1:
+        return models(seeds)
+    return dict(models(seeds, rm.members), average=models(seeds))
 
 
 def reward_models(cell, inputs, store, progress):

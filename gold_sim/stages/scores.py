@@ -1,4 +1,4 @@
-"""The stage of reward models' scores on the pool."""
+"""The stage `scores`: reward models score the samples of a pool, once for all the rules that select by them."""
 
 import functools
 

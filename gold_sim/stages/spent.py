@@ -1,4 +1,4 @@
-"""What a cell took: seconds of compiling, and the most memory that its process held."""
+"""How a cell's compile seconds and peak memory are measured, for its record."""
 
 import contextlib
 import ctypes

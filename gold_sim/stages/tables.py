@@ -1,11 +1,13 @@
-"""Rows of the stored tables: the settings that a row carries, and curves from runs."""
+"""How a stage's runs become rows of the stored tables, each with the settings that it belongs to."""
 
+import jax
 import numpy as np
 
 from gold_sim import policy
 from gold_sim.language import world
+from gold_sim.language.prompts import KINDS
 from gold_sim.networks import transformer
-from gold_sim.optimisation import measure
+from gold_sim.optimisation.measure import Point
 from gold_sim.rewards import gold, reward_model
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.parallel import to_numpy
@@ -73,24 +75,52 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
 
 
 def thinned(losses) -> list[float]:
-    """Some fifty of all."""
+    """Losses of some fifty steps, evenly spaced, for a record."""
     losses = to_numpy(losses)
     return losses[:: max(1, len(losses) // 50)].tolist()
 
 
+def measured(curve: Point) -> dict:
+    """The measured columns of curves.parquet by name, [T] each, of the curve of one run; what it lacks is left out."""
+    found = curve._asdict() | curve.policy._asdict() | curve.proxy._asdict() | curve.policy.failings
+    found |= {f"attr_{name}": values for name, values in curve.policy.attributes.items()}
+    if curve.proxy.components is not None:
+        found |= {f"component_{i}": values for i, values in enumerate(curve.proxy.components.T)}
+    return {name: found[name] for name in CURVE_COLUMNS if found.get(name) is not None}
+
+
+def transcripts(language, prompts, curve: Point) -> dict:
+    """Columns of samples.parquet of the curve of one run, all but those that name the run: T points of K prompts."""
+    responses, proxy = curve.policy.kept.responses, curve.proxy.kept
+    points, count = proxy.shape
+    prompts = np.asarray(prompts)[:count]
+    once = dict(
+        prompt_id=np.arange(count),
+        kind=np.array([KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
+        prompt=np.array([language.decode(p) for p in prompts]),
+    )
+    each = {name: np.tile(values, points) for name, values in once.items()}
+    each |= dict(control=np.repeat(curve.control, count), proxy=proxy.ravel(), gold=curve.policy.kept.gold.ravel())
+    each["response"] = np.array([language.decode(r) for r in responses.reshape(points * count, -1)])
+    return each
+
+
 def curves_and_samples(
-    cell, language, held_out, optimiser: str, curve: dict, settings: list[dict], **described
+    cell, language, held_out, optimiser: str, curve: Point, settings: list[dict], **described
 ) -> dict:
-    """curves and samples of all runs; settings: what tells each run apart, and its own columns."""
-    kept = {name.removeprefix("sample_"): curve.pop(name) for name in list(curve) if name.startswith("sample_")}
+    """curves and samples of all runs.
+
+    curve: fields [T, R, ...].  settings: of every run, what tells it apart and columns of its own, by name.
+    """
     runs, samples = [], []
     for i, own in enumerate(settings):
-        run = {name: values[i] for name, values in curve.items()}
-        told = measure.transcripts(language, held_out, run["control"], {k: v[i] for k, v in kept.items()})
-        told |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=own["kl_coef"])
-        told |= dict(dpo_beta=own.get("dpo_beta", np.nan))
-        samples.append(broadcast(told, len(told["proxy"])))
-        runs.append(dict(run, **own))
+        of_run = jax.tree.map(lambda a, i=i: a[:, i], curve)
+        run = dict(measured(of_run), **own)
+        written = transcripts(language, held_out, of_run)
+        written |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=own["kl_coef"])
+        written |= dict(dpo_beta=own.get("dpo_beta", np.nan))
+        samples.append(broadcast(written, len(written["proxy"])))
+        runs.append(run)
     tables = {"curves": curves(cell, describe(cell) | described, optimiser, runs)}
     tables["samples"] = {name: np.concatenate([part[name] for part in samples]) for name in SAMPLE_COLUMNS}
     return tables

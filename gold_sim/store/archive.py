@@ -18,7 +18,7 @@ from gold_sim.store.store import Store
 
 SUFFIX = ".tar.xz"
 UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
-KEPT = (".parquet",)  # files of a cell beside its record
+KEPT = (".parquet",)  # files of a cell beside its record: the tables that its stage declares
 _MEMBER = re.compile(r"(experiments)/([\w.,=+-]+\.json)|(\w+)/([\w.,=+-]+)/(record\.json|\w+\.parquet)")
 
 

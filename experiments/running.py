@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import catalogue, page
-from experiments.engine import costs, executors, job, queue, room, workload
+from experiments.engine import costs, executors, job, queue, room
 from experiments.plan import manifest, missing, plan
 from experiments.presets import PRESETS
 from experiments.screen import Screen
@@ -257,7 +257,7 @@ def _price(every: dict, todo: dict, found: list, predicted: costs.Model):
         cost = f"to do {seconds[code]:6.0f} s {predicted.bytes(c) / 2**30:5.1f} GiB" if code in todo else "stored"
         print(f"  {cost:24s}  {c.stage:16s} {c.name}-{code}")
     flops, most = (
-        sum(workload.work(c).flops for c in todo.values()),
+        sum(c.declared.work(c.config).flops for c in todo.values()),
         max(map(predicted.bytes, todo.values()), default=0),
     )
     largest = f"the largest cell takes {max(seconds.values(), default=0) / 60:.1f} min, or {most / 2**30:.1f} GiB"

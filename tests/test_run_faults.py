@@ -17,7 +17,7 @@ import jax
 import pytest
 
 from analysis import others
-from experiments import catalogue, driver, modules, screen
+from experiments import catalogue, modules, running, screen
 from experiments.__main__ import main
 from experiments.benchmark import throughput
 from experiments.engine import costs, executors, job, local, machine, queue, ray, room, slurm, worker
@@ -133,7 +133,7 @@ def test_two_modules_with_one_name_do_not_replace_each_other(folder, capsys, mon
     for name in ("mine", "other"):
         (folder / f"{name}.py").write_text(DECLARED.replace("CHANGES", "{}"))
     assert "module mine has one of the same name" in refused(capsys, "mine", "other", "--preset", "smoke")
-    monkeypatch.setattr(driver, "missing", lambda *_: [])  # as if all cells were stored
+    monkeypatch.setattr(running, "missing", lambda *_: [])  # as if all cells were stored
     assert main(["mine", "--preset", "smoke"]) == 0
     assert main(["mine", "--preset", "smoke"]) == 0
     assert "module mine has one of the same name" in refused(capsys, "other", "--preset", "smoke")
@@ -322,7 +322,7 @@ def test_the_commit_is_of_the_codes_repository_and_no_git_is_no_failure(tmp_path
     assert provenance.provenance({})["commit"] == here.strip()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.provenance({})["commit"] == provenance.provenance({})["diff"] == ""
-    monkeypatch.setattr(driver, "missing", lambda *_: [])  # as if all cells were stored
+    monkeypatch.setattr(running, "missing", lambda *_: [])  # as if all cells were stored
     assert main(["rm_size", "--preset", "smoke"]) == 0 and Store("runs").manifest("rm_size")["commit"] == ""
 
 
@@ -366,7 +366,7 @@ def test_what_is_no_store_is_refused_before_the_first_cell(folder, capsys, monke
 def test_a_finished_store_that_cannot_be_written_is_listed_and_its_end_is_told(folder, capsys, monkeypatch):
     words = ["rm_size", "--preset", "smoke"]
     with monkeypatch.context() as done:
-        done.setattr(driver, "missing", lambda *_: [])
+        done.setattr(running, "missing", lambda *_: [])
         assert main(words) == 0
         before = (folder / "runs/experiments/rm_size-smoke.json").read_bytes()
 
@@ -385,7 +385,7 @@ def test_a_finished_store_that_cannot_be_written_is_listed_and_its_end_is_told(f
 
 
 def test_other_settings_have_a_manifest_of_their_own(folder, capsys, monkeypatch):
-    monkeypatch.setattr(driver, "missing", lambda *_: [])  # as if all cells were stored
+    monkeypatch.setattr(running, "missing", lambda *_: [])  # as if all cells were stored
     words, store = ["rm_size", "--preset", "smoke"], Store("runs")
     assert main([*words, "--set", "seeds=[9]", "--set", "optimiser.name=ppo"]) == 0
     assert "rm_size --preset smoke --set 'seeds=[9]' --set optimiser.name=ppo\n" in capsys.readouterr().out
@@ -417,7 +417,7 @@ def test_a_manifest_of_before_is_found_by_its_plain_name(tmp_path):
 def test_analysis_names_the_records_that_there_are(folder, capsys, monkeypatch):
     from analysis.__main__ import main as analysis
 
-    monkeypatch.setattr(driver, "missing", lambda *_: [])
+    monkeypatch.setattr(running, "missing", lambda *_: [])
     assert main(["rm_size", "--preset", "smoke", "--set", "seeds=[9]"]) == 0
     capsys.readouterr()
     for words in (["rm_size"], ["rm_size", "--set", "seeds=[8]"]):
@@ -439,6 +439,7 @@ def test_a_foreign_name_in_the_store_is_left_alone(tmp_path, name):
 
 RUN = "import sys, time, os, signal; from gold_sim import exits; sys.exit(exits.run('x', lambda: {}, 'all is kept'))"
 LONG = "print('x' * 100_000) or 0"
+SPOILT = "(lambda: exec('try:\\n os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\\nfinally: 1 / 0'))()"  # as imports
 KILL = "os.kill(os.getpid(), signal.{}) or time.sleep(9) or 0"
 ENDS = [  # work, shell redirection -> status, line
     ("print('²') or 0", "", 0, ""),
@@ -450,6 +451,7 @@ ENDS = [  # work, shell redirection -> status, line
     (KILL.format("SIGTERM"), "", 143, "x: ended by SIGTERM; all is kept"),
     (KILL.format("SIGHUP"), "", 129, "x: ended by SIGHUP; all is kept"),
     (KILL.format("SIGINT"), "> /dev/full", 130, "x: interrupted; all is kept"),
+    (SPOILT, "", 130, "x: interrupted; all is kept"),
     ("(_ for _ in ()).throw(ValueError('so\\n  it is'))", "", 2, "x: so it is"),
     ("open('/nonexistent/file')", "", 2, "x: /nonexistent/file: No such file or directory"),
     ("{}['key']", "", 2, "x: KeyError: 'key'; a fault of the program, its traceback: "),

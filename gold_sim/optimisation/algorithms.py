@@ -1,0 +1,50 @@
+"""The table of all algorithms that train policies, by the names that settings use.
+
+To add one, write its functions in a file here, enter them below, and add the name to the field of gold_sim/config.py
+that chooses it: optimiser.name, optimiser.constraint or direct.loss. tests/test_algorithms.py then holds it to what
+all of them promise.
+"""
+
+from gold_sim.config import DirectConfig, OptimiserConfig
+from gold_sim.optimisation import constrained, grpo, online_dpo, ppo
+from gold_sim.optimisation import direct_alignment as da
+from gold_sim.optimisation import policy_gradient as pg
+from gold_sim.optimisation.driver import Algorithm
+
+_sampled = pg.init, pg.rollout  # start at the reference policy, write with the policy itself
+_held = constrained.init, constrained.rollout
+_aligned = da.init, da.rollout
+
+OPTIMISERS = {  # optimiser.name
+    "rloo": Algorithm(*_sampled, pg.rloo),
+    "reinforce": Algorithm(*_sampled, pg.reinforce),
+    "expert_iteration": Algorithm(*_sampled, pg.towards_the_best),
+    "distillation": Algorithm(pg.init, pg.rollout_of_reference, pg.towards_the_best),
+    "online_dpo": Algorithm(*_sampled, online_dpo.update),
+    "ppo": Algorithm(*_sampled, ppo.update, values=1),
+    "grpo": Algorithm(*_sampled, grpo.update),
+}
+CONSTRAINED = {  # optimiser.constraint
+    "mu": Algorithm(*_held, constrained.by(constrained.mu)),
+    "xi": Algorithm(*_held, constrained.by(constrained.xi)),
+    "all": Algorithm(*_held, constrained.by(constrained.up_to_all)),
+    "sat": Algorithm(*_held, constrained.by(constrained.sat)),
+    "adaptive_kl": Algorithm(
+        constrained.init_adaptive_kl, constrained.rollout, constrained.by(constrained.adaptive_kl)
+    ),
+}
+DIRECT = {  # direct.loss
+    "dpo": Algorithm(*_aligned, da.by(da.dpo)),
+    "ipo": Algorithm(*_aligned, da.by(da.ipo)),
+    "slic": Algorithm(*_aligned, da.by(da.slic)),
+    "rpo": Algorithm(*_aligned, da.by(da.rpo)),
+    "chipo": Algorithm(*_aligned, da.by(da.chipo)),
+    "length_dpo": Algorithm(*_aligned, da.by(da.length_dpo)),
+}
+
+
+def find(config: OptimiserConfig | DirectConfig) -> Algorithm:
+    """The algorithm that a group of settings chooses."""
+    if isinstance(config, DirectConfig):
+        return DIRECT[config.loss]
+    return OPTIMISERS[config.name] if config.constraint == "none" else CONSTRAINED[config.constraint]

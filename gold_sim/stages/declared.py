@@ -1,0 +1,407 @@
+"""Every stage, declared once: one entry after the other, in the order in which a result comes about; no jax.
+
+To add a stage, write its function in a file of this folder and its declaration here. What plans, fingerprints, prices,
+orders, compiles ahead, runs and archives cells reads it from STAGES.
+"""
+
+import dataclasses
+
+from gold_sim.config import Config
+from gold_sim.networks import footprint
+from gold_sim.networks.network import Network, num_params
+from gold_sim.settings import to_hashed
+from gold_sim.stages import sizes
+from gold_sim.stages.sizes import judged, written
+from gold_sim.stages.stage import Stage, Work
+
+FLOAT = footprint.FLOAT
+
+
+def picked(c: Config, *names: str) -> dict:
+    """Groups of settings as fingerprints see them: without later ones that are at their defaults."""
+    values = to_hashed(c)
+    return {name: values[name] for name in names if name in values}
+
+
+# --- what several stages share ----------------------------------------------------------------
+
+REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
+GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes
+
+
+def started(c: Config) -> Config:
+    """The settings whose reference policy is what is optimised from."""
+    return c if c.policy is None else dataclasses.replace(c, reference=c.policy)
+
+
+def of_proxy(c: Config) -> dict:
+    """The parent from which the reward comes, where it is a learned proxy."""
+    return {"proxy": ("reward_model", c)} if c.reward == "proxy" else {}
+
+
+def of_error(c: Config) -> dict:
+    """The settings from which a synthetic proxy's error is drawn."""
+    if c.reward != "synthetic":
+        return {}
+    return picked(c, "seeds") | {"members": c.reward_model.members} | GENERATORS.get(c.error.kind, {})
+
+
+def pairs_of_round(c: Config) -> str:
+    """The stage whose pairs a round's reward models learn from."""
+    return "preferences" if c.rounds.count == 1 else "relabelled"
+
+
+LISTED_MOST = 60  # characters of a list of numbers in a name
+
+
+def listed(values: tuple) -> str:
+    """Numbers with commas; where they are too many, the first, the last and their number."""
+    text = ",".join(f"{value:g}" for value in values)
+    return text if len(text) <= LISTED_MOST else f"{values[0]:g}..{values[-1]:g}-of-{len(values)}"
+
+
+def name_of_model(c: Config) -> str:
+    """Size, pairs, members and round of reward models."""
+    rm = c.reward_model
+    name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
+    return name if c.rounds.count == 1 else f"{name}-round{c.rounds.count}"
+
+
+def name_of_proxy(c: Config) -> str:
+    """Of what is optimised, before an ensemble's rule and shaping."""
+    return {"proxy": name_of_model(c), "gold": "gold", "synthetic": c.error.kind}[c.reward]
+
+
+def name_of_reward(c: Config) -> str:
+    """The proxy's name, with how its members are combined and shaped."""
+    name = name_of_proxy(c)
+    if c.reward_model.members > 1:
+        name += f"-{c.ensemble.rule}" if c.ensemble.only is None else f"-{c.ensemble.only}"
+    return name if c.shaping.name == "none" else f"{name}-{c.shaping.name.replace(':', '.')}"
+
+
+def scored(c: Config) -> Work:
+    """A response scored by all that the reward is made of."""
+    if c.reward == "proxy":
+        return judged(c, sizes.proxy(c)) * (c.ensemble.take or c.reward_model.members)
+    return judged(c, sizes.gold(c))
+
+
+def scorer(c: Config) -> Network:
+    """The network that scores for the reward; a synthetic proxy begins with gold."""
+    return sizes.proxy(c) if c.reward == "proxy" else sizes.gold(c)
+
+
+def rewarded(c: Config) -> tuple:
+    """What of the reward is written into programs."""
+    rm = c.reward_model_of_round
+    if c.reward == "proxy":
+        return (c.reward, sizes.proxy(c), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
+    return (c.reward, rm.members, c.ensemble, c.shaping, c.error)
+
+
+def of_pairs(c: Config) -> float:
+    """Bytes of all pairs as tokens."""
+    return FLOAT * 2 * c.preferences.num_pairs * sizes.tokens(c)
+
+
+def of_states(net: Network, runs: int) -> float:
+    """Bytes of the parameters of policies in training and of Adam's moments."""
+    return FLOAT * 3 * num_params(net) * runs
+
+
+# --- reference --------------------------------------------------------------------------------
+
+REFERENCE = Stage(
+    name="reference",
+    version=5,
+    function="gold_sim.stages.reference:reference",
+    blank="gold_sim.stages.reference:blank",
+    label=lambda c: f"{c.reference.width}x{c.reference.depth}-s{c.reference.seed}",
+    reads=lambda c: picked(c, "world", "reference"),
+    parents=lambda c: {},
+    work=lambda c: 3 * c.reference.steps * c.reference.batch * written(c, sizes.reference(c)),
+    holds=lambda c: footprint.of_training(sizes.reference(c), c.reference.batch * sizes.tokens(c)),
+    networks=lambda c: (sizes.reference(c),),
+    program=lambda c: (c.reference,),
+)
+
+# --- gold -------------------------------------------------------------------------------------
+
+RAISED_ON = 16_384  # responses of the reference policy: NUM_REFERENCE prompts of GROUP each in rewards/gold.py
+
+GOLD = Stage(
+    name="gold",
+    version=5,
+    function="gold_sim.stages.gold:gold_model",
+    blank="gold_sim.stages.gold:blank",
+    label=lambda c: f"{c.gold.kind}-{c.gold.width}x{c.gold.depth}-s{c.gold.seed}",
+    reads=lambda c: picked(c, "gold"),
+    parents=lambda c: {"reference": ("reference", c)},
+    work=lambda c: (
+        3 * c.gold.steps * c.gold.batch * judged(c, sizes.gold(c)) + RAISED_ON * written(c, sizes.reference(c))
+    ),
+    holds=lambda c: (
+        footprint.of_training(sizes.gold(c), c.gold.batch * sizes.tokens(c))
+        + FLOAT * RAISED_ON * sizes.tokens(c) * sizes.reference(c).outputs
+    ),
+    networks=lambda c: (sizes.reference(c), sizes.gold(c)),
+    program=lambda c: (sizes.reference(c), c.gold),
+)
+
+# --- preferences ------------------------------------------------------------------------------
+
+PREFERENCES = Stage(
+    name="preferences",
+    version=2,
+    function="gold_sim.stages.preferences:preference_data",
+    blank="gold_sim.stages.preferences:blank",
+    label=lambda c: f"{c.preferences.num_pairs}-{c.preferences.annotator}-flip{c.preferences.label_noise:g}",
+    reads=lambda c: picked(c, "preferences"),
+    parents=lambda c: {"gold": ("gold", c)},
+    work=lambda c: (
+        c.preferences.num_pairs * c.preferences.drawn * (written(c, sizes.reference(c)) + judged(c, sizes.gold(c)))
+    ),
+    holds=of_pairs,
+    networks=lambda c: (sizes.reference(c), sizes.gold(c)),
+    program=lambda c: (sizes.reference(c), sizes.gold(c), dataclasses.replace(c.preferences, seed=0)),
+)
+
+# --- reward_model -----------------------------------------------------------------------------
+
+
+def _fitting(c: Config) -> Work:
+    rm, p = c.reward_model, c.preferences
+    pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
+    ranked = p.ranked if p.keep == "ranking" else 2
+    responses = 3 * rm.epochs * pairs * ranked + 2 * p.num_held_out
+    return len(c.seeds) * rm.members * responses * judged(c, sizes.proxy(c))
+
+
+def _fitting_holds(c: Config) -> float:
+    """Held-out pairs are scored at once, a block at a time."""
+    rm, net = c.reward_model, sizes.proxy(c)
+    held_out = 2 * c.preferences.num_pairs * c.preferences.held_out * sizes.tokens(c)
+    training = footprint.of_training(net, 2 * rm.batch * sizes.tokens(c))
+    step = max(training, footprint.of_forward(net, held_out))
+    return step + of_pairs(c) + FLOAT * len(c.seeds) * rm.members * num_params(net)
+
+
+def _fitting_shared(c: Config) -> tuple:
+    """All but the plan of their steps."""
+    p, rm = c.preferences, c.reward_model_of_round
+    settings = (sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
+    data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1)
+    return (settings, data, min(rm.batch, c.training_pairs), rm.members * len(c.seeds))
+
+
+REWARD_MODEL = Stage(
+    name="reward_model",
+    version=4,
+    function="gold_sim.stages.reward_model:reward_models",
+    blank="gold_sim.stages.reward_model:blank",
+    label=name_of_model,
+    reads=lambda c: {"reward_model": to_hashed(c.reward_model_of_round)} | picked(c, "seeds"),
+    parents=lambda c: {"preferences": (pairs_of_round(c), c)},
+    work=_fitting,
+    holds=_fitting_holds,
+    networks=lambda c: (sizes.proxy(c),),
+    program=lambda c: (
+        *(c.reward_model_of_round, c.training_pairs, c.preferences.num_pairs * c.preferences.held_out),
+        *(c.preferences.keep, c.preferences.ranked, len(c.seeds)),
+    ),
+    shared=_fitting_shared,
+    tables=("reward_models",),
+    stepwise=True,
+)
+
+# --- pool, scores and best_of_n ---------------------------------------------------------------
+
+A_SAMPLE = 12  # numbers that are stored of a response of the pool: gold, length, attributes
+
+POOL = Stage(
+    name="pool",
+    version=1,
+    function="gold_sim.stages.pool:pool",
+    blank="gold_sim.stages.pool:blank",
+    label=lambda c: f"{c.best_of_n.num_prompts}x{c.best_of_n.num_samples}",
+    reads=lambda c: picked(c, "best_of_n"),
+    parents=lambda c: {"policy": ("reference", started(c)), "gold": ("gold", c)},
+    work=lambda c: sizes.pool(c) * (written(c, sizes.policy(c)) + judged(c, sizes.gold(c))),
+    holds=lambda c: sizes.pool(c) * (2 * c.world.response_len + FLOAT * A_SAMPLE),
+    networks=lambda c: (sizes.policy(c), sizes.gold(c)),
+    program=lambda c: (sizes.policy(c), sizes.gold(c), c.best_of_n),
+    stepwise=True,
+)
+
+
+def _scores_hold(c: Config) -> float:
+    members = len(c.seeds) * c.reward_model.members
+    return sizes.pool(c) * (2 * c.world.response_len + 2 * FLOAT * (A_SAMPLE + members))
+
+
+SCORES = Stage(
+    name="scores",
+    version=1,
+    function="gold_sim.stages.scores:scores",
+    label=name_of_proxy,
+    reads=lambda c: picked(c, "reward", "error") | of_error(c),
+    parents=lambda c: {"pool": ("pool", c)} | of_proxy(c),
+    work=lambda c: (
+        sizes.pool(c) * (len(c.seeds) * c.reward_model.members if c.reward == "proxy" else 1) * judged(c, scorer(c))
+    ),
+    holds=_scores_hold,
+    networks=lambda c: (scorer(c),),
+    program=lambda c: (rewarded(c), c.best_of_n.num_prompts, c.best_of_n.num_samples, len(c.seeds)),
+    stepwise=True,
+)
+
+
+def _selected(c: Config) -> dict:
+    """Gold is in the pool itself, so its selection needs no scores."""
+    scores = {} if c.reward == "gold" else {"scores": ("scores", c)}
+    return {"pool": ("pool", c)} | of_proxy(c) | scores
+
+
+BEST_OF_N = Stage(
+    name="best_of_n",
+    version=1,
+    function="gold_sim.stages.best_of_n:selection",
+    label=lambda c: ("" if c.selection.rule == "best_of_n" else f"{c.selection.rule}-") + name_of_reward(c),
+    reads=lambda c: picked(c, *REWARD, "selection") | of_error(c),
+    parents=_selected,
+    work=lambda c: Work(0.0, len(c.seeds) * sizes.pool(c)),
+    holds=_scores_hold,
+    networks=lambda c: (),
+    program=lambda c: (
+        *(c.reward, c.ensemble, c.shaping, c.selection, c.reward_model.members),
+        *(c.best_of_n.num_prompts, c.best_of_n.num_samples, len(c.seeds)),
+    ),
+    tables=("curves",),
+)
+
+# --- policy_gradient --------------------------------------------------------------------------
+
+
+def _optimised(c: Config) -> str:
+    o = c.optimiser
+    if o.constraint != "none":
+        return f"{o.constraint}-{name_of_reward(c)}"
+    return f"{o.name}-{name_of_reward(c)}-kl{listed(c.kl_coefs)}"
+
+
+def _optimised_from(c: Config) -> dict:
+    """A round that continues begins with the policies that the last round ended with."""
+    goes_on = c.rounds.count > 1 and c.rounds.start == "continue"
+    last = {"last": ("policy_gradient", c.round_before)} if goes_on else {}
+    return {"policy": ("reference", started(c)), "gold": ("gold", c)} | of_proxy(c) | last
+
+
+def _optimising(c: Config) -> Work:
+    o, write = c.optimiser, written(c, sizes.policy(c))
+    passes = 3 * o.epochs if o.name in ("ppo", "grpo") else 3
+    passes += 1 + any(coef > 0 for coef in c.kl_coefs)
+    train = o.steps * o.prompts * o.group_size * (passes * write + scored(c))
+    measured = (o.evaluations + 1) * o.eval_prompts * (2 * write + judged(c, sizes.gold(c)) + scored(c))
+    return len(c.seeds) * len(c.kl_coefs) * (train + measured)
+
+
+def _optimising_holds(c: Config) -> float:
+    o, net = c.optimiser, sizes.policy(c)
+    step = max(o.prompts * o.group_size, o.eval_prompts / 2) * sizes.tokens(c)
+    return footprint.of_training(net, step) + of_states(net, len(c.seeds) * len(c.kl_coefs))
+
+
+def _optimising_shared(c: Config) -> tuple:
+    """All but what scores: the reward enters no other program."""
+    runs = (len(c.seeds), len(c.kl_coefs), any(c.kl_coefs))
+    return (sizes.policy(c), sizes.gold(c), c.optimiser, *runs)
+
+
+POLICY_GRADIENT = Stage(
+    name="policy_gradient",
+    version=2,
+    function="gold_sim.stages.policy_gradient:optimisation",
+    label=_optimised,
+    reads=lambda c: picked(c, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
+    parents=_optimised_from,
+    work=_optimising,
+    holds=_optimising_holds,
+    networks=lambda c: (sizes.policy(c), scorer(c)),
+    program=lambda c: (*_optimising_shared(c), rewarded(c)),
+    shared=_optimising_shared,
+    tables=("curves", "samples"),
+    stepwise=True,
+)
+
+# --- direct_alignment -------------------------------------------------------------------------
+
+
+def _aligning(c: Config) -> Work:
+    d, write = c.direct, written(c, sizes.policy(c))
+    train = d.epochs * d.num_pairs * 2 * 4 * write
+    measured = (d.evaluations + 1) * d.eval_prompts * (2 * write + judged(c, sizes.gold(c)))
+    return len(c.seeds) * len(c.dpo_betas) * (train + measured)
+
+
+def _aligning_holds(c: Config) -> float:
+    net, step = sizes.policy(c), 2 * c.direct.batch * sizes.tokens(c)
+    return footprint.of_training(net, step) + of_states(net, len(c.seeds) * len(c.dpo_betas)) + of_pairs(c)
+
+
+def _not_aligned(c: Config):
+    wanted, collected = c.direct.num_pairs, c.preferences.num_training
+    if wanted > collected:
+        yield f"direct.num_pairs={wanted}: allowed up to the {collected} training pairs collected"
+    if c.rounds.count > 1:
+        yield f"rounds.count={c.rounds.count}: direct alignment has one round"
+
+
+DIRECT_ALIGNMENT = Stage(
+    name="direct_alignment",
+    version=2,
+    function="gold_sim.stages.direct_alignment:alignment",
+    label=lambda c: f"{c.direct.loss}-D{c.direct.num_pairs}-{listed(c.dpo_betas)}",
+    reads=lambda c: picked(c, "direct", "seeds", "dpo_betas"),
+    parents=lambda c: {"preferences": ("preferences", c), "policy": ("reference", started(c))},
+    work=_aligning,
+    holds=_aligning_holds,
+    networks=lambda c: (sizes.policy(c),),
+    program=lambda c: (
+        *(sizes.policy(c), sizes.gold(c), c.direct, c.preferences.num_pairs, len(c.seeds), len(c.dpo_betas)),
+    ),
+    faults=_not_aligned,
+    tables=("curves", "samples"),
+    stepwise=True,
+)
+
+# --- relabelled -------------------------------------------------------------------------------
+
+
+def _relabelled_from(c: Config) -> dict:
+    last = c.round_before
+    policies, pairs = ("policy_gradient", last), (pairs_of_round(last), last)
+    return {"policies": policies, "preferences": pairs, "gold": ("gold", c)}
+
+
+RELABELLED = Stage(
+    name="relabelled",
+    version=1,
+    function="gold_sim.stages.relabelled:relabelled",
+    label=lambda c: f"round{c.rounds.count}-{c.rounds.data}{c.rounds.num_pairs}",
+    reads=lambda c: picked(c, "preferences", "seeds") | {"data": c.rounds.data, "num_pairs": c.rounds.num_pairs},
+    parents=_relabelled_from,
+    work=lambda c: len(c.seeds) * c.rounds.num_pairs * 2 * (written(c, sizes.policy(c)) + judged(c, sizes.gold(c))),
+    holds=of_pairs,
+    networks=lambda c: (sizes.policy(c), sizes.gold(c)),
+    program=lambda c: (sizes.policy(c), sizes.gold(c), c.rounds, len(c.seeds)),
+    faults=lambda c: ("rounds.count=1: pairs are relabelled from round 2 on",) if c.rounds.count == 1 else (),
+)
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        *(REFERENCE, GOLD, PREFERENCES, REWARD_MODEL, POOL, SCORES),
+        *(BEST_OF_N, POLICY_GRADIENT, DIRECT_ALIGNMENT, RELABELLED),
+    )
+}

@@ -1,0 +1,64 @@
+"""The programs of a cell's training: its algorithm's three functions, mapped over runs and compiled.
+
+No reward model enters them, so cells of one process whose `Training` is equal share them as they are, and others read
+them from the compilation cache. What runs have in common, such as the reference policy, is an argument: a constant in
+a program would compile it anew for every cell.
+"""
+
+import functools
+from typing import Protocol
+
+import jax
+
+from gold_sim.networks import footprint
+from gold_sim.networks.network import Network
+from gold_sim.optimisation.driver import Algorithm, Programs
+from gold_sim.stages.parallel import mapped
+
+
+class Training(Protocol):
+    """The part of a cell's settings that is written into its programs; hashable, equal where all of it is."""
+
+    net: Network
+
+    @property
+    def algorithm(self) -> Algorithm: ...
+
+    @property
+    def tokens(self) -> int:
+        """That a gradient step of one run is taken on."""
+
+    def task(self, run, common):
+        """Of one run, inside the traced function.  run: an entry of `runs`; common: what all of them share."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def begin(training, runs, common, starts=None):
+    """The first states of all runs.  starts: parameters [R, ...] where they start; None: at the reference policy."""
+    one = lambda each: training.algorithm.init(training.task(each[0], common), each[1])
+    return mapped(one)((runs, starts))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def rollout(training, runs, common, states):
+    """A batch of every run, not yet scored."""
+    one = lambda each: training.algorithm.rollout(training.task(each[0], common), each[1])
+    return side_by_side(training, one)((runs, states))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
+def update(training, runs, common, states, batch):
+    """The next states of all runs, in the memory of the last."""
+    one = lambda each: training.algorithm.update(training.task(each[0], common), *each[1:])
+    return side_by_side(training, one)((runs, states, batch))
+
+
+def programs(training, runs, common, score=None) -> Programs:
+    """Of all runs, for the driver."""
+    step = lambda states: rollout(training, runs, common, states)
+    return Programs(step, score, lambda states, batch: update(training, runs, common, states, batch))
+
+
+def side_by_side(training, one):
+    """`one` run's function mapped over runs, as many at once as their gradient steps fit a device."""
+    return mapped(one, footprint.at_once(footprint.of_training(training.net, training.tokens)))
