@@ -6,6 +6,7 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 import argparse
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -68,28 +69,38 @@ def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", help="an experiment that has records; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    what = "of records made with other settings: the --set that they were made with"
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
     _add_runs(parser)
     _add_out(parser)
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
-    from analysis import sources
+    from analysis import others, sources
     from gold_sim.store import outputs
 
+    given, args.name = args.name, others.named(args.name, args.set)
+
     folder = args.out / args.name
-    with sources.opened(args.runs, makes=args.name) as [source]:
+    with sources.opened(args.runs, makes=given) as [source]:
         stored = source.names()
         if args.name not in (*stored, "throughput"):
-            how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
+            how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+            how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
             have = f"{source.where} has those of {', '.join(stored) or 'no experiment'}"
-            return _complain(f"experiment {args.name!r}: no records; {have}; {how} makes them")
+            if own := others.commands(source.store, given.partition("+")[0]):
+                have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
+            return _complain(as_typed(f"experiment {given!r}: no records; {have}; {how} makes them", COMMANDS))
         outputs.check_folder(folder)
         if args.name == "throughput":
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
         data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
+        aside = [] if args.set else others.commands(source.store, given, data.manifest["preset"])
     analyse.show(data, findings, folder)
+    for words in aside:
+        say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
 
 

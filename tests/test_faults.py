@@ -133,7 +133,7 @@ def test_the_list_of_experiments_counts_damaged_cells_apart(tmp_path, monkeypatc
     curve = next(c for c in plan("rm_size", "cpu", {})[1] if c.stage == "best_of_n")
     store = Store(tmp_path)
     folder = store.write(curve.stage, curve.name, curve.fingerprint, {}, {"curves": made("curves")})
-    monkeypatch.setattr(command.catalogue, "NAMES", ("rm_size",))
+    monkeypatch.setattr("experiments.catalogue.NAMES", ("rm_size",))
     assert command.main(["--runs", str(tmp_path)]) == 0
     before = capsys.readouterr().out
     cut(folder / "curves.parquet")
