@@ -6,6 +6,7 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 import argparse
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def _work(argv) -> int:
     except (StoreError, ValueError) as error:
         return _complain(error)
     except OSError as error:
-        if error.filename is None:  # of standard output
+        if error.filename in (None, exits.OUTPUT):
             raise
         return _complain(f"{error.filename}: {error.strerror}; a place that can be read and written to is wanted")
 
@@ -68,13 +69,27 @@ def _experiment(argv) -> int:
     parser = _Parser(prog="python -m analysis", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", help="an experiment that has records; or fit")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    what = "of records made with other settings: the --set that they were made with"
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
     _add_runs(parser)
     _add_out(parser)
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
-    from analysis import sources
+    from analysis import others, sources
     from gold_sim.store import outputs
+
+    given, args.name = args.name, others.named(args.name, args.set)
+    folder = args.out / args.name
+    with sources.opened(args.runs, makes=given) as [source]:
+        if args.name not in (*source.names(), "throughput"):
+            return _complain(_no_records(source, given, args))
+        outputs.check_folder(folder)
+        if args.name == "throughput":
+            return _throughput(source.store.root, folder)
+        from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
+
+        data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
 
     folder = args.out / args.name
     with sources.opened(args.runs, makes=args.name) as [source]:
@@ -90,7 +105,21 @@ def _experiment(argv) -> int:
 
         data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
     analyse.show(data, findings, folder)
+    for words in others.commands(source.store, given, data.manifest["preset"]):
+        if not args.set:
+            say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
+
+
+def _no_records(source, given: str, args) -> str:
+    from analysis import others
+
+    how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+    how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
+    have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
+    if own := others.commands(source.store, given.partition("+")[0]):
+        have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
+    return f"experiment {given!r}: no records; {have}; {how} makes them"
 
 
 def _list(runs: str) -> int:
@@ -257,6 +286,7 @@ def _paper(argv) -> int:
     from analysis.paper import venue
     from gold_sim.store import outputs
 
+    venue.check(args.venue)
     out = args.out / f"paper_{args.name}"
     outputs.check_folder(out)
     with sources.opened(args.runs) as [source]:

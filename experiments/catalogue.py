@@ -6,7 +6,7 @@ A file in experiments/studies/ is an experiment, and needs to be listed nowhere:
 import importlib
 import pkgutil
 
-from experiments import studies
+from experiments import modules, studies
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
 
@@ -14,8 +14,8 @@ from experiments.presets import PRESETS
 def _declared() -> dict[str, object]:
     """Name -> module of every declaration, in order of `Experiment.order`."""
     names = [found.name for found in pkgutil.iter_modules(studies.__path__)]
-    modules = {name: importlib.import_module(f"{studies.__name__}.{name}") for name in names}
-    return dict(sorted(modules.items(), key=lambda item: (item[1].experiment("cpu").order, item[0])))
+    own = {name: importlib.import_module(f"{studies.__name__}.{name}") for name in names}
+    return dict(sorted(own.items(), key=lambda item: (item[1].experiment("cpu").order, item[0])))
 
 
 _MODULES = _declared()
@@ -25,19 +25,16 @@ NAMES = tuple(_MODULES)
 def find(name: str, preset: str) -> Experiment:
     """An experiment of this folder, or a module of yours that has `experiment(preset)`.
 
-    ValueError if the name or the preset is unknown, saying what is allowed.
+    ValueError if the name or the preset is unknown, or the module is not as wanted, saying what is allowed.
     """
     if preset not in PRESETS:
         raise ValueError(f"--preset {preset!r}: allowed are {', '.join(PRESETS)}")
     if name in _MODULES:
         return _MODULES[name].experiment(preset)
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        module = None
-    if not hasattr(module, "experiment"):
+    made = modules.load(name, preset)
+    if made is None:
         known = ", ".join((*NAMES, "throughput"))
         raise ValueError(f"experiment {name!r}: allowed are {known}, or a module of yours with experiment(preset)")
-    return module.experiment(preset)
+    if made.name in NAMES and made != _MODULES[made.name].experiment(preset):
+        raise ValueError(f"experiment {name!r}: its name={made.name!r} is that of an experiment here; give it its own")
+    return made

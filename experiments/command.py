@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import gold_sim
+from gold_sim import exits
 
 HELP = """gold-sim: the testbed in which reward-model over-optimization can be seen, measured and fitted
 
@@ -25,6 +26,10 @@ Records go to runs/ and results to analysis/out/ in the current folder; --runs a
 
 def main(argv=None) -> int:
     """Run what the first word names; the status to exit with."""
+    return exits.run("gold-sim", lambda: _main(argv))
+
+
+def _main(argv) -> int:
     word, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if word in ("--help", "-h", "help"):
         print(_help())

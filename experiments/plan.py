@@ -7,6 +7,7 @@ from experiments import catalogue
 from experiments.presets import PRESETS
 from gold_sim.stages import graph
 from gold_sim.store import Store, provenance
+from gold_sim.store.store import settings_key
 
 
 def plan(name: str, preset: str, overrides: dict):
@@ -57,16 +58,19 @@ def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
     return first
 
 
-def manifest(experiment, preset: str, overrides: dict, curves: list) -> dict:
+def manifest(experiment, preset: str, overrides: dict, curves: list, module: str | None = None) -> dict:
     """What `analysis` reads: the question, which cells answer it, which study tells of them.
 
     variants: key -> label; each cell has the key of its variant, "" where there are none.
+    module: of an experiment of the user's own.
     """
     variants = variants_of(experiment, preset, overrides)
     models = {c.fingerprint for cell in curves for c in cell.all_upstream() if "reward_models" in c.declared.tables}
     return dict(
         experiment=experiment.name,
         preset=preset,
+        settings=settings_key(overrides),
+        module=module,
         title=experiment.title,
         question=experiment.question,
         figure=experiment.figure,

@@ -1,5 +1,6 @@
 """What a run shows of its progress: live lines on a terminal, plain ones in a log."""
 
+import contextlib
 import sys
 import time
 
@@ -10,43 +11,71 @@ class Screen:
     """Progress: a live line a cell on a terminal, a plain line on every event and every 15 s in a log."""
 
     def __init__(self, total: int):
-        self.total, self.finished, self.started, self.at = total, 0, time.monotonic(), {}
+        self.total, self.finished, self.started = total, 0, time.monotonic()
+        self.at, self.tasks = {}, {}  # by fingerprint: cells of one name may run side by side
         self.beat = self.started
-        self.live = None
-        if sys.stdout.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            share = TextColumn("{task.percentage:3.0f} %")
-            self.live = Progress(TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn())
+        self.live = _live()
+        if self.live is not None:
             self.live.start()
-            self.tasks = {"": self.live.add_task("all cells", total=total)}
+            self.all = self.live.add_task("all cells", total=total)
 
     def close(self):
         if self.live is not None:
-            self.live.stop()
+            with contextlib.suppress(OSError):  # its terminal may be gone
+                self.live.stop()
+
+    def say(self, text: str):
+        """A line of its own."""
+        if self.live is not None:
+            self.live.console.print(text, markup=False, highlight=False)
+        else:
+            print(f"[{time.monotonic() - self.started:5.0f} s] {text}", flush=True)
 
     def __call__(self, event: str, cell, done: int, total: int):
-        label = f"{cell.stage} {cell.name}" if cell else ""
-        if event in ("done", "lost"):
+        if event in ("done", "lost", "failed"):
             self.finished += event == "done"
-            self.at.pop(label, None)
+            self.at.pop(cell.fingerprint, None)
         elif cell:
-            self.at[label] = (done, total)
+            self.at[cell.fingerprint] = (_label(cell), done, total)
         if self.live is not None:
-            if event == "lost":
-                self.live.remove_task(self.tasks.pop(label))
-            elif event == "start":
-                self.tasks[label] = self.live.add_task(label, total=None)
-            elif event == "progress":
-                self.live.update(self.tasks[label], completed=done, total=total)
-            elif event == "done":
-                self.live.remove_task(self.tasks.pop(label))
-                self.live.advance(self.tasks[""])
-            return
-        now = time.monotonic()
-        if event in ("done", "lost") or (event == "wait" and now - self.beat > HEARTBEAT_SECONDS):
-            self.beat = now
-            running = ", ".join(f"{name} {100 * d // max(t, 1)} %" for name, (d, t) in self.at.items())
-            doing = f"running {running}" if event == "wait" else f"{event} {label}"
-            doing += f", tried {done} of {total} times; once more" if event == "lost" else ""
-            print(f"[{now - self.started:5.0f} s] {self.finished}/{self.total} cells; {doing}", flush=True)
+            self._show(event, cell, done, total)
+        if event in ("lost", "failed") or (event == "done" and self.live is None):
+            self._event(event, _label(cell), done, total)
+        elif event == "wait" and self.live is None and time.monotonic() - self.beat > HEARTBEAT_SECONDS:
+            running = ", ".join(f"{name} {100 * d // max(t, 1)} %" for name, d, t in self.at.values())
+            self._event("running", running, done, total)
+
+    def _show(self, event: str, cell, done: int, total: int):
+        """On a terminal: a line for each cell that runs."""
+        if event == "start":
+            self.tasks[cell.fingerprint] = self.live.add_task(_label(cell), total=None)
+        elif event == "progress":
+            self.live.update(self.tasks[cell.fingerprint], completed=done, total=total)
+        elif event in ("done", "lost", "failed"):
+            self.live.remove_task(self.tasks.pop(cell.fingerprint))
+            self.live.advance(self.all, event == "done")
+
+    def _event(self, event: str, what: str, done: int, total: int):
+        self.beat = time.monotonic()
+        more = f", tried {done} of {total} times; once more" if event == "lost" else ""
+        more = f"; first {len(self.at)} others end" if event == "failed" and self.at else more
+        self.say(f"{self.finished}/{self.total} cells; {event} {what}{more}")
+
+
+def _label(cell) -> str:
+    return f"{cell.stage} {cell.name}"
+
+
+def _live():
+    """Lines that move, where the terminal can; None in a log, and on a terminal that cannot (TERM=dumb)."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console()
+    if not console.is_terminal or console.is_dumb_terminal:
+        return None
+    share = TextColumn("{task.percentage:3.0f} %")
+    name = TextColumn("{task.description}", markup=False)
+    return Progress(name, BarColumn(), share, TimeElapsedColumn(), console=console)

@@ -14,47 +14,71 @@ REFUSED = 2  # status of whatever is one line on standard error
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Signalled(KeyboardInterrupt):
-    """The first of SIGINT, SIGTERM and SIGHUP that reached the command, as an exception in its main thread."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
-
-
 def run(name: str, work: Callable[[], int], after: str = "") -> int:
-    """Status of a command after its `work`, which returns one; no exception but SystemExit leaves it.
+    """Status of a command after its `work`, which returns one; no exception leaves it.
 
     name: of the command, with which its line on standard error begins.
     after: what that line adds where the work was cut short, as in "finished cells are stored".
     A ValueError's text is that line as it is; of any other exception the kind is named, and where its traceback lies.
     """
-    came = []
+    came: list[int] = []
+    _open_streams()
+    stdout = sys.stdout
+    sys.stdout = _Output(stdout)
+    also = f"; {after}" if after else ""
     try:
         with _signals_raise(came):
-            _open_streams()
             try:
                 status = work()
             except SystemExit as ended:  # of argparse
                 status = ended.code
             sys.stdout.flush()
         return status
-    except Exception as error:
-        if came:  # while a package was imported, which then raised what it likes
-            return _ended_by_signal(name, came[0], after)
-        unbuffered = isinstance(error, OSError) and error.filename is None  # PYTHONUNBUFFERED: print itself raised it
-        if (trouble := error if unbuffered else _trouble_of_stdout()) is not None:
-            return _ended_by_stdout(name, trouble, after)
-        return _say(f"{name}: {_one_line(error)}", REFUSED)
-    except KeyboardInterrupt as error:
-        return _ended_by_signal(name, getattr(error, "number", signal.SIGINT), after)
+    except (Exception, KeyboardInterrupt) as error:
+        if came or isinstance(error, KeyboardInterrupt):  # a package that a signal met may raise what it likes
+            number = came[0] if came else signal.SIGINT
+            what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+            return _say(f"{name}: {what}{also}", 128 + number)
+        if getattr(error, "filename", None) != OUTPUT:
+            return _say(f"{name}: {_one_line(error)}", REFUSED)
+        _drop(stdout)
+        if isinstance(error, BrokenPipeError):  # whoever read it has left, as `| head` does
+            return 128 + signal.SIGPIPE
+        return _say(f"{name}: {_one_line(error)}{also}", REFUSED)
+    finally:
+        sys.stdout = stdout
+        try:
+            stdout.flush()
+        except (OSError, ValueError):
+            _drop(stdout)
 
 
-def _ended_by_signal(name: str, number: int, after: str) -> int:
-    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-    if _trouble_of_stdout() is not None:
-        _drop_stdout()
-    return _say(f"{name}: {what}" + (f"; {after}" if after else ""), 128 + number)
+OUTPUT = "standard output"
+
+
+class _Output:
+    """Standard output, whose errors name it as the file."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._naming():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._naming():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _naming(self):
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, OUTPUT) from error
 
 
 @contextlib.contextmanager
@@ -75,7 +99,7 @@ def held_back():
 
 @contextlib.contextmanager
 def _signals_raise(came: list[int]):
-    """The first signal is raised as Signalled; later ones are ignored, so that what it ends can end in order.
+    """The first signal is raised as KeyboardInterrupt; later ones are ignored, so that what it ends can end in order.
 
     came: the signal's number is added to it.
     """
@@ -84,7 +108,7 @@ def _signals_raise(came: list[int]):
         for other in handled:
             signal.signal(other, signal.SIG_IGN)
         came.append(number)
-        raise Signalled(number)
+        raise KeyboardInterrupt(number)
 
     handled = {}
     if threading.current_thread() is threading.main_thread():
@@ -116,33 +140,17 @@ def _open_streams() -> None:
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
-def _trouble_of_stdout() -> OSError | None:
-    """What keeps standard output from being written; what could not be written is kept, so that it shows again."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error
-    except ValueError:  # closed by someone
-        return None
-    return None
-
-
-def _ended_by_stdout(name: str, trouble: OSError, after: str) -> int:
-    _drop_stdout()
-    if isinstance(trouble, BrokenPipeError):  # whoever read it has left, as `| head` does
-        return 128 + signal.SIGPIPE
-    return _say(f"{name}: standard output: {trouble.strerror}" + (f"; {after}" if after else ""), REFUSED)
-
-
-def _drop_stdout() -> None:
-    """Lead standard output nowhere: Python flushes it once more at its end."""
+def _drop(stream) -> None:
+    """Lead a standard stream nowhere: Python would write to it once more at its end, and complain."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(line: str, status: int) -> int:
-    with contextlib.suppress(OSError, ValueError):  # standard error may be gone, as with its terminal
+    try:
         print(line, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # it may be gone, as with its terminal
+        _drop(sys.stderr)
     return status
 
 

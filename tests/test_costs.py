@@ -175,7 +175,7 @@ def test_rounds_and_rankings_are_counted():
 def test_workers_beside_an_accelerator_are_few(monkeypatch):
     from experiments.engine import local
 
-    monkeypatch.setattr(local.os, "cpu_count", lambda: 32)
-    assert local._usual(1) == 32
+    monkeypatch.setattr(local, "cores", lambda: 32)
+    assert local.usual(1) == 32
     monkeypatch.setattr(local, "accelerator", lambda: True)
-    assert [local._usual(devices) for devices in (1, 2, 16)] == [4, 8, 32]
+    assert [local.usual(devices) for devices in (1, 2, 16)] == [4, 8, 32]

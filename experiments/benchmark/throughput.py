@@ -15,11 +15,13 @@ JSON line with completions_per_cpu_s is run in turn with ours, and the ratio of 
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -112,8 +114,8 @@ def _cpu_seconds(f) -> float:
     return time.process_time() - began
 
 
-def _on_one_core(line: list, show: bool = False) -> dict:
-    """The JSON object on the last line that a command prints, run on one core and thread, or beside the accelerator.
+def _on_one_core(line: list, show: bool = False):
+    """The JSON value on the last line that a command prints, run on one core and thread, or beside the accelerator.
 
     show: what it says on standard error is passed on as it comes.
     """
@@ -125,7 +127,10 @@ def _on_one_core(line: list, show: bool = False) -> dict:
         os.sched_setaffinity(0, {max(cores)})  # the child inherits it
     try:
         errors = None if show else subprocess.PIPE
-        done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, check=False)
+        options = dict(stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace", check=False)
+        done = subprocess.run(line, env=environment, **options)
+    except OSError as error:
+        raise ValueError(f"throughput: {line[0]}: cannot be run ({error.strerror}); a Python is wanted") from error
     finally:
         if pin:
             os.sched_setaffinity(0, cores)
@@ -134,9 +139,21 @@ def _on_one_core(line: list, show: bool = False) -> dict:
         raise ValueError(f"throughput: {' '.join(line[:2])} failed: {last(done.stderr or '')}")
     try:
         return json.loads(last(done.stdout))
-    except json.JSONDecodeError:
-        said = f"{' '.join(line[:2])} said {last(done.stdout)!r}"
+    except ValueError:
+        said = f"{' '.join(line[:2])} said {last(done.stdout)!r:.200}"
         raise ValueError(f"throughput: {said}; a last line of JSON is wanted") from None
+
+
+def _rate_of(peer: list, words: list) -> float:
+    """Completions a CPU-second of a peer script.  ValueError: it does not say, or says no rate."""
+    reply = _on_one_core([*peer, *words])
+    if not isinstance(reply, dict):
+        raise ValueError(f"throughput: {' '.join(peer)} said {reply!r:.80}; a last line of JSON, an object, is wanted")
+    rate = reply.get("completions_per_cpu_s")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        said = f"{' '.join(peer)} said completions_per_cpu_s={rate!r:.80}"
+        raise ValueError(f"throughput: {said}; a number above 0 is wanted")
+    return rate
 
 
 def _shape(width: int, depth: int) -> list:
@@ -153,17 +170,36 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def main(args) -> int:
-    """Measure every size in turn with the peer, if one is named; print the table, store summary.json."""
-    options = dict(option.partition("=")[::2] for option in args.set)
-    if unknown := set(options) - {"peer", "python", "part"}:
-        raise ValueError(f"--set {sorted(unknown)[0]!r}: throughput takes peer=SCRIPT and python=PYTHON, or part=PART")
-    if "part" in options:
-        return _part(args, options["part"])
-    if args.preset not in SIZES:
-        raise ValueError(f"--preset {args.preset!r}: allowed are {', '.join(SIZES)}, and with part= gpu")
+def _options(args) -> dict[str, str]:
+    """What --set says.  ValueError: an option that there is not, twice, or beside one that it does not go with."""
+    options = {}
+    for name, _, value in (option.partition("=") for option in args.set):
+        if name not in ("peer", "python", "part") or not value:
+            raise ValueError(f"--set {name}={value}: throughput takes peer=SCRIPT and python=PYTHON, or part=PART")
+        if name in options:
+            raise ValueError(f"--set {name}={value}: it was {name}={options[name]} already; once is wanted")
+        options[name] = value
+    if "part" in options and len(options) > 1 or "python" in options and "peer" not in options:
+        raise ValueError(f"--set {' '.join(options)}: peer=SCRIPT with or without python=PYTHON, or part=PART alone")
+    allowed = roofline.SCALES if "part" in options else SIZES
+    if args.preset not in allowed:
+        of_part = "" if "part" in options else ", and with part= gpu"
+        raise ValueError(f"--preset {args.preset!r}: throughput has {', '.join(allowed)}{of_part}")
     if "peer" in options and not Path(options["peer"]).is_file():
         raise ValueError(f"--set peer={options['peer']}: no such script")
+    return options
+
+
+def main(args, runs: Path) -> int:
+    """Measure every size in turn with the peer, if one is named; print the table, store summary.json.
+
+    runs: folder of the store, where the record goes.
+    """
+    options = _options(args)
+    if not args.dry_run:
+        _writable(runs / "throughput", OUT)
+    if "part" in options:
+        return _part(args, runs, options["part"])
     sizes, steps = SIZES[args.preset], 2 if args.preset == "smoke" else STEPS
     if args.dry_run:
         print("\n".join(f"throughput of a policy {w}x{d}" for w, d in sizes))
@@ -179,7 +215,7 @@ def main(args) -> int:
             ours.append(_on_one_core([sys.executable, "-m", "experiments.benchmark.throughput", *words]))
             if "peer" in options:
                 peer = [options.get("python", sys.executable), options["peer"]]
-                peers.append(_on_one_core([*peer, *_shape(width, depth)])["completions_per_cpu_s"])
+                peers.append(_rate_of(peer, _shape(width, depth)))
         row = {name: statistics.median(o[name] for o in ours) for name in ours[0]}
         row["policy_params"] = int(row["policy_params"])
         rates.append(row.pop("matmul_gflops"))
@@ -192,7 +228,7 @@ def main(args) -> int:
         print("  ".join(f"{value:>{len(name)},.4g}" for name, value in row.items()), flush=True)
     summary = dict(experiment="throughput", preset=args.preset, rounds=rounds, cpu=_cpu(), matmul_gflops=max(rates))
     summary |= dict(python=platform.python_version(), jax=importlib.metadata.version("jax"), rows=rows)
-    for path in (_record(args.runs / "throughput"), out):
+    for path in (_record(runs / "throughput"), out):
         _write(path, summary)
     print(f"summary  {out}")
     return 0
@@ -211,7 +247,17 @@ def _write(path: Path, summary: dict):
 SHOWN = ("completions_per_second", "matmul_fraction", "bandwidth_fraction", "roofline_fraction", "compile_seconds")
 
 
-def _part(args, part: str) -> int:
+def _writable(*folders: Path):
+    """Make the folders that results go to, before minutes are spent on them.  ValueError: one cannot be written."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise ValueError(f"{folder}: cannot be written ({error.strerror}); a folder is wanted") from error
+
+
+def _part(args, runs: Path, part: str) -> int:
     """One table of roofline.py, measured in a process of its own: one core of a CPU, or the accelerator."""
     if part not in roofline.PARTS:
         raise ValueError(f"--set part={part}: allowed are {', '.join(roofline.PARTS)}")
@@ -220,7 +266,7 @@ def _part(args, part: str) -> int:
         print("\n".join(f"throughput, {part}, of a policy {w}x{d}" for w, d in scale.policies))
         return 0
     print(f"{'stage':22s} {'params':>11s} {'runs':>4s}  " + "  ".join(SHOWN) + "  bound", flush=True)
-    record = _record(args.runs.absolute() / "throughput" / part)
+    record = _record(runs.absolute() / "throughput" / part)
     _on_one_core([sys.executable, "-m", "experiments.benchmark.throughput", part, args.preset, str(record)], show=True)
     out = OUT / "throughput" / (f"{part}.json" if args.preset == "cpu" else f"{part}-{args.preset}.json")
     _write(out, json.loads(record.read_text()))

@@ -8,6 +8,7 @@ Peak bytes of its process = start + bytes it must hold * e. A handful of measure
     python -m experiments.engine.costs [RUNS]      # how well: each cell from the others of its stage
 """
 
+import argparse
 import dataclasses
 import datetime
 import json
@@ -19,10 +20,11 @@ from pathlib import Path
 import numpy as np
 import scipy.optimize
 
+from gold_sim import exits
 from gold_sim.config import Config
 from gold_sim.settings import from_dict
 from gold_sim.stages.declared import STAGES
-from gold_sim.store import archive
+from gold_sim.store import StoreError, archive
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
 
@@ -255,10 +257,26 @@ def left_out(found: list[Measured]) -> dict[str, np.ndarray]:
 
 
 def main(argv=None) -> int:
-    where = sys.argv[1:] if argv is None else argv
-    where = where[0] if where else "runs"
-    root = archive.unpack(where) if archive.is_archive(where) else Path(where)
-    for stage, ratios in left_out(measured(root)).items():
+    """Print how well the cells of a store are predicted; the status to exit with."""
+    return exits.run("costs", lambda: _main(argv))
+
+
+def _main(argv) -> int:
+    about = "How well the cells of a store are predicted, each from the others of its stage."
+    parser = argparse.ArgumentParser(prog="python -m experiments.engine.costs", description=about)
+    parser.add_argument("runs", nargs="?", default="runs", help="a folder of records, or an archive (.tar.xz)")
+    where = parser.parse_args(argv).runs
+    try:
+        root = archive.unpack(where) if archive.is_archive(where) else Path(where)
+    except StoreError as error:
+        raise ValueError(str(error)) from error
+    if not root.is_dir():
+        raise ValueError(f"{where}: no such folder; one of records is wanted, or an archive (.tar.xz)")
+    cells = measured(root)
+    ratios_of = left_out(cells)
+    if not ratios_of:
+        print(f"{where}: {len(cells)} measured cells; more than {FEWEST} of a stage are wanted")
+    for stage, ratios in ratios_of.items():
         within = np.mean(np.abs(ratios - 1) <= 0.3)
         print(f"{stage:18s} {len(ratios):4d} cells, {within:4.0%} within 30 %, median ratio {np.median(ratios):.2f}")
     return 0

@@ -1,11 +1,17 @@
 """The interface of executors: a job under way, a worker lost, and the checks that executors share."""
 
+import math
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
 
 class WorkerLost(Exception):
     """The worker of a cell ended without a word (killed, out of memory, its machine gone): it may be tried again."""
+
+
+class CellFailed(Exception):
+    """A cell raised: one line that names the cell, the kind of error, and the file that keeps the traceback."""
 
 
 class Job(Protocol):
@@ -25,18 +31,28 @@ class Executor(Protocol):
     def prepare(self, cell) -> Job | None:
         """Have a slot that nothing else wants compile the cell's programs ahead; None where that gains nothing."""
 
-    def close(self) -> None: ...
+    def trouble(self) -> str | None:
+        """One line on why jobs cannot begin, where that is known and not yet said; None otherwise."""
+
+    def stop(self) -> None:
+        """End at once what is running here; checkpoints and finished cells stay."""
+
+    def close(self) -> None:
+        """Wait for what is running, and let go of the workers."""
 
 
 class Watched:
     """A future, with the exceptions that mean a dead worker told apart."""
 
-    def __init__(self, future: Future, *lost: type[BaseException]):
-        self._future, self._lost = future, lost
+    def __init__(self, future: Future, *lost: type[BaseException], how: Callable[[], str] | None = None):
+        """how: what became of a dead worker, in words; None: as the exception has it."""
+        self._future, self._lost, self._how = future, lost, how
         self.done = future.done
 
     def exception(self) -> BaseException | None:
         error = self._future.exception()
+        if isinstance(error, self._lost) and self._how is not None:
+            return WorkerLost(self._how())
         if isinstance(error, self._lost):
             return WorkerLost(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
         return getattr(error, "cause", None) or error  # Ray wraps the cell's own
@@ -49,9 +65,12 @@ def check_resources(engine: str, resources: dict[str, str], allowed: tuple[str, 
 
 def number(engine: str, name: str, value: str) -> float:
     try:
-        return float(value)
+        given = float(value)
     except ValueError:
-        raise ValueError(f"--resource {name}={value}: --engine {engine} wants a number") from None
+        given = math.nan
+    if not 0 <= given < math.inf:
+        raise ValueError(f"--resource {name}={value}: --engine {engine} wants a number from 0")
+    return given
 
 
 def imported(package: str):

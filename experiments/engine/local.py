@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from experiments.engine.job import Job, Watched, check_resources
+from experiments.engine.machine import cores
 from experiments.engine.worker import accelerator, environment, rehearse, work
+from gold_sim.exits import held_back
 
 
 class Local:
@@ -24,7 +28,9 @@ class Local:
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
         check_resources("local", resources, ("devices",))
         devices = resources["devices"].split(",") if "devices" in resources else [None]
-        self.root, self.slots = root, workers or _usual(len(devices))
+        if odd := [d for d in devices if d is not None and not re.fullmatch(r"[\w-]+(\+[\w-]+)*", d)]:
+            raise ValueError(f"--resource devices={resources['devices']}: {odd[0]!r}, where 0,1 or 0+1,2+3 is wanted")
+        self.root, self.slots = root, workers or usual(len(devices))
         self._devices = [devices[i % len(devices)] for i in range(self.slots)]
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._busy: dict[int, Future] = {}
@@ -40,18 +46,29 @@ class Local:
 
     def _begin(self, what: Callable, cell) -> Job:
         slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())
-        try:
-            self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
-        except BrokenProcessPool:  # its process was killed: with its last cell, or with nothing to do
-            self._pools.pop(slot).shutdown(wait=False)
-            self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
-        return Watched(self._busy[slot], BrokenProcessPool)
+        with held_back():
+            try:
+                self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
+            except BrokenProcessPool:  # its process was killed: with its last cell, or with nothing to do
+                self._pools.pop(slot).shutdown(wait=False)
+                self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
+            (process,) = self._pools[slot]._processes.values()
+        return Watched(self._busy[slot], BrokenProcessPool, how=lambda: _how_it_ended(process))
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._pools:
             context = multiprocessing.get_context("spawn")
             self._pools[slot] = ProcessPoolExecutor(1, context, _start, (os.getpid(), self._devices[slot]))
         return self._pools[slot]
+
+    def trouble(self) -> str | None:
+        return None
+
+    def stop(self) -> None:
+        for pool in self._pools.values():
+            for process in list((pool._processes or {}).values()):
+                process.kill()  # it holds nothing that is not stored: finished folders are renamed whole
+        self.close()
 
     def close(self) -> None:
         for pool in self._pools.values():
@@ -61,10 +78,18 @@ class Local:
 A_DEVICE = 4  # workers: while one computes there the others compile, read and sort
 
 
-def _usual(devices: int) -> int:
+def usual(devices: int = 1) -> int:
     """Workers of this machine where nobody says how many: one a core, or a few a device that they share."""
-    cores = os.cpu_count() or 1
-    return min(cores, A_DEVICE * devices) if accelerator() else cores
+    return min(cores(), A_DEVICE * devices) if accelerator() else cores()
+
+
+def _how_it_ended(process) -> str:
+    """Of a worker's process that ended in mid-cell."""
+    code = process.exitcode
+    if code == -signal.SIGKILL:
+        return "its process was killed, as by a system short of memory: fewer --workers take less"
+    by = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with status {code}"
+    return f"its process ended {by}"
 
 
 def _start(driver: int, device: str | None):

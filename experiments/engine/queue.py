@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.engine import costs
-from experiments.engine.job import Executor, WorkerLost
+from experiments.engine import costs, worker
+from experiments.engine.job import CellFailed, Executor, WorkerLost
 from gold_sim.stages.declared import STAGES
-from gold_sim.store import Store
+from gold_sim.store import Store, StoreError
 
 ATTEMPTS = 3  # of a cell whose worker is lost
 TURN_SECONDS = 0.2
@@ -43,9 +43,10 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
 
     Of those that may run, the first in the list goes first. While too few may, idle slots compile ahead for the others.
 
-    report: called with (event, cell, done, total), event one of 'start', 'progress', 'lost', 'done', 'wait'.
-    Raises the first cell's exception, after the cells in flight have ended; WorkerLost when a cell's worker was lost
-    ATTEMPTS times.
+    report: called with (event, cell, done, total), event one of 'start', 'progress', 'lost', 'failed', 'done',
+    'wait'.
+    Raises, after the cells in flight have ended, what the first cell to fail raised: StoreError, CellFailed, or
+    WorkerLost when its worker was lost ATTEMPTS times.
     """
     store = Store(root)
     place = {cell.fingerprint: i for i, cell in enumerate(cells)}
@@ -89,7 +90,13 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
             elif isinstance(error, WorkerLost):
                 failure = failure or WorkerLost(f"{cell.stage} {cell.name}: worker lost {ATTEMPTS} times ({error})")
             else:
-                failure = failure or error
+                failure = failure or _told(root, cell, error)
+                report("failed", cell, 0, 1)
         report("wait", None, 0, 0)
     if failure is not None:
         raise failure
+
+
+def _told(root: Path, cell, error: BaseException) -> Exception:
+    """What a cell raised, as one line that names it; what came from outside the cell's own code included."""
+    return error if isinstance(error, StoreError | CellFailed) else worker.failed(root, cell, error)

@@ -1,11 +1,14 @@
 """One Slurm job a cell, by submitit."""
 
+import contextlib
+import io
+import os
 import shlex
 import subprocess
 import time
 from pathlib import Path
 
-from experiments.engine.job import Job, WorkerLost, imported
+from experiments.engine.job import CellFailed, Job, WorkerLost, imported
 from experiments.engine.worker import environment, import_path, local_folder, work
 from gold_sim.store import Store
 from gold_sim.store.remote import Remote, is_url
@@ -40,11 +43,21 @@ class Slurm:
             job = self._job_class(local_folder(self.root) / ".slurm", min(live))
         else:
             self._executor.update_parameters(name=name)
-            job = self._executor.submit(Requeued(), self.root, cell)
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it then raises
+                    job = self._executor.submit(Requeued(), self.root, cell)
+            except (RuntimeError, OSError, subprocess.CalledProcessError) as error:  # sbatch refuses it, or is gone
+                raise ValueError(f"--engine slurm: {' '.join(str(error).split())[-300:]}") from error
         return _SlurmJob(self.root, cell, job)
 
     def prepare(self, cell) -> Job | None:
         return None  # a job would wait in the queue
+
+    def trouble(self) -> str | None:
+        return None
+
+    def stop(self) -> None:
+        pass  # jobs outlive the driver
 
     def close(self) -> None:
         pass
@@ -54,6 +67,11 @@ class Requeued:
     """`work` as submitit wants it for jobs that may be put back in the queue: cells keep their own checkpoints."""
 
     def __call__(self, root: Path | str, cell) -> None:
+        # Of jobs that this engine began alone: other commands may run inside an allocation, and would wait for ever.
+        if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
+            import jax
+
+            jax.distributed.initialize()
         work(root, cell)
 
     def checkpoint(self, root: Path | str, cell):
@@ -90,7 +108,11 @@ class _SlurmJob:
 
             outcome, error = pickle.loads(self._job.paths.result_pickle.read_bytes())
             if outcome == "error":
-                return RuntimeError(str(error).strip().splitlines()[-1])
+                last = str(error).strip().splitlines()[-1]
+                kind, _, text = last.partition(": ")
+                said = kind.rpartition(".")[2] in ("CellFailed", "StoreError")  # one line, made by the worker
+                where = f"{self._cell.stage} {self._cell.name}: {last}; see {self._job.paths.stderr}"
+                return CellFailed(text if said else where)
         return WorkerLost(f"Slurm job {self._job.job_id} ended without a result (cancelled, or its node gone)")
 
 

@@ -1,11 +1,16 @@
 """What a worker's process does: its environment, one cell computed and stored, programs compiled ahead."""
 
+import contextlib
 import os
+import platform
 import site
 import time
+import traceback
 from pathlib import Path
 
 import gold_sim
+from experiments.engine.job import CellFailed
+from gold_sim.store.files import StoreError
 from gold_sim.store.remote import Remote, cache_of, is_url
 
 CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
@@ -54,14 +59,60 @@ def local_folder(root: Path | str) -> Path:
 
 
 def work(root: Path | str, cell) -> None:
-    """Compute and store one cell, in whatever process, and tell of it as it goes.  root: a folder or an address."""
+    """Compute and store one cell, in whatever process, and tell of it as it goes.  root: a folder or an address.
+
+    StoreError, as it is; CellFailed for any other exception of the cell.
+    """
+    try:
+        _check_devices()
+        _work(root, cell)
+    except (StoreError, CellFailed):
+        raise
+    except Exception as error:
+        raise failed(root, cell, error) from None  # what another process cannot unpickle would end that one
+    with contextlib.suppress(OSError):
+        _traceback_of(root, cell).unlink(missing_ok=True)
+
+
+def _traceback_of(root: Path | str, cell) -> Path:
+    return local_folder(root) / ".failed" / f"{cell.stage}-{cell.name}-{cell.fingerprint}.txt"
+
+
+def failed(root: Path | str, cell, error: BaseException) -> CellFailed:
+    """The one line of what a cell raised, once its traceback is kept in the store."""
+    kept = _traceback_of(root, cell)
+    first = next(iter(str(error).strip().splitlines()), "")
+    what = f"{type(error).__name__}{f': {first}' if first else ''}"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
+        what = (
+            f"out of memory ({what}); fewer --workers or smaller settings are wanted, --dry-run tells what cells take"
+        )
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        head = f"{cell.stage} {cell.name} {cell.fingerprint}\n{platform.node()}, {time.ctime()}\n{cell.config}\n\n"
+        kept.write_text(head + "".join(traceback.format_exception(error)))
+        where = f"traceback in {kept}"
+    except OSError as trouble:
+        where = f"its traceback could not be kept ({kept}: {trouble.strerror})"
+    return CellFailed(f"{cell.stage} {cell.name}: {what:.400}; {where}")
+
+
+def _check_devices() -> None:
+    """Start jax.  CellFailed: it lacks the devices that JAX_PLATFORMS names, whatever the cell."""
     import jax
 
+    try:
+        jax.devices()
+    except Exception as error:  # RuntimeError, or an assertion where none of those named is there
+        first = next(iter(str(error).strip().splitlines()), "jax finds none")
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        raise CellFailed(f"JAX_PLATFORMS={wanted}: {platform.node()} has no such device ({first})") from None
+
+
+def _work(root: Path | str, cell) -> None:
     from gold_sim.stages import pipeline
     from gold_sim.store import Store
 
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
-        jax.distributed.initialize()
     remote = Remote(root) if is_url(root) else None
     store, last = remote.store if remote else Store(root), -REPORT_SECONDS
 

@@ -9,6 +9,7 @@ moment its pointer is written, in one piece; of two that finish the same cell ei
 is fetched into the local folder first and checked there as ever. Checkpoints and reports stay local.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -34,18 +35,19 @@ class Remote:
     """The objects under one address.  StoreError: one line, if it cannot be reached or its protocol is unknown."""
 
     def __init__(self, url: str):
-        import fsspec  # here: a local store does not need it
-
         self.url, self.store = url.rstrip("/"), Store(cache_of(url))
         try:
+            import fsspec  # here: a local store does not need it
+
             self._fs, self._base = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise StoreError(f"{url}: {str(error).splitlines()[0]}") from error
 
     def present(self) -> dict[str, str]:
         """{fingerprint: path of its pointer} of every finished cell."""
-        self._fs.invalidate_cache()
-        pointers = self._fs.glob(f"{self._base}/*/*-*.json")
+        with self._reaching(self._base):
+            self._fs.invalidate_cache()
+            pointers = self._fs.glob(f"{self._base}/*/*-*.json")
         found = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
         return {code: path for code, path in found.items() if path.split("/")[-2] != "experiments"}
 
@@ -77,6 +79,14 @@ class Remote:
             files = [p for p in self._fs.ls(f"{self._base}/{stage}/{upload}", detail=False) if not p.endswith("/")]
             content = {path.split("/")[-1]: self._fs.cat_file(path) for path in files}
         self.store.adopt(stage, name, content, self.url)
+
+    def open(self) -> None:
+        """Try to write there.  StoreError: it cannot be."""
+        probe = f"{self._base}/experiments/.probe-{secrets.token_hex(6)}"
+        with self._reaching(probe):
+            self._put(probe, b"")
+            with contextlib.suppress(Exception):  # some may write and not remove
+                self._fs.rm_file(probe)
 
     def publish(self, path: Path) -> None:
         """Upload a finished cell of the local store; its pointer last."""

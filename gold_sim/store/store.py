@@ -2,6 +2,8 @@
 
     <root>/<stage>/<name>-<fingerprint>/            record.json, *.parquet, *.safetensors; if it exists it is complete
     <root>/experiments/<experiment>-<preset>.json   manifest: which cells an experiment consists of
+    <root>/experiments/<experiment>+<settings>-<preset>.json    the same with other settings, by their digest
+    <root>/.failed/<stage>-<name>-<fingerprint>.txt traceback of a cell that raised
     <root>/.checkpoints/<fingerprint>.safetensors   mid-run state, dropped when the cell is done
     <root>/.reports/<fingerprint>                   how far a running cell is, in which process of which host
     <root>/.damaged/<stage>/<name>-<random>         cells and manifests that were set aside, never read
@@ -14,12 +16,16 @@ reading. Trouble with a file is a StoreError: one line with path, what was found
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import typing
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +61,7 @@ if typing.TYPE_CHECKING:
 
 PRESETS = ("smoke", "cpu", "gpu", "pod")  # rising size; `manifest` without a preset takes the last that exists
 FILES = (".parquet", ".safetensors")  # of a cell, beside its record
+_TEMPORARY = re.compile(r"\.tmp-(\d+)-([0-9a-f]{8})[0-9a-f]+")  # process, host
 RECORD_KEYS = ("stage", "name", "fingerprint", "files", "sha256")  # set by `Store.write`
 
 
@@ -66,6 +73,37 @@ class Store:
 
     def __post_init__(self):
         object.__setattr__(self, "root", Path(self.root))
+
+    # --- the folder itself ---
+
+    def check(self) -> None:
+        """StoreError: at the root is something that is no folder, or none that can be read. It may be absent."""
+        try:
+            if self.root.is_symlink() and not self.root.exists():
+                found = f"a link that leads nowhere ({os.readlink(self.root)})"
+            elif self.root.exists() and not self.root.is_dir():
+                found = "a file"
+            elif self.root.exists() and not os.access(self.root, os.R_OK | os.X_OK):
+                found = "a folder that cannot be read"
+            else:
+                return
+        except OSError as error:
+            found = error.strerror
+        raise StoreError(f"{self.root}: {found}; a folder of records is wanted, or the name of a new one")
+
+    def open(self, stages: Iterable[str] = ()) -> None:
+        """Make the root unless it is there, and try to write.  StoreError: it, or a folder in it, cannot be written.
+
+        stages: whose folders will be written as well.
+        """
+        self.check()
+        with writing(self.root):
+            probe = self.root / f".tmp-{os.getpid()}-{_host()}{secrets.token_hex(6)}"
+            probe.mkdir(parents=True)
+            probe.rmdir()
+        for folder in (self.root / name for name in (*sorted(stages), "experiments", ".checkpoints")):
+            if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+                raise StoreError(f"{folder}: cannot be written; expected a folder that can be, or none")
 
     # --- finished cells ---
 
@@ -249,8 +287,8 @@ class Store:
     # --- manifests ---
 
     def write_manifest(self, name: str, manifest: dict) -> Path:
-        """Write or replace experiments/<name>.json; name is <experiment>-<preset>, as the manifest says."""
-        if name != f"{manifest['experiment']}-{manifest['preset']}" or "-" in manifest["preset"]:
+        """Write or replace experiments/<name>.json; name is `manifest_name` of the manifest."""
+        if name != manifest_name(manifest) or "-" in manifest["preset"]:
             raise ValueError(f"manifest name={name!r}: <experiment>-<preset> is wanted, the preset without '-'")
         check_names(manifest=name)
         path = self.root / "experiments" / f"{name}.json"
@@ -263,9 +301,26 @@ class Store:
         self._replace(self.root / "experiments" / filename, data)
         return manifest
 
+    def stored_manifest(self, manifest: dict) -> dict | None:
+        """The stored manifest that this one would replace."""
+        path = self.root / "experiments" / f"{manifest_name(manifest)}.json"
+        return from_json(path) if path.exists() else None
+
+    def answers(self, manifest: dict) -> bool:
+        """Whether the stored manifest of this name is of the same cells."""
+        stored = self.stored_manifest(manifest)
+        wanted = ("cells", "reward_models", "axis", "panels", "variants", "overrides")
+        return stored is not None and all(stored.get(key) == json.loads(to_json(manifest))[key] for key in wanted)
+
+    def others(self, experiment: str, preset: str | None = None) -> list[dict]:
+        """Manifests of an experiment whose settings are not its own, of this preset or of any."""
+        paths = sorted((self.root / "experiments").glob(f"{experiment}+*-{preset or '*'}.json"))
+        return [from_json(path) for path in paths]
+
     def manifest(self, experiment: str, preset: str | None = None) -> dict:
         """Manifest of an experiment; without a preset the last in the order of PRESETS, others before these.
 
+        experiment: its name; with other settings, <name>+<settings_key>.
         NotStored if there is none.
         """
         stored = {tuple(p.stem.rpartition("-")[::2]): p for p in (self.root / "experiments").glob("*.json")}
@@ -274,13 +329,16 @@ class Store:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
             raise NotStored(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
+        path = stored[experiment, preset]
         try:
-            manifest = from_json(path := stored[experiment, preset])
+            manifest = from_json(path)
         except Damaged as error:
-            raise Damaged(
-                error.what, repair_command({"experiment": experiment, "preset": preset}, self.root)
-            ) from error
-        if (known := (manifest.get("experiment"), manifest.get("preset"))) != (experiment, preset):
+            if "+" in experiment:  # of other settings, which it alone could tell
+                raise
+            about = {"experiment": experiment, "preset": preset}
+            raise Damaged(error.what, repair_command(about, self.root)) from error
+        if manifest_name(manifest) != f"{experiment}-{preset}":
+            known = (manifest.get("experiment"), manifest.get("preset"))
             raise Damaged(f"{path}: is the manifest of {known}; expected that of {(experiment, preset)}")
         return manifest
 
@@ -297,9 +355,11 @@ class Store:
         with self._aside(self.root / "sweep") as probe:
             now = probe.stat().st_mtime
         for path in found:
-            pid, _, tag = path.name.removeprefix(".tmp-").partition("-")
+            if (name := _TEMPORARY.fullmatch(path.name)) is None:
+                continue  # not made by a store
             with contextlib.suppress(OSError):  # its writer may finish meanwhile
-                if (tag.startswith(_host()) and not _is_alive(int(pid))) or now - path.stat().st_mtime > 86400:
+                dead = name[2] == _host() and not _is_alive(int(name[1]))
+                if dead or now - path.stat().st_mtime > 86400:
                     shutil.rmtree(path)
                     stale.append(path)
         return stale
@@ -340,6 +400,21 @@ class Store:
         """Folders of cells, not yet checked."""
         folders = (p for p in sorted(self.root.glob(f"{stage}/{pattern}")) if not p.name.startswith("."))
         return [p for p in folders if not p.parent.name.startswith(".") and p.is_dir()]
+
+
+# --- names of manifests ------------------------------------------------------------------------
+
+
+def settings_key(overrides: dict) -> str:
+    """Eight hex digits that tell an experiment's --set from others; "" where there are none."""
+    text = json.dumps(overrides, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else ""
+
+
+def manifest_name(manifest: dict) -> str:
+    """<experiment>-<preset>, or <experiment>+<settings>-<preset>: a manifest says `settings` where it has others."""
+    settings = f"+{manifest['settings']}" if manifest.get("settings") else ""
+    return f"{manifest.get('experiment')}{settings}-{manifest.get('preset')}"
 
 
 # --- files ------------------------------------------------------------------------------------
