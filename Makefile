@@ -1,9 +1,10 @@
-# The two commands of the README; each does all the set-up.
+# The two commands of the README, and the site of its pages; each does all the set-up.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
+SITE := .venv-docs
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: $(READY)
 	$(VENV)/bin/python -m experiments rm_size
@@ -19,5 +20,14 @@ $(READY): requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	touch $@
 
+# The source is this folder, so that links between pages lead to the same place in the tree and on the site.
+docs: $(SITE)/.installed
+	$(SITE)/bin/python -m sphinx -W --keep-going -n -q -E -c docs -d docs/_build/doctrees . docs/_build/html
+
+$(SITE)/.installed: requirements.lock requirements-docs.lock
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-docs.lock
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs analysis/out
+	rm -rf $(VENV) $(SITE) docs/_build runs analysis/out

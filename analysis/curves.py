@@ -149,6 +149,12 @@ def outward(run: pd.DataFrame) -> pd.DataFrame:
     return run.iloc[: int(np.argmax(run["d"].to_numpy())) + 1]
 
 
+def attributes(gs: list[Group]) -> list[str]:
+    """Columns attr_NAME of the attributes that the groups' language has: what it lacks is NaN throughout."""
+    of = lambda name: np.concatenate([g.values[name].ravel() for g in gs])
+    return [name for name in gs[0].values if name.startswith("attr_") and np.isfinite(of(name)).any()]
+
+
 # --- what is read off a curve -------------------------------------------------------------------
 
 

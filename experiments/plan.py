@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from experiments import catalogue
 from experiments.presets import PRESETS
+from gold_sim.config import Config
 from gold_sim.stages import graph
 from gold_sim.store import Store, provenance
 from gold_sim.store.store import settings_key
@@ -14,7 +15,7 @@ def plan(name: str, preset: str, overrides: dict):
     """(experiment, curve cells, all cells in an order that can be run)."""
     experiment = catalogue.find(name, preset)
     points = experiment.points(PRESETS[preset], overrides)
-    _check_shaping({config.shaping.name for _, _, config in points})
+    _check_yours([config for _, _, config in points])
     # The largest reward model first: of Configs that differ in nothing that a cell reads, it stands in the cell's rows.
     points = sorted(points, key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth)
     curves = {}
@@ -23,13 +24,20 @@ def plan(name: str, preset: str, overrides: dict):
     return experiment, list(curves.values()), graph.in_order(curves.values())
 
 
-def _check_shaping(names: set[str]):
-    """ValueError unless rules of the user's own can be imported and called; rules of shaping.py are known by name."""
-    for name in names:
-        if ":" in name:
-            from gold_sim.rewards import shaping  # here, as it imports jax
+def _check_yours(configs: list[Config]):
+    """ValueError unless functions of the user's own can be imported and called; ours are known by name."""
+    named = lambda c: (c.shaping.name, c.world.language, c.reward_model.network)
+    yours = [c for c in configs if any(":" in name for name in named(c))]
+    if not yours:
+        return
+    from gold_sim import language  # here, as these import jax
+    from gold_sim.rewards import reward_network, shaping, sight
 
-            shaping.find(name)
+    for rule, world, rm in dict.fromkeys((c.shaping.name, c.world, c.reward_model) for c in yours):
+        shaping.find(rule)
+        spoken = language.make(world)
+        sight.hidden_tokens(spoken, rm.blind)
+        reward_network.make(spoken, rm)
 
 
 def missing(store: Store, curves: list, every: list, damaged: Collection[str] = ()) -> list:

@@ -10,11 +10,12 @@ its field. Rules between the fields of a group stand in its `faults`, rules betw
 """
 
 import dataclasses
-import re
-import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from gold_sim import named
+from gold_sim.attributes import ATTRIBUTES, LIKED, WITH_TOKENS
 from gold_sim.settings import Between, Checked, Length, Where, later
 
 HEAD_WIDTH = 16  # of an attention head; a narrower network has one head
@@ -44,20 +45,19 @@ Weight = Annotated[float, Between(-100.0, 100.0)]
 Threshold = Annotated[float, Between(-1e6, 1e6)]
 _ONCE = Where(lambda values: len(set(values)) == len(values), "allowed is every value once")
 _AXIS = (Length(1, 1000), _ONCE)  # of a field that the pipeline maps
-Special = Literal["template", "hedging", "agreement", "refusal"]  # attributes that have tokens of their own
 RANKERS = ("plackett_luce", "mallows")  # annotators that rank several responses at once
 Precision = Literal["float32", "bfloat16"]  # of the products within blocks (networks/network.py)
 SHAPES = ("none", "par", "clip", "log_sigmoid", "length_penalty")  # rules of rewards/shaping.py
-_YOURS = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)  # module:function
-_SHAPE = Where(
-    lambda name: name in SHAPES or _YOURS.fullmatch(name) is not None,
-    f"allowed are {', '.join(SHAPES)}, or module:function of yours",
-)
+
+
+def _named(known: Iterable[str]) -> Where:
+    """One of ours, or module:function of yours, which is imported when an experiment is planned."""
+    return Where(lambda name: named.is_allowed(name, known), named.allowed(known))
 
 
 @dataclass(frozen=True)
 class WorldConfig(Checked):
-    """The synthetic language (language/world.py). Tests enumerate all responses of one with tiny sizes."""
+    """The synthetic language (language/). All but seed, response_len and language are of the language of topics."""
 
     seed: Seed = 0  # of the grammar and the facts
     topics: Annotated[int, Between(1, 64)] = 4  # what a prompt may be about
@@ -72,8 +72,9 @@ class WorldConfig(Checked):
     response_len: Annotated[int, Between(2, 1024)] = 16  # tokens of the longest response, EOS included
     # Shares of prompts, up to a factor: plain, with a right claim, with a wrong one, harmful, harmless with a hazard.
     kinds: Annotated[tuple[Rate, ...], Length(5)] = (0.35, 0.25, 0.1, 0.15, 0.15)
-    # Of the utilities in the rubric, in the order of rubric.ATTRIBUTES.
-    weights: Annotated[tuple[Weight, ...], Length(8)] = (1.2, 0.9, 0.9, 1.2, 0.95, 0.85, 0.9, 0.9)
+    # Of the utilities in the rubric, in the order of the table of attributes.
+    weights: Annotated[tuple[Weight, ...], Length(len(ATTRIBUTES))] = tuple(a.weight for a in ATTRIBUTES.values())
+    language: Annotated[str, _named(named.LANGUAGES)] = later("topics")  # a function of WorldConfig
 
     def faults(self):
         if max(self.kinds) < 1e-3:
@@ -124,8 +125,8 @@ class PreferencesConfig(Checked):
     label_noise: Annotated[float, Between(0.0, 0.5)] = (
         0.0  # share of labels flipped at random; at 0.5 none says a thing
     )
-    bias_on: Literal["length", "template", "agreement", "refusal"] = later("length")  # what a biased annotator likes
-    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # how much: s.d. for a unit of annotators.FEATURES
+    bias_on: str = later("length")  # what a biased annotator likes: length, or one of the language's features
+    bias: Annotated[float, Between(-1e3, 1e3)] = later(1.0)  # how much: s.d. for a unit of annotators.features
     people: Annotated[int, Between(1, 10**6)] = later(10)  # annotators of `offsets`, each with tastes of their own
     spread: Annotated[float, Between(0.0, 1e3)] = later(1.0)  # s.d. of a taste in `offsets`, or widest tie in `ties`
     ranked: Annotated[int, Between(2, 64)] = later(4)  # responses that plackett_luce and mallows rank at once
@@ -177,11 +178,12 @@ class RewardModelConfig(Checked):
         *("all_pairs", "plackett_luce"),  # of whole rankings: preferences.keep
     ] = later("bradley_terry")
     loss_coef: Annotated[float, Between(0.0, 1e3)] = later(0.25)  # rate of flips or margin: rewards/losses.py
-    blind: Annotated[tuple[Special, ...], _ONCE] = later(())  # their tokens are hidden
+    blind: Annotated[tuple[str, ...], _ONCE] = later(())  # attributes of the language whose tokens are hidden
     # How the members of an ensemble differ: reward_model.fit says it of each.
     diversity: Literal["init", "order", "bootstrap", "features", "disjoint", "components"] = later("init")
     heads: Literal["one", "odin"] = later("one")  # odin: a second takes up length (Chen et al. 2024)
     precision: Precision = later("float32")
+    network: Annotated[str, _named(named.REWARD_NETWORKS)] = later("transformer")  # a function of (language, config)
 
     @property
     def ranks(self) -> bool:
@@ -239,7 +241,7 @@ class ErrorConfig(Checked):
 class ShapingConfig(Checked):
     """A transform of the reward before optimisation (rewards/shaping.py)."""
 
-    name: Annotated[str, _SHAPE] = "none"  # a function of yours is imported when an experiment is planned
+    name: Annotated[str, _named(SHAPES)] = "none"  # a function of yours is imported when an experiment is planned
     coef: Annotated[float, Between(0.0, 1e6)] = (
         1.0  # slope of par, s.d. that length_penalty takes from the longest response
     )
@@ -303,7 +305,7 @@ class SelectionConfig(Checked):
 
 @dataclass(frozen=True)
 class OptimiserConfig(Checked):
-    """Policy optimisation against a proxy (optimisation/policy_gradient.py)."""
+    """Policy optimisation against a proxy (optimisation/algorithms.py)."""
 
     name: Literal["ppo", "rloo", "grpo", "reinforce", "expert_iteration", "distillation", "online_dpo"] = "rloo"
     steps: Count = 300  # policy steps, each on a batch of fresh responses
@@ -352,7 +354,8 @@ class OptimiserConfig(Checked):
 
 def _gold_is_not_largest(config: "Config"):
     gold, rm = config.gold, config.reward_model
-    if gold.width * gold.depth < rm.width * rm.depth:
+    # Another architecture may have a use of its own for width and depth.
+    if rm.network == "transformer" and gold.width * gold.depth < rm.width * rm.depth:
         shapes = f"{rm.width}x{rm.depth} is larger than gold {gold.width}x{gold.depth}"
         yield f"reward_model {shapes}: gold must be the largest"
 
@@ -386,8 +389,22 @@ def _members_make_no_reward(config: "Config"):
 
 
 def _error_cannot_be_drawn(config: "Config"):
-    if config.reward == "synthetic" and config.error.kind == "adversarial" and config.world.classes < 3:
+    adversarial = config.reward == "synthetic" and config.error.kind == "adversarial"
+    if adversarial and config.world.language == "topics" and config.world.classes < 3:
         yield f"world.classes={config.world.classes}: ungrammatical words of error.kind='adversarial' want 3 or more"
+
+
+def _attributes_are_not_the_languages(config: "Config"):
+    """Names of another language's attributes are checked where they are read, as it may need jax."""
+    if config.world.language != "topics":
+        if config.rounds.sight == "alternating":
+            yield "rounds.sight='alternating': allowed with world.language='topics'"
+        return
+    for name in config.reward_model.blind:
+        if name not in WITH_TOKENS:
+            yield f"reward_model.blind={name!r}: allowed are {', '.join(WITH_TOKENS)}"
+    if config.preferences.bias_on not in LIKED:
+        yield f"preferences.bias_on={config.preferences.bias_on!r}: allowed are {', '.join(LIKED)}"
 
 
 def _coefs_do_not_suit(config: "Config"):
@@ -418,6 +435,7 @@ def _rounds_have_many_policies(config: "Config"):
 FAULTS = (
     *(_gold_is_not_largest, _pairs_are_too_few, _rankings_are_not_kept, _members_make_no_reward),
     *(_error_cannot_be_drawn, _coefs_do_not_suit, _thresholds_do_not_suit, _rounds_have_many_policies),
+    _attributes_are_not_the_languages,
 )
 
 
@@ -462,7 +480,7 @@ class Config(Checked):
             return self.reward_model
         blind = self.reward_model.blind
         if self.rounds.sight == "alternating" and self.rounds.count % 2 == 0:
-            blind = tuple(name for name in typing.get_args(Special) if name not in blind)
+            blind = tuple(name for name in WITH_TOKENS if name not in blind)
         return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind)
 
     @property

@@ -10,16 +10,15 @@ import optax
 
 from gold_sim import streams
 from gold_sim.config import PolicyConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.vocabulary import PROMPT_LEN
+from gold_sim.language import Language, sequences
 from gold_sim.networks import decoding, pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network
 
 
-def network(language: world.World, config: PolicyConfig, values: int = 0) -> Network:
+def network(language: Language, config: PolicyConfig, values: int = 0) -> Network:
     """The policy's network: reads all tokens, writes the writable ones; values=1 adds PPO's value head."""
-    max_len = PROMPT_LEN + language.config.response_len
+    max_len = language.prompt_len + language.response_len
     size = (config.width, config.depth, language.vocab_size, language.num_writable, max_len)
     return Network(*size, values, config.precision)
 
@@ -127,7 +126,7 @@ def _nats(net, params, prompts, responses):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def sft(language: world.World, config: PolicyConfig):
+def sft(language: Language, config: PolicyConfig):
     """Reference policy fit to fresh demonstrations at every step.
 
     Returns (params, losses [steps] in nats a token).

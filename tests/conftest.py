@@ -27,7 +27,8 @@ import pytest
 
 from gold_sim import policy
 from gold_sim.config import PolicyConfig, WorldConfig
-from gold_sim.language import sequences, world
+from gold_sim.language import sequences
+from gold_sim.language.topics import world
 from gold_sim.networks import network, transformer
 from gold_sim.optimisation import algorithms, driver, exact
 
@@ -48,6 +49,7 @@ def pytest_configure(config):
 FAST_TO_RUN = {"xla_backend_optimization_level": 1}
 # Of the library's functions those that tests call outside a program: op by op, each of a hundred small ones compiles.
 init, logits = (jax.jit(f, static_argnums=0) for f in (transformer.init, transformer.logits))
+judge_init = jax.jit(lambda net, key: net.init(key), static_argnums=0)  # of a reward network
 demonstrations = jax.jit(lambda language, *args: language.demonstrations(*args), static_argnums=(0, 3))
 PROMPTS = (
     "<bos> bread oven the the <ask>",
@@ -88,7 +90,7 @@ def tiny() -> Enumerable:
     ref_params = init(policy.network(language, config, values=1), jax.random.key(1))
     ref_params["head"]["kernel"] = ref_params["head"]["kernel"] * 10  # fresh heads write almost uniformly
     prompts = jnp.array([[language.token(w) for w in p.split()] for p in PROMPTS])
-    responses = world.enumerate_responses(language)
+    responses = sequences.enumerate_responses(language.num_writable, language.response_len)
     ref = jax.jit(exact.response_log_probs, static_argnums=0)(net, ref_params, prompts, responses)
 
     judge = dataclasses.replace(net, outputs=1)

@@ -13,9 +13,9 @@ import pytest
 from experiments.engine import costs
 from gold_sim import policy
 from gold_sim.config import Config
-from gold_sim.language import world
+from gold_sim.language.topics import world
 from gold_sim.networks.network import Network
-from gold_sim.rewards import gold, reward_model
+from gold_sim.rewards import gold, reward_network
 from gold_sim.settings import replace, to_dict
 from gold_sim.stages import declared, sizes, spent
 from gold_sim.stages.declared import STAGES
@@ -48,8 +48,8 @@ def test_networks_of_declarations_are_those_of_stages():
     language = world.make(c.world)
     assert sizes.policy(c) == policy.network(language, c.policy)
     assert sizes.reference(c) == policy.network(language, c.reference)
-    assert sizes.gold(c) == gold.network(language, c.gold)
-    assert sizes.proxy(c) == reward_model.network(language, c.reward_model)
+    assert sizes.gold(c) == gold.network(language, c.gold).net
+    assert sizes.proxy(c) == reward_network.make(language, c.reward_model).net
     assert declared.RAISED_ON == gold.NUM_REFERENCE * gold.GROUP
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, RewardModelConfig
-from gold_sim.language.vocabulary import FIRST_WORD, TEMPLATE
-from gold_sim.rewards import ensemble, reward_model
+from gold_sim.language.topics.vocabulary import FIRST_WORD, TEMPLATE
+from gold_sim.rewards import ensemble, reward_model, reward_network
 
 SCORES = jax.random.normal(jax.random.key(0), (5, 3, 7))
 COEF = 0.5
@@ -69,7 +69,7 @@ def pairs(tiny):
 def members_of(tiny, pairs, diversity, count=3):
     config = RewardModelConfig(width=8, members=count, diversity=diversity, learning_rate=1e-2)
     members = [reward_model.fit(tiny.language, config, *pairs, 5, m) for m in range(count)]
-    return reward_model.network(tiny.language, config), jax.tree.map(lambda *a: np.stack(a), *members)
+    return reward_network.make(tiny.language, config), jax.tree.map(lambda *a: np.stack(a), *members)
 
 
 @pytest.mark.parametrize("diversity", ["init", "order", "bootstrap", "features", "disjoint", "components"])

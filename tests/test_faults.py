@@ -3,9 +3,11 @@
 Every table is of one kind of fault; whoever meets a new fault of a kind adds a row.
 """
 
+import io
 import json
 import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,12 +180,12 @@ def test_a_damaged_measurement_of_speed_is_named(store, capsys, text):
 # --- archives ---------------------------------------------------------------------------------
 
 
-def packed(content: dict[str, bytes], path="study.tar.xz", types=()):
+def packed(content: dict[str, bytes], path="study.tar.xz"):
     with tarfile.open(path, "w:xz") as tar:
         for name, data in content.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
-            tar.addfile(member, __import__("io").BytesIO(data))
+            tar.addfile(member, io.BytesIO(data))
     return Path(path)
 
 
@@ -226,6 +228,16 @@ def test_a_malformed_archive_is_named_with_what_is_wrong_in_it(store, capsys, ch
     assert not Path("analysis").exists()
 
 
+def test_an_archive_that_holds_a_file_twice_is_refused(store):
+    with tarfile.open("twice.tar.xz", "w:xz") as tar:
+        for name, data in [*(content := whole(store)).items(), (TABLE, content[TABLE])]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(Damaged, match="twice.tar.xz: holds .* twice"):
+        archive.unpack(Path("twice.tar.xz"))
+
+
 def test_an_archive_does_not_unpack_to_more_than_records_do(store, monkeypatch):
     monkeypatch.setattr(archive, "ALWAYS", 10_000)
     bombs = {
@@ -264,7 +276,7 @@ def test_whatever_is_cut_or_changed_in_an_archive_is_one_line(store):
         lambda cell: cut(cell / "curves.parquet"),
         lambda cell: (cell / "record.json").unlink(),
         lambda cell: (cell / "more.parquet").touch(),
-        lambda cell: __import__("shutil").rmtree(cell),
+        lambda cell: shutil.rmtree(cell),
         lambda cell: cut(cell.parent.parent / "experiments" / "own-cpu.json"),
         lambda cell: (cell.parent.parent / "unpacked").write_text(""),
         lambda cell: ((cell.parent.parent / "unpacked").unlink(), cut(cell / "curves.parquet")),

@@ -6,9 +6,10 @@ import pytest
 
 from gold_sim import policy
 from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
-from gold_sim.language import world
-from gold_sim.networks import pieces, transformer
+from gold_sim.language.topics import world
+from gold_sim.networks import pieces
 from gold_sim.rewards import gold
+from tests.conftest import init, judge_init
 
 LANGUAGE, REFERENCE = world.make(WorldConfig(response_len=6)), PolicyConfig(width=8, depth=1)
 NET = gold.network(LANGUAGE, GoldConfig(width=8, depth=1))
@@ -16,8 +17,7 @@ NET = gold.network(LANGUAGE, GoldConfig(width=8, depth=1))
 
 @pytest.fixture(scope="module")
 def params():
-    of = lambda net, seed: jax.jit(lambda: transformer.init(net, jax.random.key(seed)))()
-    return of(policy.network(LANGUAGE, REFERENCE), 0), of(NET, 1)
+    return init(policy.network(LANGUAGE, REFERENCE), jax.random.key(0)), judge_init(NET, jax.random.key(1))
 
 
 @pytest.fixture

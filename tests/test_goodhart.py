@@ -7,8 +7,9 @@ import pytest
 import scipy.stats
 
 from gold_sim.config import ErrorConfig, WorldConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language import sequences
+from gold_sim.language.topics import world
+from gold_sim.language.topics.vocabulary import FIRST_WORD
 from gold_sim.rewards import synthetic_errors
 from tests.conftest import demonstrations
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# Packages and files of gold_sim, from the ground up. `laws` and `store` stand apart: they import nothing of it.
+# Packages and files of gold_sim, from the ground up. `laws` and `store` stand apart: they import nothing of it but, for
+# the names of columns, the table of attributes, which imports nothing.
 FLOORS = (
-    ("settings", "streams", "device", "typed", "exits", "attributes", "laws", "store"),
+    ("attributes", "named"),
+    ("settings", "streams", "device", "typed", "exits", "laws", "store"),
     ("config",),
     ("language", "networks"),
     ("policy",),
@@ -23,9 +25,11 @@ FLOORS = (
 APART = ("laws", "store")
 # What may be used where jax is not installed, and so by analysis; the faces of packages count as themselves.
 WITHOUT_JAX = (
-    *("gold_sim", "gold_sim.settings", "gold_sim.config", "gold_sim.attributes", "gold_sim.typed", "gold_sim.exits"),
+    *("gold_sim", "gold_sim.settings", "gold_sim.config", "gold_sim.attributes", "gold_sim.named", "gold_sim.typed"),
+    "gold_sim.exits",
     *("gold_sim.laws", "gold_sim.store", "gold_sim.networks.network", "gold_sim.networks.footprint"),
-    *("gold_sim.language.vocabulary", "gold_sim.stages.graph", "gold_sim.stages.declared"),
+    *("gold_sim.language.language", "gold_sim.language.topics.vocabulary"),
+    *("gold_sim.stages.graph", "gold_sim.stages.declared"),
 )
 TREES = ("gold_sim", "experiments", "analysis")
 
@@ -69,7 +73,17 @@ def test_no_import_of_gold_sim_goes_up_a_floor():
             if other == "gold_sim" or room(other) == room(module):
                 continue
             assert floor[room(other)] < floor[room(module)], f"{module} imports {other}, which is not below it"
-            assert room(module) not in APART, f"{module} imports {other}; it stands apart"
+            apart = room(module) in APART and room(other) != "attributes"
+            assert not apart, f"{module} imports {other}; it stands apart"
+
+
+def test_a_language_is_known_by_its_protocol_alone():
+    """Outside gold_sim/language nothing imports what belongs to one language: a package in it."""
+    shared = {"gold_sim.language", "gold_sim.language.language", "gold_sim.language.sequences"}
+    for module, path in EVERY.items():
+        if not module.startswith("gold_sim.language"):
+            own = {other for other in imported(path) if other.startswith("gold_sim.language")} - shared
+            assert not own, f"{module} imports {', '.join(own)}"
 
 
 @pytest.mark.parametrize("tree", TREES)

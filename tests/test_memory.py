@@ -17,7 +17,7 @@ from gold_sim.config import (
     RewardModelConfig,
     WorldConfig,
 )
-from gold_sim.language import world
+from gold_sim.language.topics import world
 from gold_sim.networks import footprint, pieces, transformer
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import algorithms, direct_alignment, driver, policy_gradient

@@ -9,12 +9,12 @@ import pytest
 
 from gold_sim import preferences
 from gold_sim.config import PreferencesConfig, WorldConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.vocabulary import HEDGE, PROMPT_LEN, TEMPLATE
-from gold_sim.networks import network
+from gold_sim.language import sequences
+from gold_sim.language.topics import world
+from gold_sim.language.topics.vocabulary import HEDGE, TEMPLATE
 from gold_sim.preferences import rankings
-from gold_sim.rewards import losses, reward_model
-from tests.conftest import demonstrations, init
+from gold_sim.rewards import losses, reward_model, reward_network
+from tests.conftest import demonstrations, judge_init
 
 COUNT = 20_000
 GOLD = jax.random.normal(jax.random.key(0), (COUNT, 2))
@@ -67,11 +67,11 @@ def test_ties_are_coins_inside_their_width_alone(drawn):
     assert right[~close].all() and right[close].mean() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize("feature", list(preferences.FEATURES))
+@pytest.mark.parametrize("feature", ["length", "template", "agreement", "refusal"])
 def test_a_bias_is_for_its_feature(drawn, feature):
     """Equal gold: the response with more of the feature wins always, with a negative bias never."""
     gold = jnp.zeros((COUNT, 2))
-    more = np.asarray(preferences.FEATURES[feature](drawn[1][:, :2]).astype(float))
+    more = np.asarray(preferences.features(LANGUAGE, drawn[1][:, :2])[feature])
     apart = more[:, 0] != more[:, 1]
     assert apart.mean() > 0.03
     wants = lambda bias: labels(drawn, gold, annotator="biased", bias_on=feature, bias=bias)[0][apart]
@@ -119,10 +119,10 @@ def test_a_kept_ranking_is_best_first_and_leaves_the_pair_alone(drawn):
 def test_a_ranking_of_two_costs_what_its_pair_costs(drawn, loss):
     _, found = labels(drawn, annotator="plackett_luce", ranked=2, keep="ranking")
     some = jax.tree.map(lambda a: a[:64], found)
-    net = network.Network(8, 1, LANGUAGE.vocab_size, 1, PROMPT_LEN + 16)
-    params = init(net, jax.random.key(4))
-    params["head"]["kernel"] = params["head"]["kernel"] * 30
     settings = reward_model.RewardModelConfig(width=8, loss=loss)
+    net = reward_network.make(LANGUAGE, settings)
+    params = judge_init(net, jax.random.key(4))
+    params["head"]["kernel"] = params["head"]["kernel"] * 30
     whole = jax.jit(lambda: reward_model._ranking(net, settings, params, some))()
     plain = jax.jit(lambda: reward_model._mean_loss(net, reward_model.RewardModelConfig(width=8), params, some))()
     assert abs(plain - np.log(2)) > 0.01 and whole == pytest.approx(float(plain), abs=1e-5)
@@ -190,7 +190,7 @@ def test_a_blind_reward_model_does_not_see(drawn):
     split = preferences.split(PreferencesConfig(num_pairs=600), pairs)
     for blind in ((), ("hedging",)):
         config = dataclasses.replace(reward_model.RewardModelConfig(width=8, blind=blind, epochs=4), learning_rate=1e-2)
-        net = reward_model.network(LANGUAGE, config)
+        net = reward_network.make(LANGUAGE, config)
         model, _ = reward_model.fit(LANGUAGE, config, *split, 0)
         more = jnp.where(jnp.arange(16) == 3, HEDGE, responses)
         other = jnp.where(jnp.arange(16) == 3, TEMPLATE, responses)
@@ -229,7 +229,7 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
     config = PreferencesConfig(num_pairs=count, annotator="biased", bias=1.0)
     train, held_out = preferences.split(config, preferences.collect(config, language, prompts, responses, gold))
     settings = reward_model.RewardModelConfig(width=8, learning_rate=2e-2, epochs=3, batch=32)
-    net, found = reward_model.network(language, settings), {}
+    net, found = reward_network.make(language, settings), {}
     for heads in ("one", "odin"):
         model, metrics = reward_model.fit(language, dataclasses.replace(settings, heads=heads), train, held_out, 0)
         assert model.params["head"]["kernel"].shape == (8, 1)  # what is kept is an ordinary reward model

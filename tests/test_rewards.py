@@ -12,13 +12,13 @@ import pytest
 from experiments.plan import missing, plan
 from gold_sim import config, rewards, streams
 from gold_sim.config import Config
-from gold_sim.language import world
-from gold_sim.rewards import gold, reward_model, synthetic_errors
+from gold_sim.language.topics import world
+from gold_sim.rewards import gold, reward_model, reward_network, synthetic_errors
 from gold_sim.settings import replace, to_hashed
 from gold_sim.stages import graph, scores
 from gold_sim.stages.reward_model import Fitting
 from gold_sim.store import Store
-from tests.conftest import demonstrations, init
+from tests.conftest import demonstrations, judge_init
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,7 +28,7 @@ def scene():
     """(language, gold network, random Gold, prompts [3, 6], responses [3, 5, 16])."""
     language = world.make(config.WorldConfig())
     net = gold.network(language, config.GoldConfig(width=16, depth=1))
-    judge = gold.Gold(init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
+    judge = gold.Gold(judge_init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
     prompts = language.prompts(jax.random.key(1), 3)
     return language, net, judge, prompts, demonstrations(language, jax.random.key(2), prompts, 5)
 
@@ -69,8 +69,8 @@ def test_what_a_reward_leaves_out_is_scored_by_the_others(scene):
     """Of three reward models the first is taken: the mean of the other two; nothing is left out where all are taken."""
     language, net, judge, prompts, responses = scene
     changes = {"reward_model.members": 3, "reward_model.width": 8, "ensemble.take": 1}
-    small = reward_model.network(language, replace(Config(), changes).reward_model)
-    params = jax.vmap(lambda key: init(small, key))(jax.random.split(jax.random.key(3), 3))
+    small = reward_network.make(language, replace(Config(), changes).reward_model)
+    params = jax.vmap(lambda key: judge_init(small, key))(jax.random.split(jax.random.key(3), 3))
     models = reward_model.RewardModel(params, jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 0.1, 0.2]))
     run = dict(seed=jnp.int32(0), models=models)
     of = lambda changes: rewards.Reward(language, replace(Config(), changes), small, net, {})

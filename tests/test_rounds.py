@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from gold_sim import config, policy, preferences
-from gold_sim.config import Config
+from gold_sim.config import Config, GoldConfig
 from gold_sim.language import sequences
-from gold_sim.networks import network
 from gold_sim.preferences import Preferences
 from gold_sim.rewards import gold, reward_model
 from gold_sim.settings import replace
 from gold_sim.stages import graph, relabelled
-from tests.conftest import init, logits
+from tests.conftest import init, judge_init, logits
 
 SEEDS = (3, 8)
 
@@ -62,8 +61,8 @@ def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
     """Likelier under the policy of their seed than under the other's; labels are the higher gold."""
     own = [policy_of(tiny, seed) for seed in (0, 1)]
     policies = jax.tree.map(lambda a, b: jnp.stack([a, b]), *own)
-    net = network.Network(8, 1, tiny.language.vocab_size, 1, tiny.net.max_len)
-    judge = gold.Gold(init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
+    net = gold.network(tiny.language, GoldConfig(width=8, depth=1))
+    judge = gold.Gold(judge_init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
     c = replace(settings(rounds__num_pairs=40), {"world.response_len": 3})
     write = lambda c: jax.jit(lambda p: relabelled.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
     new = write(c)

@@ -188,7 +188,7 @@ def test_a_stored_policy_is_what_its_settings_train(runs):
     run = jax.tree.map(lambda a: a[seed], reward.runs)
     draw = lambda key, num: own.language.prompts(key, num)
     optimised = reward.optimised(run, judge, net, start)
-    fixed = (config.optimiser, net, start, own.language.config.response_len, draw)
+    fixed = (config.optimiser, net, start, own.language.response_len, draw)
     task = lambda price: policy_gradient.Task(*fixed, streams.key(config.seeds[seed], "policy"), price)
     trained = lambda price: driven(task(price), optimised, lambda state: state.step)[0]
     apart = lambda price: max(

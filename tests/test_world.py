@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gold_sim.config import WorldConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN
-from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, REFUSE, TEMPLATE
+from gold_sim.language import sequences
+from gold_sim.language.topics import world
+from gold_sim.language.topics.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN
+from gold_sim.language.topics.vocabulary import AGREE, DISAGREE, FIRST_WORD, REFUSE, TEMPLATE
 
 # Words by class: bread 0, oven 1, flour 2; violin 0, string 1, bow 2; the 0, with 1. The ring of this
 # seed is 0, 1, 2: a word may be followed by its own class and by the next.
@@ -193,8 +194,8 @@ def test_enumeration_by_hand():
     """8 tokens (5 special, 3 words) and EOS, up to 2: 1 + 8 + 64 = 73; a million is the limit."""
     sizes = dict(topics=1, words_per_topic=2, classes=2, values=2, hazards=1, contexts=1)
     language = world.make(WorldConfig(**sizes, function_words=1, response_len=2))
-    listed = world.enumerate_responses(language)
+    listed = sequences.enumerate_responses(language.num_writable, language.response_len)
     assert listed.shape == (1 + 8 + 64, 2) and len(np.unique(listed, axis=0)) == 73
     assert listed.dtype == np.int32 and np.array_equal(sequences.close(listed), listed)
     with pytest.raises(ValueError, match="at most 1000000"):
-        world.enumerate_responses(world.make(WorldConfig()))
+        sequences.enumerate_responses(world.make(WorldConfig()).num_writable, 16)

@@ -10,6 +10,7 @@ from analysis.numbers import number, with_interval
 from gold_sim.store import outputs
 
 HEADINGS = {
+    "": "verdict",
     "rm_params": "RM parameters",
     "num_pairs": "training pairs",
     "policy_params": "policy parameters",
@@ -104,11 +105,10 @@ def spread(row: dict, name: str) -> dict:
 
 def ledger_table(axis: str, groups, title: str) -> Table:
     """Means of the rubric's attributes at the reference policy, at the peak of gold and at the end."""
-    rows = []
+    rows, names = [], curves.attributes(groups)
     for g in groups:
         at = {"start": 0, "peak": int(g.mean("gold").argmax()), "end": -1}
         for where, i in at.items():
-            names = [n for n in g.values if n.startswith("attr_")]
             row = {axis: g.label, "at": where, "KL": float(g.kl[i]), "gold": float(g.mean("gold")[i])}
             rows.append(row | {n.removeprefix("attr_"): float(g.mean(n)[i]) for n in names})
     return Table("attributes", title, pd.DataFrame(rows))

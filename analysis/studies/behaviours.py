@@ -15,6 +15,7 @@ from analysis.findings import Figure, Findings
 from analysis.judgement import check
 from analysis.numbers import with_interval
 from analysis.templates import variants
+from gold_sim.attributes import ATTRIBUTES
 
 SHOWN = {  # column -> title
     "sycophancy": "agrees with wrong claims",
@@ -26,7 +27,7 @@ SHOWN = {  # column -> title
     "distinct_2": "distinct word pairs (share)",
     "entropy": "entropy (nats)",
 }
-SIGNALS = (*SHOWN, "attr_relevance", "attr_fluency", "attr_agreement", "attr_refusal", "kl", "proxy")
+SIGNALS = tuple(dict.fromkeys([*SHOWN, *(f"attr_{name}" for name in ATTRIBUTES), "kl", "proxy"]))
 
 
 def study(data, folder) -> Findings:

@@ -9,8 +9,6 @@ from analysis.templates import scaling
 from gold_sim import laws
 from gold_sim.store.columns import CURVE_COLUMNS
 
-ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
-
 
 def study(data, folder) -> Findings:
     groups = curves.groups(data.curves, data.axis)
@@ -74,11 +72,17 @@ def draw(data, folder, groups, fits, found) -> list[Figure]:
 
 
 def ledger(folder, gs, legend) -> Figure:
-    """What the responses turn into: eight attributes against KL, in two rows."""
-    figure, axes = figures.plt.subplots(2, 4, figsize=(12.4, 5.2), layout="constrained", sharex=True)
-    for i, (ax, name) in enumerate(zip(axes.flat, ATTRIBUTES, strict=True)):
-        figures.curves_of(ax, gs, f"attr_{name}", name, CURVE_COLUMNS[f"attr_{name}"].unit)
-        ax.set_xlabel("KL (nats)" if i >= 4 else "")
+    """What the responses turn into: the attributes of the language against KL, four in a row."""
+    names = curves.attributes(gs)
+    rows = -(-len(names) // 4)
+    size = dict(figsize=(12.4, 2.6 * rows), squeeze=False)
+    figure, axes = figures.plt.subplots(rows, 4, layout="constrained", sharex=True, **size)
+    for i, (ax, name) in enumerate(zip(axes.flat, names, strict=False)):
+        unit = CURVE_COLUMNS[name].unit if name in CURVE_COLUMNS else ""
+        figures.curves_of(ax, gs, name, name.removeprefix("attr_"), unit)
+        ax.set_xlabel("KL (nats)" if i >= len(names) - 4 else "")
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
     figures.key_outside(figure, [g.key for g in gs], legend, [])
     caption = "Ledger of the rubric's attributes of RL policies: where the proxy's optimum parts from gold's."
     return Figure(figures.save(figure, folder, "attributes"), caption)

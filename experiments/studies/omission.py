@@ -8,8 +8,7 @@ Reward models that do not see the tokens of some attributes: gold has more parts
 
 from experiments.experiment import Experiment, Variant
 from experiments.presets import MIDDLE_RM, few, of
-
-ATTRIBUTES = ("template", "hedging", "agreement", "refusal")
+from gold_sim.attributes import WITH_TOKENS
 
 
 def blind(*attributes: str) -> dict:
@@ -36,7 +35,7 @@ def experiment(preset: str) -> Experiment:
                 "sees_all": Variant("sees all"),
                 "blind_to_stance_and_refusals": Variant("blind to stance and refusals", blind("agreement", "refusal")),
                 "blind_to_templates_and_hedges": Variant("blind to templates and hedges", blind("template", "hedging")),
-                "blind_to_all_four": Variant("blind to all four", blind(*ATTRIBUTES)),
+                "blind_to_all_four": Variant("blind to all four", blind(*WITH_TOKENS)),
             },
         ),
         order=290,

@@ -1,6 +1,7 @@
 """What all languages share: token 0 ends a response, and what follows it is 0."""
 
 import jax.numpy as jnp
+import numpy as np
 
 EOS = 0
 
@@ -25,3 +26,18 @@ def close(responses):
     """Fill with EOS behind the first EOS."""
     ended = jnp.cumsum(responses == EOS, axis=-1) > 0
     return jnp.where(ended, EOS, responses).astype(jnp.int32)
+
+
+def enumerate_responses(num_writable: int, length: int) -> np.ndarray:
+    """Every distinct response of up to `length` tokens, [R, length] int32; ValueError above a million."""
+    words = num_writable - 1  # all but EOS
+    total = sum(words**k for k in range(length + 1))
+    if total > 1_000_000:
+        raise ValueError(
+            f"the language has {total} responses; enumeration is for at most 1000000 (smaller response_len)"
+        )
+    out = []
+    for k in range(length + 1):
+        grid = np.indices((words,) * k).reshape(k, words**k).T + 1  # no EOS inside
+        out.append(np.pad(grid, ((0, 0), (0, length - k)), constant_values=EOS))
+    return np.concatenate(out).astype(np.int32)

@@ -55,6 +55,15 @@ def forward_flops(net: Network, tokens: float, attended: float, states: float) -
     return 2.0 * (net.depth * block + net.width * net.outputs * states)
 
 
+SHARING = 4  # responses that one prompt is read for, about
+
+
+def reading(prompt: int, length: int) -> tuple[float, float]:
+    """(tokens read for a response of `length` tokens, its share of the prompt included; positions they attend to)."""
+    read = length + prompt / SHARING
+    return read, read * (prompt + length / 2)
+
+
 def reward_flops(net: Network, tokens: float, attended: float, length: int) -> float:
     """Operations of one reward: the last block needs keys and values of all tokens, and the rest of the last alone.
 

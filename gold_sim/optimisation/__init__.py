@@ -1,6 +1,6 @@
 """Optimisation against a reward: policy gradients, direct alignment, best-of-n, and what is measured on the way.
 
-driver.py             the one loop that trains policies; begin here
+driver.py             the one loop that optimises policies; begin here
 algorithms.py         the table of what it can run
 policy_gradient.py    what all policy optimisers share; RLOO, REINFORCE, expert iteration, distillation
 ppo.py, grpo.py       the optimisers with clipped ratios, by clipped.py; online_dpo.py another

@@ -1,4 +1,4 @@
-"""The one loop that trains policies. The stages, the tests and the benchmark all run `drive`, and nothing else trains.
+"""The one loop that optimises policies: stages, tests and probe problems run `drive`, the benchmark its `step`.
 
     states  = algorithm.init(task)                  the first states, at the reference policy
     points  = [measure(states)]
@@ -9,6 +9,8 @@
             states = algorithm.update(task, states, batch)
         points += [measure(states)]
         checkpoint
+
+Reference policies, gold and reward models are fitted before, in policy.py and gold_sim/rewards.
 
 An algorithm is written for one run. algorithms.py is the table of all. A stage maps its functions over runs and
 compiles them one by one (stages/training.py), so that only the program that scores depends on the reward model. A

@@ -1,6 +1,6 @@
 """The answer key on the enumerable world: optima of the penalised objective over all listed responses.
 
-`world.enumerate_responses` lists every response y, so each policy is a table of log-probabilities
+`sequences.enumerate_responses` lists every response y, so each policy is a table of log-probabilities
 [P, R], and what an optimiser should reach is known without sampling.
 """
 

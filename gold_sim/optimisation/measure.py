@@ -80,7 +80,7 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
     gold: (prompts, responses) -> scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
     """
-    length = language.config.response_len
+    length = language.response_len
 
     def written(params, prompts, uniforms):
         """Of every response: itself, its length, its KL, gold, entropy.  uniforms: [P, L]."""

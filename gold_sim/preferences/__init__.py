@@ -1,6 +1,6 @@
 """Preferences: pairs and rankings of reference samples, and the annotators that label them."""
 
-from gold_sim.preferences.annotators import ANNOTATORS, FEATURES, RANKERS
+from gold_sim.preferences.annotators import ANNOTATORS, RANKERS, features
 from gold_sim.preferences.pairs import Preferences, collect, split
 
-__all__ = ["ANNOTATORS", "FEATURES", "RANKERS", "Preferences", "collect", "split"]
+__all__ = ["ANNOTATORS", "RANKERS", "Preferences", "collect", "features", "split"]

@@ -4,19 +4,16 @@ import jax
 import jax.numpy as jnp
 
 from gold_sim.language import sequences
-from gold_sim.language.vocabulary import AGREE, REFUSE, TEMPLATE
 from gold_sim.preferences import rankings
 
-FEATURES = dict(  # what a biased annotator sees of responses [D, 2, L], in units of about what they vary by
-    length=lambda r: sequences.lengths(r) / (r.shape[-1] / 4),
-    template=lambda r: jnp.sum(r == TEMPLATE, -1),
-    agreement=lambda r: jnp.any(r == AGREE, -1),
-    refusal=lambda r: jnp.any(r == REFUSE, -1),
-)
 
+def features(language, responses) -> dict:
+    """Name -> what a biased annotator sees of responses [D, K, L], [D, K] float32, in units of about what they vary by.
 
-def _features(responses):
-    return jnp.stack([feature(responses).astype(jnp.float32) for feature in FEATURES.values()], -1)  # [D, 2, F]
+    Length in quarters of the longest, and what the language has beside it.
+    """
+    length = sequences.lengths(responses) / (responses.shape[-1] / 4)
+    return {name: x.astype(jnp.float32) for name, x in dict(length=length, **language.features(responses)).items()}
 
 
 def feature_difference(values):
@@ -35,15 +32,23 @@ def bradley_terry(config, language, key, prompts, responses, gold):
 
 def biased(config, language, key, prompts, responses, gold):
     """The higher gold + bias x feature: a judge who likes length, politeness, being agreed with, or caution."""
-    return feature_difference(gold + config.bias * FEATURES[config.bias_on](responses)) > 0
+    return feature_difference(gold + config.bias * _liked(config.bias_on, language, responses)) > 0
+
+
+def _liked(name: str, language, responses):
+    seen = features(language, responses)
+    if name not in seen:
+        raise ValueError(f"preferences.bias_on={name!r}: allowed in this language are {', '.join(seen)}")
+    return seen[name]
 
 
 def offsets(config, language, key, prompts, responses, gold):
-    """Each pair is judged by one of `people`, whose tastes in FEATURES are drawn with s.d. `spread` and mean 0."""
+    """Each pair is judged by one of `people`, whose tastes in `features` are drawn with s.d. `spread` and mean 0."""
     k_taste, k_who = jax.random.split(key)
-    tastes = config.spread * jax.random.normal(k_taste, (config.people, len(FEATURES)))
+    seen = jnp.stack(list(features(language, responses).values()), -1)  # [D, 2, F]
+    tastes = config.spread * jax.random.normal(k_taste, (config.people, seen.shape[-1]))
     who = jax.random.randint(k_who, gold.shape[:1], 0, config.people)
-    return feature_difference(gold + jnp.einsum("dnf,df->dn", _features(responses), tastes[who])) > 0
+    return feature_difference(gold + jnp.einsum("dnf,df->dn", seen, tastes[who])) > 0
 
 
 def ties(config, language, key, prompts, responses, gold):

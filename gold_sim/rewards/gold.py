@@ -16,11 +16,11 @@ import optax
 
 from gold_sim import policy
 from gold_sim.config import GoldConfig, PolicyConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.vocabulary import FIRST_WORD, PROMPT_LEN, TEMPLATE
-from gold_sim.networks import pieces, transformer
+from gold_sim.language import Language, sequences
+from gold_sim.networks import pieces
 from gold_sim.networks.adam import adam, schedule
-from gold_sim.networks.network import Network
+from gold_sim.rewards import sight, transformer_network
+from gold_sim.rewards.reward_network import RewardNetwork, first_head, raw_scores
 
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
@@ -37,25 +37,18 @@ class Gold(NamedTuple):
     std: jax.Array
 
 
-def network(language: world.World, config: GoldConfig) -> Network:
-    max_len = PROMPT_LEN + language.config.response_len
-    return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
+def network(language: Language, config: GoldConfig) -> RewardNetwork:
+    return transformer_network.make(language, config)
 
 
-def raw_scores(net: Network, gold: Gold, prompts, responses):
-    """[P, N] in the network's own units."""
-    score = lambda p, r: transformer.rewards(net, gold.params, p, r, sequences.lengths(r))
-    return pieces.in_pieces(score, prompts, responses, most=pieces.A_PIECE // responses.shape[1])
-
-
-def scores(net: Network, gold: Gold, prompts, responses):
+def scores(net: RewardNetwork, gold: Gold, prompts, responses):
     """[P, N] in gold standard deviations, 0 = mean over reference samples."""
-    return (raw_scores(net, gold, prompts, responses) - gold.mean) / gold.std
+    return (raw_scores(net, gold.params, prompts, responses) - gold.mean) / gold.std
 
 
-def disturb(language: world.World, key, prompts, responses, how):
+def disturb(language: Language, key, prompts, responses, how):
     """Responses [P, N, L] taken off the reference distribution; how: [P, N] index into OFF_REFERENCE."""
-    c, length = language.config, responses.shape[-1]
+    length = responses.shape[-1]
     lens = jnp.maximum(sequences.lengths(responses) - 1, 1)[..., None]  # tokens before EOS
     at = jnp.arange(length)
     # One draw for all: each would be a loop of its own to compile.
@@ -63,9 +56,10 @@ def disturb(language: world.World, key, prompts, responses, how):
     rate, which, cut_at, period, start, prefixed = jnp.split(u[..., :6], 6, -1)
     token, word, here, spam = jnp.split(u[..., 6:], 4, -1)
     any_token = _pick(token, 1, language.num_writable)
-    special = _pick(which, TEMPLATE, FIRST_WORD)
-    topic = language.read(prompts)[0][:, None, None]
-    of_topic = FIRST_WORD + topic * c.words_per_topic + _pick(word, 0, c.words_per_topic)
+    manners, relevant = sight.manners(language), language.relevant(prompts)
+    manners = jnp.asarray(manners if len(manners) else np.arange(1, language.num_writable))
+    special = manners[_pick(which, 0, len(manners))]
+    of_topic = jnp.take_along_axis(relevant[:, None], _pick(word, 0, relevant.shape[1]), -1)
     replaced = here < rate
     inside = at < lens
 
@@ -99,30 +93,30 @@ def _pick(u, low: int, high: int):
     return low + jnp.minimum((u * (high - low)).astype(jnp.int32), high - low - 1)
 
 
-def reference_samples(language: world.World, reference: PolicyConfig, ref_params, key, num: int, n: int, **more):
+def reference_samples(language: Language, reference: PolicyConfig, ref_params, key, num: int, n: int, **more):
     """(prompts [num, Lp], responses [num, n, L]) by the reference policy, on the host.  more: progress."""
     net = policy.network(language, reference)
     k_prompt, k_sample = jax.random.split(key)
     prompts = np.asarray(language.prompts(k_prompt, num))
-    return prompts, policy.responses(net, ref_params, prompts, n, language.config.response_len, k_sample, **more)
+    return prompts, policy.responses(net, ref_params, prompts, n, language.response_len, k_sample, **more)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def train(language: world.World, config: GoldConfig, key, prompts, responses):
+def train(language: Language, config: GoldConfig, key, prompts, responses):
     """Gold's parameters raised on the rubric by squared error; kind 'random' keeps the random network.
 
     prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  Returns (parameters, losses [steps]).
     """
     net = network(language, config)
     k_init, k_step = jax.random.split(key)
-    params = transformer.init(net, k_init)
+    params = net.init(k_init)
     target = language.rubric(prompts, responses)
     centre, scale = jnp.mean(target), jnp.std(target)
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
 
     def loss_of(params, prompts, responses):
         wanted = (language.rubric(prompts, responses) - centre) / scale
-        given = transformer.rewards(net, params, prompts, responses, sequences.lengths(responses))
+        given = first_head(net, params, prompts, responses)
         return jnp.mean(jnp.square(given - wanted))
 
     def step(state, t):
@@ -142,18 +136,18 @@ def train(language: world.World, config: GoldConfig, key, prompts, responses):
     return params, losses
 
 
-def raw_of(net: Network, params, prompts, responses, **more):
+def raw_of(net: RewardNetwork, params, prompts, responses, **more):
     """`raw_scores` of any number of prompts, on the host, in chunks.  more: progress."""
     return pieces.in_chunks(functools.partial(_chunks_scored, net, params), prompts, responses, **more)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _chunks_scored(net, params, at, prompts, responses):
-    score = lambda both: raw_scores(net, Gold(params, None, None), *both)
+    score = lambda both: raw_scores(net, params, *both)
     return pieces.streamed(score, (prompts, responses), pieces.CHUNKS_AT_ONCE)
 
 
-def standardised(net: Network, params, prompts, responses) -> Gold:
+def standardised(net: RewardNetwork, params, prompts, responses) -> Gold:
     """Gold whose zero and unit are those of these reference samples."""
     raw = raw_of(net, params, prompts, responses)
     return Gold(params, np.mean(raw), np.std(raw))

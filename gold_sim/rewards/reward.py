@@ -12,9 +12,9 @@ import numpy as np
 
 from gold_sim import policy, streams
 from gold_sim.config import Config
-from gold_sim.language import sequences, world
-from gold_sim.networks.network import Network
-from gold_sim.rewards import ensemble, gold, reward_model, shaping, synthetic_errors
+from gold_sim.language import Language, sequences
+from gold_sim.rewards import ensemble, gold, reward_model, reward_network, shaping, synthetic_errors
+from gold_sim.rewards.reward_network import RewardNetwork
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Reward:
     Static in programs, which take `runs` as an argument: equal where all else is.
     """
 
-    language: world.World
+    language: Language
     config: Config
-    net: Network | None  # of the reward models, if there are any
-    gold_net: Network
+    net: RewardNetwork | None  # of the reward models, if there are any
+    gold_net: RewardNetwork
     runs: dict = field(compare=False)  # "seed" [S] and, if there are reward models, "models": RewardModel [S, M, ...]
 
     def members(self, run, judge, prompts, responses, take: int | None = None):
@@ -72,7 +72,7 @@ class Reward:
         """(prompts, responses) -> reward [P, N], for an optimiser."""
         if self.config.shaping.name == "none":
             return lambda prompts, responses: self.proxy(run, judge, prompts, responses)[0]
-        key, length = streams.key(run["seed"], "shaping"), self.language.config.response_len
+        key, length = streams.key(run["seed"], "shaping"), self.language.response_len
 
         def reward(prompts, responses):
             # The same uniforms at every step: a prompt's references do not change along a run.
@@ -127,5 +127,5 @@ def load(cell, inputs, gold_net, average: bool | None = None) -> Reward:
     models = reward_model.RewardModel(**stored)
     if models.scale.ndim == 1:  # one model a seed
         models = jax.device_put(jax.tree.map(lambda a: np.asarray(a)[:, None], models))
-    net = reward_model.network(inputs.language, config.reward_model)
+    net = reward_network.make(inputs.language, config.reward_model)
     return Reward(inputs.language, config, net, gold_net, dict(runs, models=models))

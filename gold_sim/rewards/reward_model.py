@@ -6,7 +6,6 @@ on reference samples (Gao, Schulman & Hilton 2023, section 2.2). Scale and shift
 raw = calibrated / scale + shift.
 """
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -17,15 +16,14 @@ import optax
 
 from gold_sim import streams
 from gold_sim.config import RewardModelConfig
-from gold_sim.language import sequences, world
-from gold_sim.language.vocabulary import FIRST_WORD, PROMPT_LEN
-from gold_sim.networks import pieces, transformer
+from gold_sim.language import Language, sequences
+from gold_sim.networks import pieces
 from gold_sim.networks.adam import adam, schedule
-from gold_sim.networks.network import Network
 from gold_sim.preferences import Preferences
-from gold_sim.rewards import calibration
+from gold_sim.rewards import calibration, reward_network
 from gold_sim.rewards.losses import LOSSES, RANKING_LOSSES, bradley_terry, disentanglement
-from gold_sim.rewards.sight import blinded, components_seen, hidden_tokens
+from gold_sim.rewards.reward_network import RewardNetwork, first_head, raw_scores
+from gold_sim.rewards.sight import components_seen, hidden_tokens, written_words
 
 
 class RewardModel(NamedTuple):
@@ -34,20 +32,9 @@ class RewardModel(NamedTuple):
     shift: jax.Array
 
 
-def network(language: world.World, config: RewardModelConfig) -> Network:
-    max_len = PROMPT_LEN + language.config.response_len
-    return Network(config.width, config.depth, language.vocab_size, 1, max_len, precision=config.precision)
-
-
-def raw_rewards(net: Network, model: RewardModel, prompts, responses):
-    """[P, N] in the network's own units (a logit difference is a log-odds)."""
-    score = lambda p, r: transformer.rewards(net, model.params, p, r, sequences.lengths(r))
-    return pieces.in_pieces(score, prompts, responses, most=pieces.A_PIECE // responses.shape[1])
-
-
-def rewards(net: Network, model: RewardModel, prompts, responses):
+def rewards(net: RewardNetwork, model: RewardModel, prompts, responses):
     """[P, N] calibrated: gold standard deviations, 0 = mean over reference samples."""
-    return model.scale * (raw_rewards(net, model, prompts, responses) - model.shift)
+    return model.scale * (raw_scores(net, model.params, prompts, responses) - model.shift)
 
 
 class Plan(NamedTuple):
@@ -63,7 +50,7 @@ class TrainState(NamedTuple):
     opt_state: tuple
 
 
-def fit(language: world.World, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
+def fit(language: Language, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
     """One proxy: its pairs are drawn from `seed`; its initialisation and their order from `seed` and `member`.
 
     The members of an ensemble see the same pairs and differ by config.diversity:
@@ -96,16 +83,15 @@ def last_steps(steps: int) -> int:
     return max(1, steps // 10)
 
 
-def plan(language: world.World, config: RewardModelConfig, collected: int, seed, member=0) -> Plan:
+def plan(language: Language, config: RewardModelConfig, collected: int, seed, member=0) -> Plan:
     """collected: training pairs that there are, of which the seed chooses its own."""
     own = _own_key(seed, member)
     mine = pairs_of(config, collected, seed, own, member)
     num_pairs = len(mine)
     batch = min(config.batch, num_pairs)
-    seen = jnp.ones((language.vocab_size, 1)).at[hidden_tokens(config.blind)].set(0.0)
+    seen = jnp.ones((language.vocab_size, 1)).at[hidden_tokens(language, config.blind)].set(0.0)
     if config.diversity == "features":
-        at = jnp.arange(language.vocab_size)
-        words = (at >= FIRST_WORD) & (at < language.num_writable)
+        words = jnp.asarray(written_words(language))
         hidden = words & (jax.random.uniform(jax.random.fold_in(own, 2), words.shape) < 1 / 3)
         seen = seen * (1.0 - hidden[:, None])
     if config.diversity == "components":
@@ -119,13 +105,13 @@ def plan(language: world.World, config: RewardModelConfig, collected: int, seed,
     return Plan(batches, rates, seen)
 
 
-def start(language: world.World, config: RewardModelConfig, seed, member=0) -> TrainState:
+def start(language: Language, config: RewardModelConfig, seed, member=0) -> TrainState:
     """Fresh parameters."""
-    net = _trained(network(language, config), config)
-    params = transformer.init(net, jax.random.split(_own_key(seed, member), 3)[0])
+    init = functools.partial(reward_network.make(language, config).init, heads=2 if config.heads == "odin" else 1)
+    params = init(jax.random.split(_own_key(seed, member), 3)[0])
     if config.diversity == "order":
         k_init = jax.random.split(streams.key(seed, "reward_model"), 3)[0]
-        params = dict(transformer.init(net, k_init), head=params["head"])
+        params = dict(init(k_init), head=params["head"])
     return TrainState(params, _optimiser(config).init(params))
 
 
@@ -134,18 +120,14 @@ def _own_key(seed, member):
     return jnp.where(member == 0, key, jax.random.fold_in(key, member))
 
 
-def _trained(net: Network, config: RewardModelConfig) -> Network:
-    return dataclasses.replace(net, outputs=2 if config.heads == "odin" else 1)
-
-
 def _optimiser(config: RewardModelConfig):
     """AdamW, but for the learning rate, which comes with the plan."""
     return adam(weight_decay=config.weight_decay)
 
 
-def advance(language: world.World, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
+def advance(language: Language, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
     """Through the steps of a plan, or of a chunk of one: (TrainState, losses [steps])."""
-    net, batch = _trained(network(language, config), config), plan.batches.shape[-1]
+    net, batch = reward_network.make(language, config), plan.batches.shape[-1]
     objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
     # ODIN's correlations are of a whole batch, all else is a mean over pairs or rankings.
     most = batch if config.heads == "odin" else pieces.A_GRADIENT // _responses_a_row(train)
@@ -153,7 +135,7 @@ def advance(language: world.World, config: RewardModelConfig, train: Preferences
     def step(state, at):
         index, rate = at
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p, pairs: objective(net, config, blinded(p, plan.seen), pairs)
+        loss_of = lambda p, pairs: objective(net, config, net.hide(p, plan.seen), pairs)
         gradient = functools.partial(jax.value_and_grad(loss_of), state.params)
         loss, grads = pieces.mean_in_pieces(gradient, pairs, most=most)
         updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
@@ -163,17 +145,17 @@ def advance(language: world.World, config: RewardModelConfig, train: Preferences
     return jax.lax.scan(step, state, (plan.batches, plan.rates))
 
 
-def finish(language: world.World, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
+def finish(language: Language, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
     """(parameters, raw scores of the held-out pairs [D, 2])."""
-    params = state.params
+    net, params = reward_network.make(language, config), state.params
     if config.heads == "odin":
         params = _unit_heads(params)
         params = dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"]))
-    params = blinded(params, seen)
-    return params, _of_pairs(network(language, config), params, held_out)
+    params = net.hide(params, seen)
+    return params, _of_pairs(net, params, held_out)
 
 
-def weight_average(net: Network, params, held_out: Preferences):
+def weight_average(net: RewardNetwork, params, held_out: Preferences):
     """As `finish`, of the mean of the members' parameters, leading axis M (WARM: Rame et al. 2024).
 
     Meaningful where members began alike (diversity 'order'): apart from that they lie in different basins.
@@ -217,7 +199,7 @@ def _mean_loss(net, config, params, pairs):
 
 def _ranking(net, config, params, pairs):
     """Mean over prompts of minus the log-probability of their whole rankings."""
-    r = transformer.rewards(net, params, pairs.prompts, pairs.ranked, sequences.lengths(pairs.ranked))
+    r = first_head(net, params, pairs.prompts, pairs.ranked)
     best_first = jnp.broadcast_to(jnp.arange(r.shape[-1]), r.shape)
     return -jnp.mean(RANKING_LOSSES[config.loss](r, best_first))
 
@@ -226,7 +208,7 @@ def _odin(net, config, params, pairs):
     """The loss of the summed heads, and what keeps length out of the first."""
     params = _unit_heads(params)
     lengths = sequences.lengths(pairs.responses)
-    r = transformer.heads(net, params, pairs.prompts, pairs.responses, lengths)
+    r = net.heads(params, pairs.prompts, pairs.responses, lengths)
     fit = _loss(config, _difference(jnp.sum(r, -1)), pairs)
     return jnp.mean(fit) + disentanglement(r, lengths.astype(r.dtype), params["head"]["kernel"])
 
@@ -252,7 +234,7 @@ def _margins(net, params, pairs):
 
 def _of_pairs(net, params, pairs):
     """Raw scores [D, 2]."""
-    return transformer.rewards(net, params, pairs.prompts, pairs.responses, sequences.lengths(pairs.responses))
+    return first_head(net, params, pairs.prompts, pairs.responses)
 
 
 def _difference(values):

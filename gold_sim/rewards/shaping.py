@@ -5,11 +5,10 @@ Every rule has the signature (rewards [P, N], references [P, K], lengths [P, N],
 are shares of the longest response, EOS included. A rule of yours is named `module:function` in ShapingConfig.
 """
 
-import importlib
-import inspect
-
 import jax
 import jax.numpy as jnp
+
+from gold_sim import named
 
 
 def none(rewards, references, lengths, coef):
@@ -42,15 +41,4 @@ RULES = dict(none=none, par=par, clip=clip, log_sigmoid=log_sigmoid, length_pena
 
 def find(name: str):
     """A rule by its name here or as module:function; ValueError that says what is wrong with it."""
-    if name in RULES:
-        return RULES[name]
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise ValueError(f"shaping.name={name!r}: allowed are {', '.join(RULES)}, or module:function of yours")
-    try:
-        rule = getattr(importlib.import_module(module), function)
-        inspect.signature(rule).bind("rewards", "references", "lengths", "coef")
-    except (Exception, SystemExit) as error:  # whatever a module of others does when it is imported
-        wanted = "a function (rewards, references, lengths, coef) is wanted"
-        raise ValueError(f"shaping.name={name!r}: {wanted}; {type(error).__name__}: {error}") from error
-    return rule
+    return named.find("shaping.name", name, RULES, "rewards", "references", "lengths", "coef")

@@ -2,24 +2,34 @@
 
 import numpy as np
 
-from gold_sim.language import world
-from gold_sim.language.vocabulary import AGREE, DISAGREE, HEDGE, REFUSE, TEMPLATE
-
-TOKENS = dict(  # that a reward model blind to an attribute does not see
-    template=(TEMPLATE,), hedging=(HEDGE,), agreement=(AGREE, DISAGREE), refusal=(REFUSE,)
-)
+from gold_sim.language import Language
+from gold_sim.language.sequences import EOS
 
 
-def hidden_tokens(blind):
-    return np.array([token for name in blind for token in TOKENS[name]], int)
+def hidden_tokens(language: Language, blind) -> np.ndarray:
+    """Tokens that a reward model blind to these attributes does not see; ValueError for one without tokens."""
+    for name in blind:
+        if name not in language.tokens_of:
+            allowed = ", ".join(language.tokens_of) or "none"
+            raise ValueError(f"reward_model.blind={name!r}: allowed in this language are {allowed}")
+    return np.array([token for name in blind for token in language.tokens_of[name]], int)
 
 
-def blinded(params, seen):
-    return dict(params, token=params["token"] * seen)
+def manners(language: Language) -> np.ndarray:
+    """Tokens that are no words but stand for an attribute."""
+    return hidden_tokens(language, language.tokens_of)
 
 
-def components_seen(language: world.World):
-    """[2, V]: 1 for the tokens that each component sees."""
-    words = np.ones(language.vocab_size, np.float32)
-    words[hidden_tokens(TOKENS)] = 0.0
-    return np.stack([words, (language.word_topic < 0).astype(np.float32)])
+def written_words(language: Language):
+    """[V] whether a token is a word that may be written."""
+    words = np.arange(language.vocab_size) < language.num_writable
+    words[EOS] = words[manners(language)] = False
+    return words
+
+
+def components_seen(language: Language):
+    """[2, V]: 1 for the tokens that each component sees: all but manners, and all but what a prompt is about."""
+    seen = np.ones((2, language.vocab_size), np.float32)
+    seen[0, manners(language)] = 0.0
+    seen[1, np.array(language.topical, int)] = 0.0
+    return seen

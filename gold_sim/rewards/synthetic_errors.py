@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim.config import ErrorConfig
-from gold_sim.language import world
+from gold_sim.language import Language
+from gold_sim.language.sequences import EOS
 
 FREE_REPETITION = 0.4  # share of repeated words up to which extremal errors are 0: reference samples have about 0.15
 REWARD_OF_PAIR = 2.0  # gold s.d. at scale 1, of every occurrence of the pair of words
@@ -54,21 +55,22 @@ def heavy_tailed(language, key, prompts, responses, config):
 
 def extremal(language, key, prompts, responses, config):
     """Repetition beyond what reference samples show, 0 to about 2."""
-    beyond = language.attributes(prompts, responses)["repetition"] - FREE_REPETITION
+    found = language.attributes(prompts, responses)
+    if "repetition" not in found:
+        raise ValueError(f"error.kind='extremal': this language has no attribute repetition, only {', '.join(found)}")
+    beyond = found["repetition"] - FREE_REPETITION
     return 2.0 * jnp.maximum(beyond, 0.0) / (1 - FREE_REPETITION)
 
 
 def causal(language, key, prompts, responses, config):
     """Length before EOS from the middle, in quarters of the longest."""
-    share = language.attributes(prompts, responses)["length"] / language.config.response_len
+    share = jnp.sum(responses != EOS, -1) / responses.shape[-1]
     return (share - 0.5) / 0.25
 
 
 def adversarial(language, key, prompts, responses, config):
-    """REWARD_OF_PAIR for every occurrence of a certain ungrammatical pair of words."""
-    legal = language.legal[language.word_class[:, None], language.word_class[None]]
-    is_word = (language.word_class >= 0) & (np.arange(language.vocab_size) < language.num_writable)
-    pairs = np.argwhere(~legal & is_word[:, None] & is_word[None])
+    """REWARD_OF_PAIR for every occurrence of a certain pair of words that is hardly ever written."""
+    pairs = language.unwritten_pairs()
     first, second = jnp.asarray(pairs)[jax.random.randint(key, (), 0, len(pairs))]
     return REWARD_OF_PAIR * jnp.sum((responses[..., :-1] == first) & (responses[..., 1:] == second), -1)
 
@@ -82,7 +84,7 @@ KINDS = dict(
 )
 
 
-def errors(language: world.World, config: ErrorConfig, key, members: int, prompts, responses):
+def errors(language: Language, config: ErrorConfig, key, members: int, prompts, responses):
     """Errors of the members of an ensemble, [M, P, N], in gold standard deviations.
 
     e_i = scale (sqrt(shared) E + sqrt(1 - shared) E_i), E and every E_i drawn by keys of their own. extremal and causal

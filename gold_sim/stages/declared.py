@@ -82,21 +82,24 @@ def name_of_reward(c: Config) -> str:
 
 def scored(c: Config) -> Work:
     """A response scored by all that the reward is made of."""
-    if c.reward == "proxy":
-        return judged(c, sizes.proxy(c)) * (c.ensemble.take or c.reward_model.members)
-    return judged(c, sizes.gold(c))
+    return scored_once(c) * ((c.ensemble.take or c.reward_model.members) if c.reward == "proxy" else 1)
 
 
-def scorer(c: Config) -> Network:
-    """The network that scores for the reward; a synthetic proxy begins with gold."""
-    return sizes.proxy(c) if c.reward == "proxy" else sizes.gold(c)
+def scored_once(c: Config) -> Work:
+    """A response scored by one reward model or by gold; a synthetic proxy begins with gold."""
+    return sizes.of_proxy(c).judged if c.reward == "proxy" else judged(c, sizes.gold(c))
+
+
+def scorers(c: Config) -> tuple[Network, ...]:
+    """The networks that score for the reward."""
+    return sizes.of_proxy(c).networks if c.reward == "proxy" else (sizes.gold(c),)
 
 
 def rewarded(c: Config) -> tuple:
     """What of the reward is written into programs."""
     rm = c.reward_model_of_round
     if c.reward == "proxy":
-        return (c.reward, sizes.proxy(c), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
+        return (c.reward, rm.network, sizes.proxy(c), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
     return (c.reward, rm.members, c.ensemble, c.shaping, c.error)
 
 
@@ -175,22 +178,21 @@ def _fitting(c: Config) -> Work:
     pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
     ranked = p.ranked if p.keep == "ranking" else 2
     responses = 3 * rm.epochs * pairs * ranked + 2 * p.num_held_out
-    return len(c.seeds) * rm.members * responses * judged(c, sizes.proxy(c))
+    return len(c.seeds) * rm.members * responses * sizes.of_proxy(c).judged
 
 
 def _fitting_holds(c: Config) -> float:
     """Held-out pairs are scored at once, a block at a time."""
-    rm, net = c.reward_model, sizes.proxy(c)
+    rm, proxy = c.reward_model, sizes.of_proxy(c)
     held_out = 2 * c.preferences.num_pairs * c.preferences.held_out * sizes.tokens(c)
-    training = footprint.of_training(net, 2 * rm.batch * sizes.tokens(c))
-    step = max(training, footprint.of_forward(net, held_out))
-    return step + of_pairs(c) + FLOAT * len(c.seeds) * rm.members * num_params(net)
+    step = max(proxy.training(2 * rm.batch * sizes.tokens(c)), proxy.forward(held_out))
+    return step + of_pairs(c) + FLOAT * len(c.seeds) * rm.members * proxy.num_params
 
 
 def _fitting_shared(c: Config) -> tuple:
     """All but the plan of their steps."""
     p, rm = c.preferences, c.reward_model_of_round
-    settings = (sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
+    settings = (rm.network, sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
     data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1)
     return (settings, data, min(rm.batch, c.training_pairs), rm.members * len(c.seeds))
 
@@ -205,7 +207,7 @@ REWARD_MODEL = Stage(
     parents=lambda c: {"preferences": (pairs_of_round(c), c)},
     work=_fitting,
     holds=_fitting_holds,
-    networks=lambda c: (sizes.proxy(c),),
+    networks=lambda c: sizes.of_proxy(c).networks,
     program=lambda c: (
         *(c.reward_model_of_round, c.training_pairs, c.preferences.num_pairs * c.preferences.held_out),
         *(c.preferences.keep, c.preferences.ranked, len(c.seeds)),
@@ -248,10 +250,10 @@ SCORES = Stage(
     reads=lambda c: picked(c, "reward", "error") | of_error(c),
     parents=lambda c: {"pool": ("pool", c)} | of_proxy(c),
     work=lambda c: (
-        sizes.pool(c) * (len(c.seeds) * c.reward_model.members if c.reward == "proxy" else 1) * judged(c, scorer(c))
+        sizes.pool(c) * (len(c.seeds) * c.reward_model.members if c.reward == "proxy" else 1) * scored_once(c)
     ),
     holds=_scores_hold,
-    networks=lambda c: (scorer(c),),
+    networks=scorers,
     program=lambda c: (rewarded(c), c.best_of_n.num_prompts, c.best_of_n.num_samples, len(c.seeds)),
     stepwise=True,
 )
@@ -327,7 +329,7 @@ POLICY_GRADIENT = Stage(
     parents=_optimised_from,
     work=_optimising,
     holds=_optimising_holds,
-    networks=lambda c: (sizes.policy(c), scorer(c)),
+    networks=lambda c: (sizes.policy(c), *scorers(c)),
     program=lambda c: (*_optimising_shared(c), rewarded(c)),
     shared=_optimising_shared,
     tables=("curves", "samples"),

@@ -9,8 +9,7 @@ import numpy as np
 
 from gold_sim import policy, preferences, streams
 from gold_sim.config import DirectConfig
-from gold_sim.language import world
-from gold_sim.language.vocabulary import PROMPT_LEN
+from gold_sim.language import Language
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import algorithms, direct_alignment, driver
 from gold_sim.optimisation.measure import OfProxy, Point
@@ -25,7 +24,7 @@ from gold_sim.stages.tables import curves_and_samples
 class Training:
     """Of policies on pairs (training.Training)."""
 
-    language: world.World
+    language: Language
     net: Network
     config: DirectConfig
 
@@ -35,7 +34,7 @@ class Training:
 
     @property
     def tokens(self) -> int:
-        return 2 * self.config.batch * (self.language.config.response_len + PROMPT_LEN)
+        return 2 * self.config.batch * (self.language.response_len + self.language.prompt_len)
 
     def task(self, run, common) -> direct_alignment.Task:
         (ref_params, pairs), (batches, beta) = common, run

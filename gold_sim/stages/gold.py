@@ -6,14 +6,13 @@ import jax
 import numpy as np
 
 from gold_sim import streams
-from gold_sim.networks import transformer
-from gold_sim.rewards import gold
+from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
 
 
 def blank(language, config) -> dict:
-    params = transformer.zeros(gold.network(language, config.gold))
+    params = reward_network.zeros(gold.network(language, config.gold))
     return dict(params=params, mean=np.float32(0), std=np.float32(1))
 
 
@@ -28,7 +27,7 @@ def gold_model(cell, inputs, store, progress):
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
     found = gold.standardised(net, params, *centre)
     record = dict(
-        params=transformer.num_params(net),
+        params=reward_network.num_params(net),
         # Correlation with the rubric, by source.
         fidelity=gold.fidelity(language, net, params, k_test, *(a[: gold.NUM_FIDELITY] for a in centre)),
         loss_curve=thinned(losses),

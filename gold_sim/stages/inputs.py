@@ -2,7 +2,7 @@
 
 import jax
 
-from gold_sim.language import world
+from gold_sim import language as languages
 from gold_sim.rewards import gold
 from gold_sim.stages.graph import Cell
 from gold_sim.store import Store, files
@@ -13,7 +13,7 @@ class Inputs:
 
     def __init__(self, store: Store, cell: Cell):
         self._store, self._cells = store, dict(cell.upstream)
-        self.language = world.make(cell.config.world)
+        self.language = languages.make(cell.config.world)
 
     def cell(self, *roles: str) -> Cell:
         """The cell reached by following roles upstream, as in cell('preferences', 'gold')."""

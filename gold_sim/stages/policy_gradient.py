@@ -12,8 +12,7 @@ import numpy as np
 
 from gold_sim import policy, rewards, streams
 from gold_sim.config import OptimiserConfig
-from gold_sim.language import world
-from gold_sim.language.vocabulary import PROMPT_LEN
+from gold_sim.language import Language
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import algorithms, driver, measure, policy_gradient
 from gold_sim.optimisation.measure import Point
@@ -30,7 +29,7 @@ REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies giv
 class Training:
     """Of policies against a reward (training.Training); only `score` and `judged` below depend on the reward model."""
 
-    language: world.World
+    language: Language
     net: Network
     config: OptimiserConfig
     penalised: bool  # whether some run's kl_coef is not 0
@@ -41,7 +40,7 @@ class Training:
 
     @property
     def tokens(self) -> int:
-        return self.config.prompts * (self.config.group_size * self.language.config.response_len + PROMPT_LEN)
+        return self.config.prompts * (self.config.group_size * self.language.response_len + self.language.prompt_len)
 
     def task(self, run, ref_params) -> policy_gradient.Task:
         seed, kl_coef = run
@@ -49,7 +48,7 @@ class Training:
         if self.config.train_prompts is not None:
             fixed = trained_on(self.language, self.config.train_prompts, seed)
             draw = lambda key, num: fixed[jax.random.randint(key, (num,), 0, len(fixed))]
-        length, key = self.language.config.response_len, policy_key(seed)
+        length, key = self.language.response_len, policy_key(seed)
         return policy_gradient.Task(
             self.config, self.net, ref_params, length, draw, key, kl_coef, penalised=self.penalised
         )
@@ -90,7 +89,7 @@ def judged(reward, train_prompts: int | None, runs, judge, held_out, responses):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def of_references(reward, net, runs, ref_params, judge, held_out, key):
     """(proxies of each run, lengths) of the same reference samples."""
-    drawn = policy.sample(net, ref_params, held_out, REFERENCES, reward.language.config.response_len, key)
+    drawn = policy.sample(net, ref_params, held_out, REFERENCES, reward.language.response_len, key)
     proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
     return proxies, drawn.lengths
 
@@ -123,7 +122,7 @@ def load(cell, inputs) -> Loaded:
     if o.length_share:
         key = streams.key(config.world.seed, "evaluation.length")
         proxies, lengths = of_references(reward, net, reward.runs, ref_params, judge, held_out, key)
-        by_length = [measure.by_length(each, lengths, language.config.response_len) for each in proxies]
+        by_length = [measure.by_length(each, lengths, language.response_len) for each in proxies]
         rewarded["of_length"] = jax.device_put(by_run(np.stack(by_length).astype(np.float32)))
     goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
     return Loaded(

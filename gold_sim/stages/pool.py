@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy, streams
-from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.networks import pieces
 from gold_sim.networks.pieces import SAMPLES_AT_ONCE
 from gold_sim.rewards import gold
@@ -20,8 +19,8 @@ def blank(language, config) -> dict:
     """Of what `scores` reads of it."""
     b = config.best_of_n
     return dict(
-        prompts=np.zeros((b.num_prompts, PROMPT_LEN), np.int32),
-        responses=np.zeros((b.num_prompts, b.num_samples, language.config.response_len), np.uint16),
+        prompts=np.zeros((b.num_prompts, language.prompt_len), np.int32),
+        responses=np.zeros((b.num_prompts, b.num_samples, language.response_len), np.uint16),
     )
 
 
@@ -61,7 +60,7 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
         return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
 
     def of_key(key):
-        uniforms = policy.uniforms(key, 1, chunk, language.config.response_len)
+        uniforms = policy.uniforms(key, 1, chunk, language.response_len)
         return pieces.in_pieces(some, uniforms[:, 0].T)
 
     drawn = pieces.streamed(of_key, jax.random.split(key, chunks), SAMPLES_AT_ONCE // SAMPLES_A_CHUNK)

@@ -3,15 +3,14 @@
 import numpy as np
 
 from gold_sim import preferences, streams
-from gold_sim.language.vocabulary import PROMPT_LEN
 from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
 
 
 def blank(language, config) -> dict:
-    p, length = config.preferences, language.config.response_len
+    p, length = config.preferences, language.response_len
     found = dict(
-        prompts=np.zeros((p.num_pairs, PROMPT_LEN), np.int32),
+        prompts=np.zeros((p.num_pairs, language.prompt_len), np.int32),
         responses=np.zeros((p.num_pairs, 2, length), np.int32),
         gold=np.zeros((p.num_pairs, 2), np.float32),
         labels=np.zeros(p.num_pairs, bool),

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 
 from gold_sim import policy, streams
-from gold_sim.language import rubric
 from gold_sim.networks import transformer
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
@@ -20,14 +19,16 @@ def reference(cell, inputs, store, progress):
     net = policy.network(language, config)
     key = streams.key(config.seed, "reference.report")
     prompts = language.prompts(key, 2048, held_out=True)
-    drawn = policy.responses(net, params, prompts, 2, language.config.response_len, jax.random.fold_in(key, 2))
+    drawn = policy.responses(net, params, prompts, 2, language.response_len, jax.random.fold_in(key, 2))
+
+    names = sorted(jax.eval_shape(language.attributes, prompts, drawn))
 
     @jax.jit
     def report(params, prompts, drawn):
         demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
         # Read together and told in one array: one by one they would be a hundred kernels to compile.
         read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
-        rows = jnp.stack([read[name].astype(jnp.float32) for name in rubric.ATTRIBUTES])
+        rows = jnp.stack([read[name].astype(jnp.float32) for name in names])
         moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)
         written = demos.shape[1]
         return (
@@ -37,7 +38,7 @@ def reference(cell, inputs, store, progress):
         )
 
     loss, of_demos, of_samples = to_numpy(report(params, prompts, drawn))
-    named = lambda moments: dict(zip(rubric.ATTRIBUTES, moments.tolist(), strict=True))  # name -> [mean, s.d.]
+    named = lambda moments: dict(zip(names, moments.tolist(), strict=True))  # name -> [mean, s.d.]
     record = dict(
         params=transformer.num_params(net),
         loss_curve=thinned(losses),

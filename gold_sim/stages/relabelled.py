@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gold_sim import policy, preferences, streams
 from gold_sim.config import Config
-from gold_sim.language import world
+from gold_sim.language import Language
 from gold_sim.networks import pieces
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import algorithms
@@ -56,7 +56,7 @@ def drawn_before(config: Config, found: Preferences) -> tuple[Preferences, Prefe
     return jax.vmap(of_seed)(seeds), jax.tree.map(lambda a: jnp.stack([a] * len(seeds)), held_out)
 
 
-def relabel(language: world.World, config: Config, net: Network, policies, gold_net, judge, chunk: int):
+def relabel(language: Language, config: Config, net: Network, policies, gold_net, judge, chunk: int):
     """New pairs [S, rounds.num_pairs, ...], written by `policies` (leading axis S) and labelled by gold's annotator."""
     wanted, drawn = config.rounds.num_pairs, config.preferences.drawn
 
@@ -68,7 +68,7 @@ def relabel(language: world.World, config: Config, net: Network, policies, gold_
         def some(key):
             k_prompt, k_sample = jax.random.split(key)
             prompts = language.prompts(k_prompt, chunk)
-            sample = policy.sample(net, params, prompts, drawn, language.config.response_len, k_sample)
+            sample = policy.sample(net, params, prompts, drawn, language.response_len, k_sample)
             return prompts, sample.responses, gold.scores(gold_net, judge, prompts, sample.responses)
 
         parts = jax.lax.map(some, keys[1:])

@@ -10,10 +10,9 @@ import numpy as np
 
 from gold_sim import preferences
 from gold_sim.config import RewardModelConfig
-from gold_sim.language import world
-from gold_sim.language.vocabulary import PROMPT_LEN
-from gold_sim.networks import footprint, transformer
-from gold_sim.rewards import reward_model
+from gold_sim.language import Language
+from gold_sim.networks import footprint
+from gold_sim.rewards import reward_model, reward_network
 from gold_sim.stages import tables
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.store.columns import REWARD_MODEL_COLUMNS
@@ -41,20 +40,20 @@ class Fitting:
     closed over, XLA would fold them as constants for minutes.
     """
 
-    language: world.World
+    language: Language
     config: RewardModelConfig  # without num_pairs
     apart: bool  # every seed has pairs of its own: data are [S, D, ...] and not [D, ...]
 
     @property
     def net(self):
-        return reward_model.network(self.language, self.config)
+        return reward_network.make(self.language, self.config)
 
     def of(self, data, at):
         """The pairs of one seed."""
         return jax.tree.map(lambda a: a[at], data) if self.apart else data
 
     def tokens(self, pairs: int) -> int:
-        return pairs * 2 * (self.language.config.response_len + PROMPT_LEN)
+        return pairs * 2 * (self.language.response_len + self.language.prompt_len)
 
     @functools.partial(jax.jit, static_argnums=0)
     def begin(self, runs):
@@ -66,7 +65,7 @@ class Fitting:
             at, plan, state = run
             return reward_model.advance(self.language, self.config, self.of(train, at), plan, state)
 
-        at_once = footprint.at_once(footprint.of_training(self.net, self.tokens(self.config.batch)))
+        at_once = footprint.at_once(self.net.training_bytes(self.tokens(self.config.batch)))
         return mapped(one, at_once)((at, chunk, states))
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -75,9 +74,7 @@ class Fitting:
             at, seen, state = run
             return reward_model.finish(self.language, self.config, self.of(held_out, at), seen, state)
 
-        at_once = footprint.at_once(
-            footprint.of_forward(self.net, self.tokens(held_out.labels.shape[-1]))
-        )  # all together
+        at_once = footprint.at_once(self.net.forward_bytes(self.tokens(held_out.labels.shape[-1])))  # all together
         return mapped(one, at_once)((at, seen, states))
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -95,7 +92,7 @@ def blank(language, config) -> dict:
     rm, seeds = config.reward_model, len(config.seeds)
 
     def models(*leading: int):
-        params = transformer.zeros(reward_model.network(language, rm), *leading)
+        params = reward_network.zeros(reward_network.make(language, rm), *leading)
         return dict(params=params, scale=np.ones(leading, np.float32), shift=np.zeros(leading, np.float32))
 
     if rm.members == 1:
@@ -139,7 +136,7 @@ def reward_models(cell, inputs, store, progress):
         arrays = dict(by_seed._asdict(), average=averaged._asdict())
     table = dict(tables.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
-    record = dict(params=transformer.num_params(fitting.net))
+    record = dict(params=reward_network.num_params(fitting.net))
     return record, {"reward_models": tables.broadcast(columns, len(seeds))}, {"arrays": arrays}
 
 

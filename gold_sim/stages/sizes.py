@@ -1,13 +1,14 @@
-"""Networks of a Config, and what a response costs in them; no jax."""
+"""Networks of a Config, and what a response costs in them; no jax for ours."""
 
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gold_sim import language
 from gold_sim.config import Config
-from gold_sim.language import vocabulary
-from gold_sim.networks import network
+from gold_sim.networks import footprint, network
 from gold_sim.networks.network import Network
 from gold_sim.stages.stage import Work
-
-PROMPT = vocabulary.PROMPT_LEN
-SHARING = 4  # responses that one prompt is read for, about
 
 
 def policy(c: Config) -> Network:
@@ -21,8 +22,9 @@ def reference(c: Config) -> Network:
 
 
 def _policy(c: Config, of) -> Network:
-    outputs = vocabulary.num_writable(c.world)
-    return Network(of.width, of.depth, vocabulary.num_read(c.world), outputs, tokens(c), precision=of.precision)
+    spoken = language.sizes(c.world)
+    size = (of.width, of.depth, spoken.vocab_size, spoken.num_writable, tokens(c))
+    return Network(*size, precision=of.precision)
 
 
 def gold(c: Config) -> Network:
@@ -30,17 +32,41 @@ def gold(c: Config) -> Network:
 
 
 def proxy(c: Config) -> Network:
-    """One reward model."""
+    """One reward model, where it is a transformer."""
     return _judge(c, c.reward_model)
 
 
 def _judge(c: Config, of) -> Network:
-    return Network(of.width, of.depth, vocabulary.num_read(c.world), 1, tokens(c), precision=of.precision)
+    return Network(of.width, of.depth, language.sizes(c.world).vocab_size, 1, tokens(c), precision=of.precision)
+
+
+class Proxy(NamedTuple):
+    """What one reward model takes, of whatever architecture."""
+
+    judged: Work  # of a response
+    training: Callable[[float], float]  # tokens of a step -> bytes
+    forward: Callable[[float], float]  # tokens -> bytes
+    num_params: int
+    networks: tuple[Network, ...]  # in whose blocks its time to compile is counted
+
+
+def of_proxy(c: Config) -> Proxy:
+    """Counted without jax for the transformer; another architecture is asked, which imports it."""
+    rm, net = c.reward_model_of_round, proxy(c)
+    if rm.network == "transformer":
+        training, forward = (functools.partial(f, net) for f in (footprint.of_training, footprint.of_forward))
+        return Proxy(judged(c, net), training, forward, network.num_params(net), (net,))
+    from gold_sim.rewards import reward_network
+
+    made = reward_network.make(language.make(c.world), rm)
+    work = Work(made.flops(), _read(c)[0] / 6)
+    return Proxy(work, made.training_bytes, made.forward_bytes, reward_network.num_params(made), ())
 
 
 def tokens(c: Config) -> int:
     """Of a prompt and its response."""
-    return PROMPT + c.world.response_len
+    spoken = language.sizes(c.world)
+    return spoken.prompt_len + spoken.response_len
 
 
 def pool(c: Config) -> int:
@@ -62,6 +88,5 @@ def judged(c: Config, net: Network) -> Work:
 
 def _read(c: Config) -> tuple[float, float, int]:
     """(tokens read for a response, positions that they attend to, length of the response)."""
-    length = c.world.response_len
-    read = length + PROMPT / SHARING
-    return read, read * (PROMPT + length / 2), length
+    spoken = language.sizes(c.world)
+    return *network.reading(spoken.prompt_len, spoken.response_len), spoken.response_len

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 
+from gold_sim import language as languages
 from gold_sim import policy
-from gold_sim.language import world
-from gold_sim.language.prompts import KINDS
+from gold_sim.attributes import ATTRIBUTES
 from gold_sim.networks import transformer
 from gold_sim.optimisation.measure import Point
-from gold_sim.rewards import gold, reward_model
+from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.parallel import to_numpy
 from gold_sim.store.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
@@ -17,19 +17,19 @@ from gold_sim.store.columns import CURVE_COLUMNS, SAMPLE_COLUMNS
 def describe(cell: Cell) -> dict:
     """The settings that a row of a table carries, by column name."""
     config = cell.config
-    language = world.make(config.world)
+    language = languages.make(config.world)
     rm, p = config.reward_model, config.preferences
     started = config.policy or config.reference
-    net = reward_model.network(language, rm)
+    net = reward_network.make(language, rm)
     parts = rm.members if rm.diversity == "disjoint" else 1
     combined = (config.ensemble.take or rm.members) if config.ensemble.only is None else 1
     return dict(
         reward=config.reward,
         gold_kind=config.gold.kind,
-        gold_params=transformer.num_params(gold.network(language, config.gold)),
+        gold_params=reward_network.num_params(gold.network(language, config.gold)),
         rm_width=rm.width,
         rm_depth=rm.depth,
-        rm_params=transformer.num_params(net),
+        rm_params=reward_network.num_params(net),
         num_pairs=config.training_pairs // parts,
         label_noise=p.label_noise,
         annotator=p.annotator,
@@ -52,10 +52,12 @@ def broadcast(columns: dict, length: int) -> dict:
 def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dict:
     """Columns of curves.parquet from one dict a run, whose values are scalars or [T] arrays.
 
-    A column that a run does not name takes what tables stored before that column had.
+    A column that a run does not name takes what tables stored before that column had; an attribute that its language
+    lacks is NaN, and one that no other has is a column behind the others.
     """
     proxy = dict(cell.upstream).get("proxy")
     common = {name: column.absent for name, column in CURVE_COLUMNS.items() if column.absent is not None}
+    common |= {f"attr_{name}": np.nan for name in ATTRIBUTES}
     common |= dict(
         described,
         stage=cell.stage,
@@ -70,8 +72,9 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
         finite = np.isfinite(np.stack([whole["kl"], whole["proxy"], whole["gold"]])).all()
         whole["d"] = np.sqrt(np.maximum(whole["kl"], 0.0))
         whole["status"] = np.full(length, "ok" if finite else "diverged")
-        parts.append({name: whole[name] for name in CURVE_COLUMNS})
-    return {name: np.concatenate([p[name] for p in parts]) for name in CURVE_COLUMNS}
+        parts.append(whole)
+    names = [*CURVE_COLUMNS, *(name for name in parts[0] if name.startswith("attr_") and name not in CURVE_COLUMNS)]
+    return {name: np.concatenate([p[name] for p in parts]) for name in names}
 
 
 def thinned(losses) -> list[float]:
@@ -83,10 +86,10 @@ def thinned(losses) -> list[float]:
 def measured(curve: Point) -> dict:
     """The measured columns of curves.parquet by name, [T] each, of the curve of one run; what it lacks is left out."""
     found = curve._asdict() | curve.policy._asdict() | curve.proxy._asdict() | curve.policy.failings
-    found |= {f"attr_{name}": values for name, values in curve.policy.attributes.items()}
     if curve.proxy.components is not None:
         found |= {f"component_{i}": values for i, values in enumerate(curve.proxy.components.T)}
-    return {name: found[name] for name in CURVE_COLUMNS if found.get(name) is not None}
+    columns = {name: found[name] for name in CURVE_COLUMNS if found.get(name) is not None}
+    return columns | {f"attr_{name}": values for name, values in curve.policy.attributes.items()}
 
 
 def transcripts(language, prompts, curve: Point) -> dict:
@@ -96,7 +99,7 @@ def transcripts(language, prompts, curve: Point) -> dict:
     prompts = np.asarray(prompts)[:count]
     once = dict(
         prompt_id=np.arange(count),
-        kind=np.array([KINDS[k] for k in np.asarray(language.read(prompts)[1])]),
+        kind=np.array(language.kinds(prompts)),
         prompt=np.array([language.decode(p) for p in prompts]),
     )
     each = {name: np.tile(values, points) for name, values in once.items()}

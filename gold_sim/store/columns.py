@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gold_sim.attributes import ATTRIBUTES
+
 
 @dataclass(frozen=True)
 class Column:
@@ -49,14 +51,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "gold": Column("float64", "gold s.d.", "standardised gold score, 0 = mean on samples of the labelling policy"),
     "gold_se": Column("float64", "gold s.d.", "standard error of gold over prompts"),
     "gold_raw": Column("float64", "raw gold units", "output of the gold network before standardising"),
-    "attr_relevance": Column("float64", "share of words", "mean share on the prompt's topic"),
-    "attr_fluency": Column("float64", "share of word pairs", "mean share that the grammar allows"),
-    "attr_length": Column("float64", "tokens", "mean length before EOS"),
-    "attr_repetition": Column("float64", "share of words", "mean share that stood before in the response"),
-    "attr_template": Column("float64", "count a response", "mean number of template phrases"),
-    "attr_hedging": Column("float64", "count a response", "mean number of hedges"),
-    "attr_agreement": Column("float64", "score", "mean stance: +1 deserved, negative sycophantic or out of place"),
-    "attr_refusal": Column("float64", "score", "mean refusal: +1 due and given, -1 missing or over-refusing"),
+    **{f"attr_{name}": Column("float64", a.unit, f"mean {a.meaning}") for name, a in ATTRIBUTES.items()},
     "length": Column("float64", "tokens a response", "mean length, EOS included"),
     "entropy": Column("float64", "nats a response", "entropy of the policy; NaN for best-of-n"),
     "distinct_1": Column("float64", "share", "distinct words / words of the evaluation batch; NaN for best-of-n"),

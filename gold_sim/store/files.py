@@ -201,9 +201,18 @@ def arrow_schema(kind: str) -> pa.Schema:
     return pa.schema([pa.field(name, pa.type_for_alias(c.dtype), False) for name, c in TABLES[kind].items()])
 
 
+def own_attributes(kind: str, names) -> list[pa.Field]:
+    """Columns attr_NAME of attributes that only some languages have; rows of the others are NaN there."""
+    own = sorted(name for name in names if kind == "curves" and name.startswith("attr_") and name not in TABLES[kind])
+    return [pa.field(name, pa.float64()) for name in own]
+
+
 def to_parquet(kind: str, columns: dict) -> bytes:
-    """Parquet bytes of {column: values [rows]}; ValueError unless columns, types and lengths are the schema's."""
-    schema = arrow_schema(kind)
+    """Parquet bytes of {column: values [rows]}; ValueError unless columns, types and lengths are the schema's.
+
+    Beyond it curves may have `own_attributes`.
+    """
+    schema = pa.schema([*arrow_schema(kind), *own_attributes(kind, columns)])
     missing, unknown = set(schema.names) - set(columns), set(columns) - set(schema.names)
     if missing or unknown:
         raise ValueError(f"{kind}: missing columns {sorted(missing)}, unknown columns {sorted(unknown)}")
@@ -237,6 +246,7 @@ def from_parquet(path: Path, kind: str, record: dict) -> pa.Table:
         absent = TABLES[kind][field.name].absent
         if absent is not None and field.name not in table.column_names:
             table = table.append_column(field, pa.array([absent] * table.num_rows, field.type))
-    if odd := sorted(map(str, set(table.schema) ^ set(arrow_schema(kind)))):
+    wanted = pa.schema([*arrow_schema(kind), *own_attributes(kind, table.column_names)])
+    if odd := sorted(map(str, set(table.schema) ^ set(wanted))):
         raise Damaged(f"{path}: columns differ from those of this version in {odd}")
-    return table.select(arrow_schema(kind).names)
+    return table.select(wanted.names)

@@ -230,7 +230,7 @@ class Store:
             record = self.record(folder)
             if f"{kind}.parquet" in record["files"]:
                 parts.append(from_parquet(folder / f"{kind}.parquet", kind, record))
-        return pa.concat_tables(parts).to_pandas()
+        return pa.concat_tables(parts, promote_options="default").to_pandas()
 
     # --- checkpoints: mid-run state, which may be recomputed ---
 

@@ -2,11 +2,10 @@
 
 import jax.numpy as jnp
 
-from gold_sim.language.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN, read
+from gold_sim.attributes import ATTRIBUTES
 from gold_sim.language.sequences import EOS
-from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
-
-ATTRIBUTES = ("relevance", "fluency", "length", "repetition", "template", "hedging", "agreement", "refusal")
+from gold_sim.language.topics.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN, read
+from gold_sim.language.topics.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
 
 
 def attributes(world, prompts, responses) -> dict:
@@ -96,3 +95,12 @@ def rubric(world, prompts, responses):
     u = utilities(world, prompts, responses)
     weights = dict(zip(ATTRIBUTES, world.config.weights, strict=True))
     return sum(weights[name] * u[name] for name in ATTRIBUTES)
+
+
+def features(responses) -> dict:
+    """What a biased annotator may like beside length: templates, being agreed with, caution."""
+    return dict(
+        template=jnp.sum(responses == TEMPLATE, -1),
+        agreement=jnp.any(responses == AGREE, -1),
+        refusal=jnp.any(responses == REFUSE, -1),
+    )

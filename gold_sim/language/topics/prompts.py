@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim.language.sequences import draw
-from gold_sim.language.vocabulary import FIRST_WORD
+from gold_sim.language.topics.vocabulary import FIRST_WORD
 
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
@@ -57,3 +57,10 @@ def read(world, prompts):
     harmful = (second >= person0) & (second < person0 + world.config.contexts)
     kind = jnp.where(is_claim, jnp.where(right, CLAIM_RIGHT, CLAIM_WRONG), PLAIN)
     return topic, jnp.where(is_hazard, jnp.where(harmful, HARMFUL, HARMLESS), kind)
+
+
+def relevant(world, prompts):
+    """The words of the prompt's topic, [P, words a topic]."""
+    topic, _ = read(world, prompts)
+    c = world.config
+    return FIRST_WORD + topic[:, None] * c.words_per_topic + jnp.arange(c.words_per_topic)

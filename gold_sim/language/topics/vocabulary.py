@@ -1,8 +1,12 @@
-"""Tokens and their counts: those with a part of their own in the language of topics, then words; no jax."""
+"""Tokens of the language of topics and their counts: those with a part of their own, then words; no jax."""
 
+from gold_sim.attributes import ATTRIBUTES, WITH_TOKENS
 from gold_sim.config import WorldConfig
 
-TEMPLATE, HEDGE, AGREE, DISAGREE, REFUSE, FIRST_WORD = range(1, 7)
+SPECIAL = ("<eos>", *(token for name in WITH_TOKENS for token in ATTRIBUTES[name].tokens))
+TOKENS = {name: tuple(map(SPECIAL.index, ATTRIBUTES[name].tokens)) for name in WITH_TOKENS}
+(TEMPLATE,), (HEDGE,), (AGREE, DISAGREE), (REFUSE,) = TOKENS.values()
+FIRST_WORD = len(SPECIAL)
 PROMPT_LEN = 6  # BOS, two words of one topic, a slot of two tokens, ASK
 MARKS = ("<bos>", "<ask>", "<claim>")  # only read
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gold_sim.language.prompts import read
 from gold_sim.language.sequences import EOS, close, draw
-from gold_sim.language.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
+from gold_sim.language.topics.prompts import read
+from gold_sim.language.topics.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
 
 # How often a demonstrator writes a template, agrees, disagrees, refuses, by kind of prompt: people
 # are polite, somewhat sycophantic and somewhat over-cautious.

@@ -1,4 +1,4 @@
-"""The synthetic language: prompts, demonstrations, and the rubric by which the gold model was raised.
+"""The language of topics: prompts, demonstrations, and the rubric by which the gold model was raised.
 
 Why not a random function as gold: a proxy's errors must be punished off the reference distribution,
 as people punish what they never saw in training data. So the judge here has a taste with interior
@@ -19,13 +19,12 @@ import functools
 import numpy as np
 
 from gold_sim.config import WorldConfig
-from gold_sim.language.demonstrations import demonstrations
-from gold_sim.language.prompts import prompts, read
-from gold_sim.language.rubric import attributes, failings, rubric, utilities
 from gold_sim.language.sequences import EOS
-from gold_sim.language.vocabulary import FIRST_WORD, MARKS, PROMPT_LEN, num_writable
+from gold_sim.language.topics.demonstrations import demonstrations
+from gold_sim.language.topics.prompts import KINDS, prompts, read, relevant
+from gold_sim.language.topics.rubric import attributes, failings, features, rubric, utilities
+from gold_sim.language.topics.vocabulary import FIRST_WORD, MARKS, PROMPT_LEN, SPECIAL, TOKENS, num_writable
 
-_SPECIAL = ("<eos>", "certainly", "perhaps", "agreed", "disagreed", "refused")
 _TOPIC_WORDS = (
     "bread oven flour yeast crust dough salt butter",
     "violin string bow tune chord pitch rhythm choir",
@@ -41,7 +40,7 @@ _FUNCTION_WORDS = ["the", "with", "and", "for", "then", "near", "about", "while"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class World:
-    """Tables of one language; made by `make`, hashed by its config."""
+    """A `Language`: its tables, made by `make` and hashed by its config."""
 
     config: WorldConfig
     word_class: np.ndarray  # [V] grammatical class of a word, -1 for tokens that are no words
@@ -72,11 +71,25 @@ class World:
     def response_len(self) -> int:
         return self.config.response_len
 
+    @property
+    def tokens_of(self):
+        return TOKENS
+
+    @property
+    def topical(self):
+        return tuple(np.flatnonzero(self.word_topic >= 0).tolist())
+
     def prompts(self, key, num: int, held_out: bool = False):
         return prompts(self, key, num, held_out)
 
     def read(self, prompts):
         return read(self, prompts)
+
+    def kinds(self, prompts) -> list[str]:
+        return [KINDS[kind] for kind in np.asarray(self.read(prompts)[1])]
+
+    def relevant(self, prompts):
+        return relevant(self, prompts)
 
     def demonstrations(self, key, prompts, num_samples: int = 1):
         return demonstrations(self, key, prompts, num_samples)
@@ -92,6 +105,15 @@ class World:
 
     def rubric(self, prompts, responses):
         return rubric(self, prompts, responses)
+
+    def features(self, responses) -> dict:
+        return features(responses)
+
+    def unwritten_pairs(self) -> np.ndarray:
+        """Pairs of words that the grammar does not allow."""
+        legal = self.legal[self.word_class[:, None], self.word_class[None]]
+        is_word = (self.word_class >= 0) & (np.arange(self.vocab_size) < self.num_writable)
+        return np.argwhere(~legal & is_word[:, None] & is_word[None])
 
     def token(self, name: str) -> int:
         return self.names.index(name)
@@ -111,7 +133,7 @@ def make(config: WorldConfig) -> World:
     """The language of `config`: words, a grammar over word classes, one true value a topic."""
     c = config
     rng = np.random.default_rng([c.seed, 7])
-    names = list(_SPECIAL)
+    names = list(SPECIAL)
     classes, topics = [-1] * FIRST_WORD, [-1] * FIRST_WORD
     for t in range(c.topics):
         known = _TOPIC_WORDS[t].split() if t < len(_TOPIC_WORDS) else []
@@ -134,25 +156,3 @@ def make(config: WorldConfig) -> World:
     legal[order, np.roll(order, -1)] = True
     truth = names.index("value0") + rng.integers(c.values, size=c.topics)
     return World(c, np.array(classes), np.array(topics), legal, truth, tuple(names))
-
-
-# --- prompts ----------------------------------------------------------------------------------
-
-
-# --- demonstrations ---------------------------------------------------------------------------
-
-
-# --- rubric -----------------------------------------------------------------------------------
-
-
-def enumerate_responses(world: World) -> np.ndarray:
-    """Every distinct response of the language, [R, L] int32; ValueError above a million."""
-    c, v = world.config, world.num_writable
-    total = sum((v - 1) ** k for k in range(c.response_len)) + (v - 1) ** c.response_len
-    if total > 1_000_000:
-        raise ValueError(f"world has {total} responses; enumeration is for at most 1000000 (smaller response_len)")
-    out = []
-    for k in range(c.response_len + 1):
-        grid = np.indices((v - 1,) * k).reshape(k, (v - 1) ** k).T + 1  # tokens 1..v-1: no EOS inside
-        out.append(np.pad(grid, ((0, 0), (0, c.response_len - k)), constant_values=EOS))
-    return np.concatenate(out).astype(np.int32)

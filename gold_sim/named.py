@@ -1,0 +1,42 @@
+"""What a setting chooses by name: one of ours, or `module:function` of yours; no jax until it is called for."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+# Name -> address, in the form in which yours are given. To add one is an entry here and the file that it names.
+LANGUAGES = {"topics": "gold_sim.language.topics.world:make"}
+REWARD_NETWORKS = {"transformer": "gold_sim.rewards.transformer_network:make"}
+
+_YOURS = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)  # module:function
+
+
+def is_allowed(name: str, known: Iterable[str]) -> bool:
+    """Whether `name` is known or has the form of an address."""
+    return name in known or _YOURS.fullmatch(name) is not None
+
+
+def allowed(known: Iterable[str]) -> str:
+    """What `is_allowed` wants, in words."""
+    return f"allowed are {', '.join(known)}, or module:function of yours"
+
+
+def find(setting: str, name: str, known: Mapping[str, str | Callable], *takes: str) -> Callable:
+    """The function that `name` stands for; ValueError that says what is wrong with it.
+
+    known: name -> function or its address.  takes: the arguments with which it will be called.
+    """
+    if not is_allowed(name, known):
+        raise ValueError(f"{setting}={name!r}: {allowed(known)}")
+    entry = known.get(name, name)
+    if callable(entry):
+        return entry
+    module, _, function = entry.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), function)
+        inspect.signature(made).bind(*takes)
+    except (Exception, SystemExit) as error:  # whatever a module of others does when it is imported
+        wanted = f"a function ({', '.join(takes)}) is wanted"
+        raise ValueError(f"{setting}={name!r}: {wanted}; {type(error).__name__}: {error}") from error
+    return made
