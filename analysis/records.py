@@ -9,6 +9,7 @@ from analysis import curves, older
 from gold_sim.store import Damaged, NotStored, Store, StoreError
 from gold_sim.store.columns import CURVE_COLUMNS
 from gold_sim.store.files import cells_of, repair_command
+from gold_sim.store.store import manifest_name
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
 
@@ -107,7 +108,7 @@ def _record(store: Store, stage: str, fingerprint: str) -> dict:
 
 def check_manifest(store: Store, manifest: dict) -> None:
     """Damaged unless a manifest names cells, and what an analysis shows of its experiment."""
-    path = store.root / "experiments" / f"{manifest['experiment']}-{manifest['preset']}.json"
+    path = store.root / "experiments" / f"{manifest_name(manifest)}.json"
     cells_of(path, manifest)
     variants = manifest.get("variants") or []
     of_cells = [cell.get("variant") for cell in manifest["cells"]]

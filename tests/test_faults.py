@@ -3,9 +3,11 @@
 Every table is of one kind of fault; whoever meets a new fault of a kind adds a row.
 """
 
+import io
 import json
 import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +22,7 @@ import pytest
 from analysis import analyse, escaped, findings
 from analysis.__main__ import main
 from analysis.drawing import figures, tables
-from experiments import __main__ as command
-from experiments import repair
+from experiments import repair, running
 from gold_sim import laws
 from gold_sim.store import Damaged, Store, StoreError, archive, files, outputs
 from gold_sim.store.columns import TABLES
@@ -133,11 +134,11 @@ def test_the_list_of_experiments_counts_damaged_cells_apart(tmp_path, monkeypatc
     curve = next(c for c in plan("rm_size", "cpu", {})[1] if c.stage == "best_of_n")
     store = Store(tmp_path)
     folder = store.write(curve.stage, curve.name, curve.fingerprint, {}, {"curves": made("curves")})
-    monkeypatch.setattr("experiments.catalogue.NAMES", ("rm_size",))
-    assert command.main(["--runs", str(tmp_path)]) == 0
+    monkeypatch.setattr(running.catalogue, "NAMES", ("rm_size",))
+    assert running.main(["--runs", str(tmp_path)]) == 0
     before = capsys.readouterr().out
     cut(folder / "curves.parquet")
-    assert command.main(["--runs", str(tmp_path)]) == 0
+    assert running.main(["--runs", str(tmp_path)]) == 0
     after = capsys.readouterr().out
     assert "--repair" not in before and "1 damaged: python -m experiments rm_size --repair" in after
     assert before.count("0 of") == 0 and after.count("0 of") == 1
@@ -179,12 +180,12 @@ def test_a_damaged_measurement_of_speed_is_named(store, capsys, text):
 # --- archives ---------------------------------------------------------------------------------
 
 
-def packed(content: dict[str, bytes], path="study.tar.xz", types=()):
+def packed(content: dict[str, bytes], path="study.tar.xz"):
     with tarfile.open(path, "w:xz") as tar:
         for name, data in content.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
-            tar.addfile(member, __import__("io").BytesIO(data))
+            tar.addfile(member, io.BytesIO(data))
     return Path(path)
 
 
@@ -227,6 +228,16 @@ def test_a_malformed_archive_is_named_with_what_is_wrong_in_it(store, capsys, ch
     assert not Path("analysis").exists()
 
 
+def test_an_archive_that_holds_a_file_twice_is_refused(store):
+    with tarfile.open("twice.tar.xz", "w:xz") as tar:
+        for name, data in [*(content := whole(store)).items(), (TABLE, content[TABLE])]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(Damaged, match="twice.tar.xz: holds .* twice"):
+        archive.unpack(Path("twice.tar.xz"))
+
+
 def test_an_archive_does_not_unpack_to_more_than_records_do(store, monkeypatch):
     monkeypatch.setattr(archive, "ALWAYS", 10_000)
     bombs = {
@@ -265,7 +276,7 @@ def test_whatever_is_cut_or_changed_in_an_archive_is_one_line(store):
         lambda cell: cut(cell / "curves.parquet"),
         lambda cell: (cell / "record.json").unlink(),
         lambda cell: (cell / "more.parquet").touch(),
-        lambda cell: __import__("shutil").rmtree(cell),
+        lambda cell: shutil.rmtree(cell),
         lambda cell: cut(cell.parent.parent / "experiments" / "own-cpu.json"),
         lambda cell: (cell.parent.parent / "unpacked").write_text(""),
         lambda cell: ((cell.parent.parent / "unpacked").unlink(), cut(cell / "curves.parquet")),
@@ -402,6 +413,7 @@ def test_links_modes_and_streams_are_kept(tmp_path):
 def test_everything_that_is_written_is_written_by_one_function():
     """Outside the store: no other write, savefig or to_csv to a path in analysis, and in the benchmarks."""
     allowed = {"gold_sim/store/outputs.py", "gold_sim/store/store.py", "gold_sim/stages/spent.py"}
+    allowed |= {"experiments/engine/worker.py"}  # tracebacks of failed cells, in the store
     words = (".write_text(", ".write_bytes(", "to_csv(folder", "to_csv(path", "json.dump(")
     for tree in ("analysis", "experiments", "gold_sim"):
         for path in (ROOT / tree).rglob("*.py"):

@@ -27,13 +27,17 @@ VENUES = {  # name -> text width and font sizes, without LaTeX: STIX letters are
 }
 
 
+def check(venue: str) -> None:
+    if venue not in VENUES:
+        raise ValueError(f"--venue {venue!r}: allowed are {', '.join(VENUES)}")
+
+
 def make(store: Store, out: Path, venue: str = "neurips", preset: str | None = None) -> tuple[list, list]:
     """Draw every plate whose records exist -> ([(plate, what is seen)], [(plate, why it is missing)]).
 
     ValueError if the venue is unknown; StoreError if records are damaged.
     """
-    if venue not in VENUES:
-        raise ValueError(f"--venue {venue!r}: allowed are {', '.join(VENUES)}")
+    check(venue)
     style = VENUES[venue]()
     letters = {k: v for k, v in style.items() if k.endswith("size") and k != "figure.figsize"}
     letters |= {"font.family": "STIXGeneral", "mathtext.fontset": "stix", "savefig.dpi": 200, "lines.linewidth": 1.2}

@@ -329,14 +329,14 @@ class Store:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
             raise NotStored(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
-        name = f"{experiment}-{preset}"
+        path = stored[experiment, preset]
         try:
-            manifest = from_json(path := stored[experiment, preset])
+            manifest = from_json(path)
         except Damaged as error:
-            known = {"experiment": experiment, "preset": preset}
-            raise Damaged(error.what, repair_command(known, self.root)) from error
-        if (known := manifest_name(manifest)) != name:
-            raise Damaged(f"{path}: is the manifest of {known}; expected that of {name}")
+            about = {"experiment": experiment, "preset": preset}
+            raise Damaged(error.what, repair_command(about, self.root)) from error
+        if (known := manifest_name(manifest)) != f"{experiment}-{preset}":
+            raise Damaged(f"{path}: is the manifest of {known}; expected that of {experiment}-{preset}")
         return manifest
 
     # --- temporary files ---
