@@ -60,7 +60,7 @@ def _work(argv) -> int:
     except (StoreError, ValueError) as error:
         return _complain(error)
     except OSError as error:
-        if error.filename in (None, exits.OUTPUT):
+        if error.filename is None:  # of standard output
             raise
         return _complain(f"{error.filename}: {error.strerror}; a place that can be read and written to is wanted")
 
@@ -80,46 +80,28 @@ def _experiment(argv) -> int:
     from gold_sim.store import outputs
 
     given, args.name = args.name, others.named(args.name, args.set)
+
     folder = args.out / args.name
     with sources.opened(args.runs, makes=given) as [source]:
-        if args.name not in (*source.names(), "throughput"):
-            return _complain(_no_records(source, given, args))
-        outputs.check_folder(folder)
-        if args.name == "throughput":
-            return _throughput(source.store.root, folder)
-        from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
-
-        data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
-
-    folder = args.out / args.name
-    with sources.opened(args.runs, makes=args.name) as [source]:
         stored = source.names()
         if args.name not in (*stored, "throughput"):
-            how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
+            how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+            how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
             have = f"{source.where} has those of {', '.join(stored) or 'no experiment'}"
-            return _complain(f"experiment {args.name!r}: no records; {have}; {how} makes them")
+            if own := others.commands(source.store, given.partition("+")[0]):
+                have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
+            return _complain(as_typed(f"experiment {given!r}: no records; {have}; {how} makes them", COMMANDS))
         outputs.check_folder(folder)
         if args.name == "throughput":
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
         data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
+        aside = [] if args.set else others.commands(source.store, given, data.manifest["preset"])
     analyse.show(data, findings, folder)
-    for words in others.commands(source.store, given, data.manifest["preset"]):
-        if not args.set:
-            say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
+    for words in aside:
+        say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
-
-
-def _no_records(source, given: str, args) -> str:
-    from analysis import others
-
-    how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
-    how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
-    have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
-    if own := others.commands(source.store, given.partition("+")[0]):
-        have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-    return f"experiment {given!r}: no records; {have}; {how} makes them"
 
 
 def _list(runs: str) -> int:

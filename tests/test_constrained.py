@@ -97,15 +97,24 @@ def test_whitened_by_hand():
     assert np.allclose(given, np.array([[-2, 2], [-4, 4]]) / np.sqrt(10), atol=1e-5)
 
 
-def mixed(mix, thresholds, **changes):
+MIXES = dict(
+    mu=constrained.mu,
+    xi=constrained.xi,
+    all=constrained.up_to_all,
+    sat=constrained.sat,
+    adaptive_kl=constrained.adaptive_kl,
+)
+
+
+def mixed(name, thresholds, **changes):
     """(advantages, multipliers) of components (0, 2) and (1, 3) with log-ratios (0, 1), all multipliers 0."""
-    config = OptimiserConfig(thresholds=thresholds, **changes)
+    config = OptimiserConfig(constraint=name, thresholds=thresholds, **changes)
     state = constrained.TrainState({}, (), 0, 0.0, jnp.zeros(2), jnp.zeros(2))
     components = jnp.array([[[0.0, 2.0]], [[1.0, 3.0]]])
-    if mix is constrained.adaptive_kl:
+    if name == "adaptive_kl":
         state, components = state._replace(multipliers=jnp.zeros(1)), components[0]
     batch = constrained.Batch(None, None, None, jnp.array([[0.0, 1.0]]), 2.0, components)
-    return mix(config, state, batch)[:2]
+    return MIXES[name](config, state, batch)[:2]
 
 
 def test_mixes_by_hand():
@@ -116,11 +125,10 @@ def test_mixes_by_hand():
     all: slack (0, 1): weights 0.5, sigmoid(-1) = 0.2689 against both, 2 - 0.7689 for their sum; 1.2311 - 0.7689.
     Slopes s'(0) slack: sigmoid 1/4, tanh 1; multipliers 0 - 0.02 x slope.
     """
-    wanted = ((constrained.mu, 0.4621, 0.005), (constrained.xi, -0.4768, 0.02), (constrained.up_to_all, 0.4621, -0.005))
-    for mix, last, multiplier in wanted:
-        given, multipliers = mixed(mix, (1.0, 3.0))
-        assert np.allclose(given, [[-last, last]], atol=1e-3), mix
-        assert np.allclose(multipliers, [0, multiplier], atol=1e-6), mix
+    for name, last, multiplier in (("mu", 0.4621, 0.005), ("xi", -0.4768, 0.02), ("all", 0.4621, -0.005)):
+        given, multipliers = mixed(name, (1.0, 3.0))
+        assert np.allclose(given, [[-last, last]], atol=1e-3), name
+        assert np.allclose(multipliers, [0, multiplier], atol=1e-6), name
 
 
 def test_sat_and_adaptive_kl_by_hand():
@@ -128,6 +136,6 @@ def test_sat_and_adaptive_kl_by_hand():
 
     adaptive_kl, target 1 and KL 2: error clipped to 0.2, log c up by log 1.02; rewards (0, 2) - 1 x (0, 1): -1, 1.
     """
-    assert np.allclose(mixed(constrained.sat, (1.0, 3.0))[0], [[-4, 4]])
-    given, multipliers = mixed(constrained.adaptive_kl, (), kl_target=1.0)
+    assert np.allclose(mixed("sat", (1.0, 3.0))[0], [[-4, 4]])
+    given, multipliers = mixed("adaptive_kl", (), kl_target=1.0)
     assert np.allclose(given, [[-1, 1]]) and np.allclose(multipliers, np.log(1.02))

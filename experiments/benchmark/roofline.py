@@ -306,7 +306,7 @@ def stages(scale: Scale, report: Callable) -> dict:
 
 
 def _pool(net, params, rm_net, rm, prompts, num: int, i):
-    """Scores [num] of as many responses to one prompt, as gold_sim/pools.py draws and scores them."""
+    """Scores [num] of as many responses to one prompt, as the stages pool and scores draw and score them."""
     import jax
 
     from gold_sim import policy

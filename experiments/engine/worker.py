@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gold_sim
 from experiments.engine.job import CellFailed
-from gold_sim.store.files import StoreError
+from gold_sim.store import StoreError, outputs
 from gold_sim.store.remote import Remote, cache_of, is_url
 
 CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
@@ -90,10 +90,10 @@ def failed(root: Path | str, cell, error: BaseException) -> CellFailed:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         head = f"{cell.stage} {cell.name} {cell.fingerprint}\n{platform.node()}, {time.ctime()}\n{cell.config}\n\n"
-        kept.write_text(head + "".join(traceback.format_exception(error)))
+        outputs.write(kept, head + "".join(traceback.format_exception(error)))
         where = f"traceback in {kept}"
-    except OSError as trouble:
-        where = f"its traceback could not be kept ({kept}: {trouble.strerror})"
+    except (OSError, StoreError) as trouble:
+        where = f"its traceback could not be kept ({trouble})"
     return CellFailed(f"{cell.stage} {cell.name}: {what:.400}; {where}")
 
 

@@ -136,17 +136,15 @@ def optimisation(cell, inputs, store, progress):
     """Policies of all runs, driven from the reference policy to the last step, and their curves."""
     at, o = load(cell, inputs), cell.config.optimiser
     of_runs = at.training, at.runs, at.ref_params
+    scored = functools.partial(score, at.training, at.reward, at.rewarded, at.ref_params, at.judge)
     states, curve = driver.drive(
-        training.programs(
-            *of_runs, functools.partial(score, at.training, at.reward, at.rewarded, at.ref_params, at.judge)
-        ),
+        training.programs(*of_runs, scored),
         training.begin(*of_runs, at.starts),
         functools.partial(measured, at),
         *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
     )
-    tables = curves_and_samples(
-        cell, inputs.language, at.held_out, o.name, curve, settings(cell.config, at.reward, curve)
-    )
+    columns = settings(cell.config, at.reward, curve)
+    tables = curves_and_samples(cell, inputs.language, at.held_out, o.name, curve, columns)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
 
 

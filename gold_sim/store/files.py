@@ -47,11 +47,13 @@ def repair_command(manifest: dict, root) -> str:
     """Remedy of damage to a cell of an experiment: the command with the options of the run that made its manifest."""
     if (Path(root) / UNPACKED).exists():
         return "the same command again, which unpacks the archive anew"
-    words = ["python", "-m", "experiments", str(manifest["experiment"]), "--preset", str(manifest["preset"])]
+    experiment, _, settings = str(manifest["experiment"]).partition("+")
+    words = ["python", "-m", "experiments", experiment, "--preset", str(manifest["preset"])]
     overrides = manifest.get("overrides")
     for path, value in overrides.items() if isinstance(overrides, dict) else ():
         words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    return f"{shlex.join([*words, '--runs', str(root), '--repair'])}, {AGAIN}"
+    also = " and the --set that it was made with" if settings and not overrides else ""
+    return f"{shlex.join([*words, '--runs', str(root), '--repair'])}{also}, {AGAIN}"
 
 
 def check_names(**names: str) -> None:
