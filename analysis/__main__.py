@@ -60,7 +60,7 @@ def _work(argv) -> int:
     except (StoreError, ValueError) as error:
         return _complain(error)
     except OSError as error:
-        if error.filename is None:  # of standard output
+        if error.filename in (None, exits.OUTPUT):
             raise
         return _complain(f"{error.filename}: {error.strerror}; a place that can be read and written to is wanted")
 
@@ -83,14 +83,8 @@ def _experiment(argv) -> int:
 
     folder = args.out / args.name
     with sources.opened(args.runs, makes=given) as [source]:
-        stored = source.names()
-        if args.name not in (*stored, "throughput"):
-            how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
-            how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
-            have = f"{source.where} has those of {', '.join(stored) or 'no experiment'}"
-            if own := others.commands(source.store, given.partition("+")[0]):
-                have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-            return _complain(as_typed(f"experiment {given!r}: no records; {have}; {how} makes them", COMMANDS))
+        if args.name not in (*source.names(), "throughput"):
+            return _complain(as_typed(_no_records(source, given, args), COMMANDS))
         outputs.check_folder(folder)
         if args.name == "throughput":
             return _throughput(source.store.root, folder)
@@ -102,6 +96,17 @@ def _experiment(argv) -> int:
     for words in aside:
         say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
+
+
+def _no_records(source, given: str, args) -> str:
+    from analysis import others
+
+    how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+    how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
+    have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
+    if own := others.commands(source.store, given.partition("+")[0]):
+        have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
+    return f"experiment {given!r}: no records; {have}; {how} makes them"
 
 
 def _list(runs: str) -> int:

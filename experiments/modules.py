@@ -12,7 +12,6 @@ from experiments.presets import PRESETS
 from gold_sim.stages.declared import STAGES
 from gold_sim.store.columns import CURVE_COLUMNS
 
-CURVE_STAGES = tuple(name for name, stage in STAGES.items() if "curves" in stage.tables)
 # Words that commands take for something else, or that name a folder of the store.
 RESERVED = ("throughput", "fit", "advise", "paper", "calibration", "claims", "pack", "experiments")
 WANTED = "a module with experiment(preset) that returns an Experiment"
@@ -90,9 +89,10 @@ def oddity(made: Experiment, preset: str) -> str | None:
     if not known:
         return f"study={made.study!r:.80}: allowed are variants and the files of analysis/studies"
     own = [variant.stages for variant in made.variants.values() if variant.stages is not None]
+    makes_curves = [name for name, stage in STAGES.items() if "curves" in stage.tables]
     for stages in (made.stages, *own):
-        if not isinstance(stages, tuple | list) or not stages or set(stages) - set(CURVE_STAGES):
-            return f"stages={stages!r:.80}: a tuple of some of {', '.join(CURVE_STAGES)} is wanted"
+        if not isinstance(stages, tuple | list) or not stages or set(stages) - set(makes_curves):
+            return f"stages={stages!r:.80}: a tuple of some of {', '.join(makes_curves)} is wanted"
     try:
         points = made.points(PRESETS[preset], {})
     except Exception as error:

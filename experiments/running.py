@@ -35,7 +35,6 @@ def _arguments(argv):
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
     p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given")
-    p.add_argument("--repair", action="store_true", help="set damaged cells aside, then compute them again")
     p.add_argument("--memory", metavar="GIB", help="what local workers may take together (default: what is free)")
     p.add_argument(
         "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
@@ -106,11 +105,7 @@ def _main(args) -> int:
     executors.check(args.engine, args.workers)
     if args.memory is not None and args.engine != "local":
         raise ValueError(f"--memory: of --engine local alone; --engine {args.engine} asks its machines by --resource")
-    if args.repair and (args.dry_run or not args.names):
-        raise ValueError("--repair: names of experiments are wanted with it, and not --dry-run")
     place = _place(args.runs)
-    if args.repair and place.archived:
-        raise ValueError(f"--repair: {place.where} is an archive, which cannot be mended in place; pack it anew")
     if not args.names:
         _list(place)
         return 0

@@ -18,6 +18,7 @@ from gold_sim.stages import graph, pipeline
 from gold_sim.stages.declared import STAGES
 from gold_sim.stages.stage import Stage, Work, imported
 from gold_sim.store import Store
+from gold_sim.store.columns import CURVE_COLUMNS
 
 ROUND = {"rounds.count": 2}
 SYNTHETIC = {"reward": "synthetic"}
@@ -155,7 +156,10 @@ def test_a_stage_is_its_function_and_its_declaration(tmp_path, monkeypatch, caps
     def mean_gold(cell, inputs, store, progress):
         found = inputs.arrays("pool")["gold"]
         progress(1, 1)
-        return dict(mean=float(np.mean(np.asarray(found)))), {}, {"arrays": dict(means=np.asarray(found).mean(1))}
+        nothing = {"string": "", "int64": 0, "float64": 0.0}
+        curves = {name: np.array([nothing[column.dtype]]) for name, column in CURVE_COLUMNS.items()}
+        record = dict(mean=float(np.mean(np.asarray(found))))
+        return record, {"curves": curves}, {"arrays": dict(means=np.asarray(found).mean(1))}
 
     module = types.ModuleType("toy_stage")
     module.mean_gold = mean_gold
@@ -176,6 +180,7 @@ def test_a_stage_is_its_function_and_its_declaration(tmp_path, monkeypatch, caps
         holds=lambda c: 8.0 * c.best_of_n.num_samples,
         networks=lambda c: (),
         program=lambda c: (c.best_of_n.num_samples,),
+        tables=("curves",),
     )
     monkeypatch.setitem(STAGES, "toy", toy)
     _, curves, every = plan.plan("toy_stage", "smoke", {})

@@ -378,10 +378,10 @@ def test_foreign_and_incomplete_folders(tmp_path):
         store.find("best_of_n", A)
     shutil.rmtree(path.with_name(f"renamed-{A}"))
 
-    path.with_name("notes").mkdir()  # no record.json
-    with pytest.raises(StoreError, match="notes/record.json: cannot be read"):
+    path.with_name(f"tiny-{B}").mkdir()  # no record.json
+    with pytest.raises(StoreError, match=f"tiny-{B}/record.json: cannot be read"):
         store.table()
-    path.with_name("notes").rmdir()
+    path.with_name(f"tiny-{B}").rmdir()
 
     (path / "extra.parquet").touch()
     with pytest.raises(StoreError, match="foreign: extra.parquet"):

@@ -435,6 +435,12 @@ def test_a_foreign_name_in_the_store_is_left_alone(tmp_path, name):
     assert Store(tmp_path).sweep() == [] and (tmp_path / name).exists()
 
 
+def test_foreign_folders_in_the_store_are_no_cells(tmp_path):
+    for name in ("notes/plots", "gold/plots", "gold/old-copy", "other/old-copy", ".hidden/x-0123456789abcdef"):
+        (tmp_path / name).mkdir(parents=True)
+    assert Store(tmp_path).fingerprints() == set() and Store(tmp_path).table().empty
+
+
 # --- signals and streams ----------------------------------------------------------------------
 
 RUN = "import sys, time, os, signal; from gold_sim import exits; sys.exit(exits.run('x', lambda: {}, 'all is kept'))"
@@ -635,7 +641,6 @@ def test_a_worker_that_was_killed_says_by_what(tmp_path):
         time.sleep(0.02)
     process = next(iter(executor._pools[0]._processes.values()))
     process.kill()
-    process.join()
     assert "its process was killed" in local._how_it_ended(process) and "memory" in local._how_it_ended(process)
     executor.stop()
 

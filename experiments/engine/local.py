@@ -85,7 +85,9 @@ def usual(devices: int = 1) -> int:
 
 def _how_it_ended(process) -> str:
     """Of a worker's process that ended in mid-cell."""
-    code = process.exitcode
+    asked = time.monotonic()
+    while (code := process.exitcode) is None and time.monotonic() - asked < 1.0:
+        time.sleep(0.01)  # the pool's own thread is waiting for it as well, and one of two that wait is told
     if code == -signal.SIGKILL:
         return "its process was killed, as by a system short of memory: fewer --workers take less"
     by = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with status {code}"

@@ -61,6 +61,7 @@ if typing.TYPE_CHECKING:
 
 PRESETS = ("smoke", "cpu", "gpu", "pod")  # rising size; `manifest` without a preset takes the last that exists
 FILES = (".parquet", ".safetensors")  # of a cell, beside its record
+_CELL = re.compile(r"[^.].*-[0-9a-f]{16}")
 _TEMPORARY = re.compile(r"\.tmp-(\d+)-([0-9a-f]{8})[0-9a-f]+")  # process, host
 RECORD_KEYS = ("stage", "name", "fingerprint", "files", "sha256")  # set by `Store.write`
 
@@ -337,9 +338,8 @@ class Store:
                 raise
             about = {"experiment": experiment, "preset": preset}
             raise Damaged(error.what, repair_command(about, self.root)) from error
-        if manifest_name(manifest) != f"{experiment}-{preset}":
-            known = (manifest.get("experiment"), manifest.get("preset"))
-            raise Damaged(f"{path}: is the manifest of {known}; expected that of {(experiment, preset)}")
+        if (known := manifest_name(manifest)) != f"{experiment}-{preset}":
+            raise Damaged(f"{path}: is the manifest of {known}; expected that of {experiment}-{preset}")
         return manifest
 
     # --- temporary files ---
@@ -397,8 +397,8 @@ class Store:
         return folders
 
     def _every(self, stage: str, pattern: str) -> list[Path]:
-        """Folders of cells, not yet checked."""
-        folders = (p for p in sorted(self.root.glob(f"{stage}/{pattern}")) if not p.name.startswith("."))
+        """Folders of cells, not yet checked; of other names there may be any."""
+        folders = (p for p in sorted(self.root.glob(f"{stage}/{pattern}")) if _CELL.fullmatch(p.name))
         return [p for p in folders if not p.parent.name.startswith(".") and p.is_dir()]
 
 
