@@ -36,6 +36,7 @@ def _arguments(argv):
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
     p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given")
     p.add_argument("--memory", metavar="GIB", help="what local workers may take together (default: what is free)")
+    p.add_argument("--repair", action="store_true", help="set damaged cells aside, then compute them again")
     p.add_argument(
         "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
     )
@@ -103,6 +104,8 @@ def _main(args) -> int:
         print(page.markdown(), end="")
         return 0
     executors.check(args.engine, args.workers)
+    if args.repair and (args.dry_run or not args.names or archive.is_archive(args.runs)):
+        raise ValueError("--repair: names of experiments are wanted with it, not --dry-run, and no archive")
     if args.memory is not None and args.engine != "local":
         raise ValueError(f"--memory: of --engine local alone; --engine {args.engine} asks its machines by --resource")
     place = _place(args.runs)
