@@ -334,6 +334,8 @@ class Store:
         try:
             manifest = from_json(path)
         except Damaged as error:
+            if "+" in experiment:  # of other settings, which it alone could tell
+                raise
             about = {"experiment": experiment, "preset": preset}
             raise Damaged(error.what, repair_command(about, self.root)) from error
         if (known := manifest_name(manifest)) != f"{experiment}-{preset}":
