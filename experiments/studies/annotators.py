@@ -40,7 +40,7 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 25; Sharma et al. 2023; Singhal et al. 2023",
         expected="Random errors (flips, ties, Bradley-Terry, many people) lower gold a little and evenly; a taste that "
         "all labels share lowers it more than flips that are wrong as often.",
-        cost="2 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base=size(of(RM_SIZES, preset)[1]),

@@ -25,7 +25,7 @@ def experiment(preset: str) -> Experiment:
         figure="Sharma et al. 2023, Fig. 6; Singhal et al. 2023; Coste et al. 2023, table 8",
         expected="Sycophancy and over-refusal rise while gold falls; a bias in the labels raises its own behaviour "
         "most; diversity collapses everywhere.",
-        cost="8 min on two cores, after rm_size",
+        cost="9 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base={"optimiser.eval_prompts": of(PROMPTS, preset)} | of(MORE_SEEDS, preset),

@@ -37,7 +37,7 @@ def experiment(preset: str) -> Experiment:
         figure="Moskovitz et al. 2024, Fig. 3 and 5",
         expected="Components end at their thresholds and gold near its peak; joint proxy points keep more gold than "
         "independent ones; constraints end above a tuned KL penalty.",
-        cost="5 min on two cores, after rm_size",
+        cost="11 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=composite(preset),

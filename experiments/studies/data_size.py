@@ -23,7 +23,7 @@ def experiment(preset: str) -> Experiment:
         question="How does the gold reached depend on the number of preference pairs, at one reward-model size?",
         figure="Gao et al. 2023, Fig. 4 and 6",
         expected="More pairs: lower validation loss, higher gold, later peak; too few pairs: hardly any gain.",
-        cost="3 min on two cores, after rm_size",
+        cost="6 min on two cores, after rm_size",
         axis="num_pairs",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset),

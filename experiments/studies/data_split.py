@@ -28,7 +28,7 @@ def experiment(preset: str) -> Experiment:
         figure="Bai et al. 2022, Fig. 4",
         expected="Larger reward models part later: they learn more of what both halves say. Larger policies part at "
         "about the same KL.",
-        cost="5 min on two cores, after rm_size and policy_size",
+        cost="12 min on two cores, after rm_size and policy_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
         base=of(SHORTER, preset)

@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         figure="Rafailov et al. 2024, Fig. 1, 2 and 4",
         expected="Gold rises and falls with sqrt(KL) and the RL form fits better than the quadratic; the smaller beta, "
         "the further the KL and the earlier in the data the peak.",
-        cost="12 min on two cores, after rm_size",
+        cost="22 min on two cores, after rm_size",
         axis="dpo_beta",
         stages=("direct_alignment",),
         base=of(MORE_SEEDS, preset),

@@ -19,7 +19,7 @@ def experiment(preset: str) -> Experiment:
         question="Under 25 % label noise, do RPO, chi-PO and length-regularised DPO keep gold from falling?",
         figure="Liu et al. 2024; Huang et al. 2024; Park et al. 2024",
         expected="DPO peaks before the end of training; RPO and chi-PO end within 5 % of their own peak.",
-        cost="3 min on two cores, after rm_size",
+        cost="9 min on two cores, after rm_size",
         axis="variant",
         stages=("direct_alignment",),
         base={"dpo_betas": of(BETAS, preset), "preferences.label_noise": 0.25},

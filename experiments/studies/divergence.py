@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         question="At equal KL, does a chi-squared penalty keep more gold than a KL penalty?",
         figure="Laidlaw et al. 2024, Fig. 3",
         expected="At the best coefficient chi-squared keeps at least as much gold as KL.",
-        cost="1 min on two cores, after kl_penalty",
+        cost="3 min on two cores, after kl_penalty",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset),

@@ -37,7 +37,7 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 3, 5 and 25",
         expected="The worst case and the uncertainty-weighted rule lose least; under 25 % label noise the mean over-"
         "optimises too; without a KL penalty RL still falls a little.",
-        cost="11 min on two cores, after rm_size",
+        cost="13 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset),

@@ -21,7 +21,7 @@ def experiment(preset: str) -> Experiment:
         figure="Coste et al. 2023, Fig. 4",
         expected="The worst case and the uncertainty-weighted rule with a small penalty end at their peak; a single "
         "model does not.",
-        cost="3 min on two cores, after ensembles",
+        cost="5 min on two cores, after ensembles",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset)

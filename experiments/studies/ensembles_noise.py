@@ -23,7 +23,7 @@ def experiment(preset: str) -> Experiment:
         question="Do ensembles still help when 35 % of the labels are flipped?",
         figure="Coste et al. 2023, Fig. 25",
         expected="The more noise, the more the worst case and the uncertainty-weighted rule are worth over one model.",
-        cost="5 min on two cores, after ensembles",
+        cost="7 min on two cores, after ensembles",
         grid={"preferences.label_noise": of(NOISES, preset)},
         order=180,
     )

@@ -42,7 +42,7 @@ def experiment(preset: str) -> Experiment:
         expected="Ensembles help against errors that members do not share (regressional, heavy-tailed, adversarial) "
         "and not against those that they do (extremal, causal); bounded rewards against heavy tails; a KL "
         "penalty against extremal errors.",
-        cost="10 min on two cores, after rm_size",
+        cost="20 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base={"reward": "synthetic", "reward_model.members": MEMBERS, "error.scale": SCALE} | of(SHORTER, preset),

@@ -19,7 +19,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 6, 7 (ICML) / 5 (arXiv), 10, 11, 12, 17, 18, 19 and 21",
         expected="Below a threshold of data no size beats chance by much and gold falls; above it larger models gain "
         "more. Equal validation loss goes with about equal gold.",
-        cost="5 min on two cores, after rm_size",
+        cost="10 min on two cores, after rm_size",
         axis="rm_params",
         stages=("best_of_n",),
         base={},

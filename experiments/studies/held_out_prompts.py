@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         "prompts?",
         figure="Zhang et al. 2018, Fig. 2",
         expected="The gap of the proxy shrinks with the number of training prompts.",
-        cost="2 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         axis="train_prompts",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(SHORTER, preset),

@@ -25,7 +25,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, section 4.4; Wolf et al. 2025, Fig. 2 and 3; Bai et al. 2022, section 4.5",
         expected="Later rounds peak higher and further out; keeping all pairs and restarting from the reference does "
         "best; a policy that goes on from an over-optimised one does not recover.",
-        cost="3 min on two cores, after rm_size",
+        cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(SHORTER, preset) | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},

@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 9 and 14",
         expected="Gold depends on the KL reached, whatever the coefficient; the proxy at a given KL is higher with a "
         "penalty. The paper warns that this may depend on hyperparameters.",
-        cost="2 min on two cores, after rm_size",
+        cost="4 min on two cores, after rm_size",
         axis="kl_coef",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset),

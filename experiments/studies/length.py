@@ -27,7 +27,7 @@ def experiment(preset: str) -> Experiment:
         figure="Singhal et al. 2023; Chen et al. 2024",
         expected="Most of the single proxy's gain is length, little of it without the labels' bias; ODIN's reward does "
         "not follow length and keeps more gold.",
-        cost="3 min on two cores, after rm_size",
+        cost="5 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset)

@@ -18,7 +18,7 @@ def experiment(preset: str) -> Experiment:
         figure="none: controls of the testbed",
         expected="Optimising gold itself shows no fall; a proxy of shuffled labels gains nothing; a random network as "
         "gold does not reliably over-optimise, which is why gold here is raised on a rubric.",
-        cost="2 min on two cores, after rm_size",
+        cost="8 min on two cores, after rm_size",
         axis="reward",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset),

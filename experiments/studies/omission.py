@@ -24,7 +24,7 @@ def experiment(preset: str) -> Experiment:
         "start?",
         figure="Zhuang & Hadfield-Menell 2020, Fig. 2",
         expected="An unseen attribute is given up for seen ones; the more are unseen, the lower gold ends.",
-        cost="2 min on two cores, after rm_size",
+        cost="4 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset),

@@ -24,7 +24,7 @@ def experiment(preset: str) -> Experiment:
         figure="Zhuang & Hadfield-Menell 2020, section 4.2 and Fig. 4",
         expected="A proxy whose sight moves each round ends above one that never sees stance and refusals, and may "
         "end near one that sees all.",
-        cost="3 min on two cores, after rm_size",
+        cost="6 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset)

@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         figure="none for GRPO; Gao et al. 2023, Fig. 8 for best-of-n and PPO; Rafailov et al. 2024",
         expected="Best-of-n spends least KL for the same gold; policy-gradient methods share one curve; GRPO, which "
         "divides by the group's spread, is not known.",
-        cost="6 min on two cores, after rm_size",
+        cost="8 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset),

@@ -39,7 +39,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 5 (ICML) / 7 (arXiv) and 24",
         expected="A larger policy starts higher and gains less; gold peaks at about the same KL, and the gap between "
         "proxy and gold at a given KL is about the same.",
-        cost="7 min on two cores, after rm_size",
+        cost="17 min on two cores, after rm_size",
         axis="policy_params",
         stages=("best_of_n", "policy_gradient"),
         base=of(MIDDLE_RM, preset) | of(ALIKE, preset),

@@ -21,7 +21,7 @@ def experiment(preset: str) -> Experiment:
         question="Under the largest reward model, does a larger policy gain less, peak earlier or fall further?",
         figure="Gao et al. 2023, Fig. 22",
         expected="As under a smaller reward model, but gold hardly turns within reach.",
-        cost="5 min on two cores, after rm_size",
+        cost="15 min on two cores, after rm_size",
         stages=("policy_gradient",),
         base=of(LARGEST_RM, preset) | of(policy_size.ALIKE, preset),
         order=90,

@@ -32,7 +32,7 @@ def experiment(preset: str) -> Experiment:
         question="Does a KL penalty move the gold-KL frontier of PPO, and how often does PPO clip?",
         figure="Gao et al. 2023, Fig. 9, 14 and 25",
         expected="As with RLOO; the share of clipped tokens starts at a few per cent and falls with the penalty.",
-        cost="1 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         base=of(MIDDLE_RM, preset) | {"optimiser.name": "ppo"} | of(SCHEDULE, preset),
         grid={"kl_coefs": tuple((c,) for c in of(COEFFICIENTS, preset))},
         order=60,

@@ -31,7 +31,7 @@ def experiment(preset: str) -> Experiment:
         figure="Chowdhury et al. 2024; Bukharin et al. 2024; Coste et al. 2023, Fig. 25",
         expected="At 25 % flips, known channel and unbiased above Huberised, and these above smoothed and Bradley-"
         "Terry; without flips all alike.",
-        cost="2 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n",),
         base=size(of(RM_SIZES, preset)[1]) | {"reward_model.num_pairs": of(PAIRS, preset), "reward_model.epochs": 4},

@@ -18,7 +18,7 @@ def experiment(preset: str) -> Experiment:
         figure="Fu et al. 2025, Fig. 3; Wang et al. 2024; Singhal et al. 2023",
         expected="Bounded rewards leave the peak where it was and make the fall smaller; a price on length moves "
         "length, and gold only so far as length was the fault.",
-        cost="2 min on two cores, after rm_size",
+        cost="3 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=dict(zip(RM_FIELDS.split("|"), of(RM_SIZES, preset)[0], strict=True)),

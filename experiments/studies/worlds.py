@@ -22,7 +22,7 @@ def experiment(preset: str) -> Experiment:
         question="Do the laws, and their trends with reward-model size, hold when language and gold are drawn anew?",
         figure="none: the paper has one gold model",
         expected="The same signs everywhere; intervals between worlds wider than those between seeds of one.",
-        cost="6 min on two cores, after rm_size",
+        cost="18 min on two cores, after rm_size",
         axis="rm_params",
         stages=("best_of_n", "policy_gradient"),
         base={},
