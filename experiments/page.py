@@ -7,7 +7,8 @@ HEAD = """# Experiments
 `python -m experiments --markdown` writes this page from the declarations in `experiments/studies/`.
 `python -m experiments NAME` runs an experiment, and `python -m analysis NAME` draws its figures and tables.
 
-Costs are at preset `cpu`, on two AVX2 cores, as the cost model foretells them. Experiments share cells, so a cost holds once what it names "after" is stored.
+Costs are at preset `cpu`, on two AVX2 cores, as the cost model foretells them.
+Experiments share cells, so a cost holds once what it names "after" is stored.
 
 """
 COLUMNS = ("experiment", "question", "source figure", "expected", "cost")
