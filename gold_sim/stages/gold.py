@@ -1,4 +1,4 @@
-"""The stage `gold`: the gold reward model is raised on the rubric, then frozen and standardised."""
+"""The stage `gold`: the gold reward model is trained on the rubric, then frozen and standardised."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""What a stage reads: the language, and the results of the cells upstream."""
+"""Inputs of a stage: the language, and the results of the cells upstream."""
 
 import jax
 

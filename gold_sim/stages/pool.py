@@ -16,7 +16,7 @@ SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 
 
 def blank(language, config) -> dict:
-    """Of what `scores` reads of it."""
+    """Zeros shaped as the arrays that the stage `scores` reads."""
     b = config.best_of_n
     return dict(
         prompts=np.zeros((b.num_prompts, language.prompt_len), np.int32),
@@ -31,7 +31,7 @@ def pool(cell, inputs, store, progress):
     params = inputs.arrays("policy")["params"]
     net, judge, _ = inputs.gold("gold")
     key = streams.key(config.seed, "best_of_n")
-    # On the host: to take an array of jax's apart is a program of its own.
+    # On the host: to slice a jax array would compile a program of its own.
     prompts = np.asarray(language.prompts(jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
     static = (language, policy_net, net, config.num_samples)
     parts = []

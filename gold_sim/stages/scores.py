@@ -45,4 +45,4 @@ def _scored(reward, runs, judge, prompt, responses):
     return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 
 
-SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
+SCORED_A_CHUNK = 128  # responses: the MLP of width 48 then fits a core's cache and takes 0.53 to 0.71 of the time
