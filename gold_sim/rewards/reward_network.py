@@ -40,13 +40,13 @@ class RewardNetwork(Protocol):
         """
 
     def training_bytes(self, tokens: float) -> float:
-        """Bytes that one run holds while it takes a gradient step on `tokens` tokens; a high estimate costs speed alone."""
+        """Bytes that one run holds during a gradient step on `tokens` tokens; too high a number costs speed alone."""
 
     def forward_bytes(self, tokens: float) -> float:
         """Bytes that one run holds while it scores `tokens` tokens at once."""
 
     def flops(self) -> float:
-        """Operations, 2 a multiply-add, to score one response of full length; a rough number will do, to predict time."""
+        """Operations, 2 a multiply-add, to score one response of full length; a rough number is enough."""
 
 
 def make(language: Language, config: RewardModelConfig) -> RewardNetwork:

@@ -30,7 +30,7 @@ REFERENCES = 8  # reference samples a held-out prompt, to measure what proxies g
 class Training:
     """The settings of training policies against a reward (a training.Training).
 
-    Of the functions in this file only `score`, `judged` and `of_references` depend on the reward model.
+    Of the programs in this file only `score`, `judged` and `of_references` depend on the reward model.
     """
 
     language: Language
