@@ -476,7 +476,7 @@ class Config(Checked):
 
     @property
     def reward_model_of_round(self) -> RewardModelConfig:
-        """Settings of this round's reward models: later rounds take all pairs that they are given, and may see other tokens."""
+        """Settings of this round's reward models: later rounds take all pairs given, and may see other tokens."""
         if self.rounds.count == 1:
             return self.reward_model
         blind = self.reward_model.blind

@@ -193,7 +193,8 @@ def replace(config, changes: dict):
     """`config` with dotted fields changed together: {"reward_model.width": 32, "seeds": (1, 2)}.
 
     A group is changed field by field, or replaced by a whole one (a dataclass, or None where it is optional). A dict
-    is refused, since it leaves open what the fields that it omits should be. An optional group starts from its defaults.
+    is refused, since it does not say what the fields that it omits should be. An optional group starts from its
+    defaults.
     """
     own, inner = {}, {}
     for path, value in changes.items():

@@ -56,7 +56,7 @@ class Language(Protocol):
         """`num` prompts, [num, prompt_len] int32; no prompt is both a training and a held-out prompt."""
 
     def demonstrations(self, key, prompts, num_samples: int = 1):
-        """Responses of decent but fallible writers, [P, num_samples, L] int32, on which the reference policy is trained."""
+        """Responses of decent but fallible writers, [P, num_samples, L] int32; the reference policy is fit to them."""
 
     def relevant(self, prompts):
         """Tokens that belong to a prompt, [P, K] int32, K as you like; gold's training stuffs responses with them."""

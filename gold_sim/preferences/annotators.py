@@ -8,9 +8,9 @@ from gold_sim.preferences import rankings
 
 
 def features(language, responses) -> dict:
-    """Name -> a feature of responses [D, K, L] that a biased annotator sees, [D, K] float32; its unit is about its spread.
+    """Name -> a feature of responses [D, K, L] that a biased annotator sees, [D, K] float32.
 
-    The features are length, in quarters of the longest, and those that the language defines.
+    The features are length, in quarters of the longest, and those that the language defines. A unit is about the s.d.
     """
     length = sequences.lengths(responses) / (responses.shape[-1] / 4)
     return {name: x.astype(jnp.float32) for name, x in dict(length=length, **language.features(responses)).items()}
@@ -43,7 +43,7 @@ def _liked(name: str, language, responses):
 
 
 def offsets(config, language, key, prompts, responses, gold):
-    """The label by one of `people` for each pair; their tastes in `features` are drawn with s.d. `spread` and mean 0."""
+    """The label by one of `people` for each pair, with tastes in `features` drawn with s.d. `spread` and mean 0."""
     k_taste, k_who = jax.random.split(key)
     seen = jnp.stack(list(features(language, responses).values()), -1)  # [D, 2, F]
     tastes = config.spread * jax.random.normal(k_taste, (config.people, seen.shape[-1]))

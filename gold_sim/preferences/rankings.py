@@ -29,7 +29,7 @@ def plackett_luce_log_prob(utilities, ranking):
 def all_pairs_log_prob(utilities, ranking):
     """Mean over the K (K - 1) / 2 pairs of a ranking of Bradley-Terry's log P of their order, [...].
 
-    Ouyang et al. 2022, eq. 1: all pairs of a prompt are one batch element, because pair by pair they would be overfitted.
+    Ouyang et al. 2022, eq. 1: all pairs of a prompt are one batch element, since taken singly they would be overfitted.
     """
     ordered = jnp.take_along_axis(utilities, ranking, -1)
     better, worse = np.triu_indices(ordered.shape[-1], 1)
