@@ -5,7 +5,7 @@ Worlds and settings were chosen on seeds 0-99; presets report on fresh ones, fro
 smoke: every stage at toy size, seconds, for tests; its numbers mean nothing.
 cpu: the sizes of the documents' figures, minutes on two cores.
 gpu: the paper's grid in sizes for one card of the H200 class: nine reward models, ten amounts of data, two policies,
-pools of 64 x 65,536 samples, products in bfloat16. Learning rates for networks beyond the sizes of cpu fall as the width
+pools of 64 x 65,536 samples, products in bfloat16. Learning rates of networks beyond the sizes of cpu fall as the width
 grows; they were not tuned. No card has run this preset yet (docs/speed.md says what it should take).
 """
 

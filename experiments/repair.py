@@ -11,7 +11,7 @@ REMEDY = f"the same command with --repair, {AGAIN}"
 
 
 def check(store: Store, every: Iterable, todo: Iterable) -> None:
-    """Raise Damaged unless the stored cells are intact: the tables of all, and every file that the cells to do will read.
+    """Raise Damaged unless stored cells are intact: the tables of all, and every file that the cells to do will read.
 
     every: cells of an experiment.  todo: those of them that are to be computed.
     """

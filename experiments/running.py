@@ -231,7 +231,7 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
 
 
 def _check_names(store: Store, manifests: list[dict]):
-    """Raise ValueError for two modules whose experiments share a name, since each would replace the other's manifest."""
+    """Raise ValueError for two modules whose experiments share a name, here or in the store, and so a manifest."""
     for i, made in enumerate(manifests):
         others = [*manifests[:i], *filter(None, [store.stored_manifest(made)])]
         for other in others:

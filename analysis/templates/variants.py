@@ -1,7 +1,7 @@
 """Variants compared with a baseline: peak, end and fall of gold along the run, laws, differences in pairs of seeds.
 
-For experiments whose curves differ by method and not by size. Peak, end and fall are along the control (step or n), on
-which runs of one kind agree, since a penalised run may stop gaining KL and go on changing.
+This template is for experiments whose curves differ by method and not by size. Peak, end and fall are taken along the
+control (step or n), which runs of one kind share. A penalised run may stop gaining KL and still go on changing.
 """
 
 import numpy as np

@@ -63,7 +63,7 @@ def _of_product(net) -> int:
 
 
 def sampling(net, completions: int) -> Work:
-    """The work of sampling token by token with a cache: every token reads the parameters and all that is cached so far."""
+    """The work of sampling token by token with a cache: every token reads the parameters and the cache so far."""
     flops = completions * forward_flops(net, COMPLETION - 1)
     cached = sum(PROMPT / GROUP + t + 1 for t in range(COMPLETION - 1)) * 2 * net.width * net.depth
     return Work(flops, _of_product(net) * (COMPLETION * num_params(net) + completions * cached), completions)
@@ -84,7 +84,8 @@ def update(net, completions: int) -> Work:
 
 
 def device_limits() -> dict:
-    """The measured matrix rate (GFLOP/s, for products of float32) and bandwidth (GB/s, read and written)."""
+    """The measured matrix rate (GFLOP/s, float32 as this precision multiplies it) and bandwidth (GB/s, read and written).
+    """
     import jax
     import jax.numpy as jnp
 

@@ -2,9 +2,9 @@
 
 seconds = start + operations * a + tokens * b, with three non-negative numbers for each stage. They stand for reading
 and writing, for arithmetic, and for the cost of a token at any width, which dominates in small networks. Seconds of
-compiling are added, c + d * blocks of its networks. They are more where a cell is the first with its programs than where
-the compilation cache has some or all of them. Peak bytes of its process = start + bytes it must hold * e. A handful of
-measured cells is enough to fit these numbers.
+compiling are added, c + d * blocks of its networks. There are more of them where a cell is the first with its programs
+than where the compilation cache has some or all of them. Peak bytes of its process = start + bytes it must hold * e.
+A handful of measured cells is enough to fit these numbers.
 
     python -m experiments.engine.costs [RUNS]      # how well: each cell from the others of its stage
 """
@@ -110,7 +110,7 @@ def fit(found: Iterable[Measured]) -> Model:
     add = lambda to, m, features, value: to.setdefault(m.cell.stage, []).append((np.array(features), max(value, 0.1)))
     for m in found:
         add(running, m, _running(m.cell), m.seconds - m.compiling)
-        # A warm worker saves a later cell some seconds, so only first cells count, where there are enough of them.
+        # Programs that a worker still holds from an earlier cell show in no record: first cells count, if there are enough.
         add(compiling, m, _compiling(m.cell), m.compiling + m.spared)
         if m.known == NEW:
             add(new, m, _compiling(m.cell), m.compiling + m.spared)
