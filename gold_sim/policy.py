@@ -69,8 +69,8 @@ def _chunks_written(net, num_samples, length, params, key, at, prompts):
     def some(prompts, uniforms):  # [P, N, L]
         return written(net, params, prompts, jnp.moveaxis(uniforms, -1, 0)).responses
 
-    def one(both):
-        at, prompts = both
+    def one(chunk):
+        at, prompts = chunk
         drawn = uniforms(jax.random.fold_in(key, at), len(prompts), num_samples, length)
         return pieces.in_pieces(some, prompts, jnp.moveaxis(drawn, 0, -1), most=pieces.A_PIECE // num_samples)
 

@@ -1,4 +1,4 @@
-"""The report of an experiment, one self-contained HTML page: question, expectation, findings, figures, tables, origin."""
+"""The report of an experiment, one self-contained HTML page: question, expected, found, figures, tables, origin."""
 
 import base64
 from pathlib import Path

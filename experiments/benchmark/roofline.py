@@ -84,8 +84,7 @@ def update(net, completions: int) -> Work:
 
 
 def device_limits() -> dict:
-    """The measured matrix rate (GFLOP/s, float32 as this precision multiplies it) and bandwidth (GB/s, read and written).
-    """
+    """Measured limits: matrix rate (GFLOP/s, as this precision multiplies float32), bandwidth (GB/s, read and written)."""
     import jax
     import jax.numpy as jnp
 

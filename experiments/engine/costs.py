@@ -110,7 +110,7 @@ def fit(found: Iterable[Measured]) -> Model:
     add = lambda to, m, features, value: to.setdefault(m.cell.stage, []).append((np.array(features), max(value, 0.1)))
     for m in found:
         add(running, m, _running(m.cell), m.seconds - m.compiling)
-        # Programs that a worker still holds from an earlier cell show in no record: first cells count, if there are enough.
+        # Programs that a worker still holds from an earlier cell are in no record: first cells count, if enough.
         add(compiling, m, _compiling(m.cell), m.compiling + m.spared)
         if m.known == NEW:
             add(new, m, _compiling(m.cell), m.compiling + m.spared)

@@ -1,5 +1,4 @@
-"""The engine's queue: it decides which cell runs next and which is tried again. The executor decides where a cell runs.
-"""
+"""The engine's queue: it decides which cell runs next and which is tried again. The executor decides where."""
 
 import heapq
 import time

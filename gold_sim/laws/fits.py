@@ -225,8 +225,8 @@ class SeedFits:
 
     @property
     def estimate(self) -> tuple[float, float, float]:
-        found = self.fitted or (self.alphas.mean(), self.betas.mean(), np.nan)
-        return tuple(float(x) for x in found)
+        coefficients = self.fitted or (self.alphas.mean(), self.betas.mean(), np.nan)
+        return tuple(float(x) for x in coefficients)
 
     @property
     def per_unit(self) -> np.ndarray:
@@ -259,9 +259,9 @@ def fit_seeds(form: str, ds, golds, d_min: float | None = None, ses=None, units=
         return SeedFits(form, d, gold, *np.full((3, len(gold)), np.nan), fitted=(np.nan,) * 3, units=units)
     count = len(gold)
     curves = np.concatenate([gold.mean(0)[None], (gold.sum(0) - gold) / max(count - 1, 1)])
-    found = np.stack(estimate(form, d, curves, weights), -1)  # [1 + S, 3]
-    pseudo = count * found[0] - (count - 1) * found[1:]
-    return SeedFits(form, d, gold, *pseudo.T, fitted=tuple(found[0]), units=units)
+    estimates = np.stack(estimate(form, d, curves, weights), -1)  # [1 + S, 3]
+    pseudo = count * estimates[0] - (count - 1) * estimates[1:]
+    return SeedFits(form, d, gold, *pseudo.T, fitted=tuple(estimates[0]), units=units)
 
 
 def fit_seeds_shared(form: str, groups, d_min: float | None = None, share: str = "alpha") -> list[SeedFits]:

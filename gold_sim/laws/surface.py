@@ -144,8 +144,8 @@ def mixed(form: str, runs: list[Run], d_min: float | None = None, level: float =
         return total * np.log(rss / total) + logdet, theta, rss / total, root @ root.T
 
     def best(held=None, start=(2.0, 2.0, 0.0)):
-        found = optimize.minimize(lambda q: solve(q, held)[0], start, method="Nelder-Mead", options={"xatol": 1e-3})
-        return found.fun, found.x
+        optimum = optimize.minimize(lambda q: solve(q, held)[0], start, method="Nelder-Mead", options={"xatol": 1e-3})
+        return optimum.fun, optimum.x
 
     deviance, at = best()
     _, theta, variance, ratio = solve(at)

@@ -128,9 +128,9 @@ def _weights(q, keys, visible):
     scale = q.shape[-1] ** -0.5
     scores = [jnp.where(v, _dot(q, k.T) * scale, -1e9) for k, v in zip(keys, visible, strict=True)]
     top = functools.reduce(jnp.maximum, (jnp.max(s, 1) for s in scores))[:, None]
-    found = [jnp.exp(s - top) for s in scores]
-    total = _sum(jnp.sum(w, 1) for w in found)[:, None]
-    return [w / total for w in found]
+    exponentials = [jnp.exp(s - top) for s in scores]
+    total = _sum(jnp.sum(w, 1) for w in exponentials)[:, None]
+    return [w / total for w in exponentials]
 
 
 def _mixed(q, keys, values, visible):

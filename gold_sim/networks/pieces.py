@@ -29,12 +29,12 @@ def in_chunks(program: Callable, *xs, progress: Callable = lambda done, total: N
     k = min(CHUNKS_AT_ONCE, chunks) if device.accelerated() else 1
     calls = -(-chunks // k)
     filled = np.minimum(np.arange(calls * k * CHUNK), rows - 1).reshape(calls, k, CHUNK)
-    xs, found = [np.asarray(x) for x in xs], []
+    xs, results = [np.asarray(x) for x in xs], []
     for i, part in enumerate(filled):
         progress(i, calls)
         at = np.arange(i * k, (i + 1) * k, dtype=np.int32)
-        found.append(jax.tree.map(np.asarray, program(at, *(x[part] for x in xs))))
-    return jax.tree.map(lambda *parts: np.concatenate(parts).reshape(-1, *parts[0].shape[2:])[:rows], *found)
+        results.append(jax.tree.map(np.asarray, program(at, *(x[part] for x in xs))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts).reshape(-1, *parts[0].shape[2:])[:rows], *results)
 
 
 A_PIECE, A_GRADIENT = 128, 64  # responses, at most
@@ -49,8 +49,8 @@ def in_pieces(f: Callable, *xs, most: int = A_PIECE):
     count = _pieces(xs, most)
     if count == 1:
         return f(*xs)
-    found = jax.lax.map(lambda piece: f(*piece), _cut(xs, count))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+    results = jax.lax.map(lambda piece: f(*piece), _cut(xs, count))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), results)
 
 
 def mean_in_pieces(f: Callable, *xs, most: int = A_GRADIENT):

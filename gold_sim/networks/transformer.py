@@ -82,7 +82,7 @@ def init(net: Network, key) -> dict:
             return spread * own.reshape(leaf.shape)
         return jnp.full(leaf.shape, path[-1].key == "scale", leaf.dtype)
 
-    return tree.unflatten(fresh(*both, own) for both, own in zip(leaves, drawn, strict=True))
+    return tree.unflatten(fresh(*path_and_leaf, own) for path_and_leaf, own in zip(leaves, drawn, strict=True))
 
 
 def _spread_of(path, leaf) -> float | None:

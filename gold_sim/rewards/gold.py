@@ -158,20 +158,20 @@ def standardised(net: RewardNetwork, params, prompts, responses) -> Gold:
 
 def fidelity(language, net, params, key, prompts, responses) -> dict[str, float]:
     """Correlation of gold with the rubric on reference samples and on each off-reference source."""
-    found = {}
+    correlations = {}
     for how, source in enumerate(("reference", *OFF_REFERENCE), -1):
         program = functools.partial(_chunks_disturbed, language, jax.random.fold_in(key, how + 1), np.int32(how))
         taken, rubric = pieces.in_chunks(program, prompts, responses)
-        found[source] = float(np.corrcoef(raw_of(net, params, prompts, taken).ravel(), rubric.ravel())[0, 1])
-    return found
+        correlations[source] = float(np.corrcoef(raw_of(net, params, prompts, taken).ravel(), rubric.ravel())[0, 1])
+    return correlations
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _chunks_disturbed(language, key, how, at, prompts, responses):
     """(responses, their rubric); how: index into OFF_REFERENCE, or -1 to leave them as they are."""
 
-    def one(both):
-        at, prompts, responses = both
+    def one(chunk):
+        at, prompts, responses = chunk
         kind = jnp.full(responses.shape[:2], jnp.maximum(how, 0))
         other = disturb(language, jax.random.fold_in(key, at), prompts, responses, kind)
         responses = jnp.where(how < 0, responses, other)

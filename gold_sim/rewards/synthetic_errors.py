@@ -55,10 +55,12 @@ def heavy_tailed(language, key, prompts, responses, config):
 
 def extremal(language, key, prompts, responses, config):
     """Repetition beyond what reference samples show, 0 to about 2."""
-    found = language.attributes(prompts, responses)
-    if "repetition" not in found:
-        raise ValueError(f"error.kind='extremal': this language has no attribute repetition, only {', '.join(found)}")
-    beyond = found["repetition"] - FREE_REPETITION
+    attributes = language.attributes(prompts, responses)
+    if "repetition" not in attributes:
+        raise ValueError(
+            f"error.kind='extremal': this language has no attribute repetition, only {', '.join(attributes)}"
+        )
+    beyond = attributes["repetition"] - FREE_REPETITION
     return 2.0 * jnp.maximum(beyond, 0.0) / (1 - FREE_REPETITION)
 
 

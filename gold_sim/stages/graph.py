@@ -88,15 +88,15 @@ def in_order(cells: Iterable[Cell]) -> list[Cell]:
     They are sorted by the length of the longest chain that leads to a cell. At one length the cells of a stage stand
     together, in the order given.
     """
-    waiting, chain, found = list(cells)[::-1], {}, {}
+    waiting, chain, placed = list(cells)[::-1], {}, {}
     while waiting:
         at = waiting.pop()
-        if at.fingerprint in found:
+        if at.fingerprint in placed:
             continue
-        if before := [up for _, up in at.upstream if up.fingerprint not in found]:
+        if before := [up for _, up in at.upstream if up.fingerprint not in placed]:
             waiting += [at, *reversed(before)]
             continue
-        found[at.fingerprint] = at
+        placed[at.fingerprint] = at
         chain[at.fingerprint] = 1 + max((chain[up.fingerprint] for _, up in at.upstream), default=0)
-    stages = list(dict.fromkeys(c.stage for c in found.values()))
-    return sorted(found.values(), key=lambda c: (chain[c.fingerprint], stages.index(c.stage)))
+    stages = list(dict.fromkeys(c.stage for c in placed.values()))
+    return sorted(placed.values(), key=lambda c: (chain[c.fingerprint], stages.index(c.stage)))

@@ -54,10 +54,10 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
     def some(uniforms):  # [samples, L]
         prompts = prompt[None]
         s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
-        found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
+        columns = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
         for name, value in language.attributes(prompts, s.responses).items():
-            found[f"attr_{name}"] = value
-        return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
+            columns[f"attr_{name}"] = value
+        return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in columns.items()})
 
     def of_key(key):
         uniforms = policy.uniforms(key, 1, chunk, language.response_len)

@@ -60,8 +60,8 @@ def relabel(language: Language, config: Config, net: Network, policies, gold_net
     """New pairs [S, rounds.num_pairs, ...], written by `policies` (leading axis S) and labelled by gold's annotator."""
     wanted, drawn = config.rounds.num_pairs, config.preferences.drawn
 
-    def of_seed(both):
-        seed, params = both
+    def of_seed(seed_and_params):
+        seed, params = seed_and_params
         key = jax.random.fold_in(streams.key(seed, "relabelled"), config.rounds.count)
         keys = jax.random.split(key, 1 - (-wanted // chunk))
 

@@ -25,14 +25,14 @@ def _chunks(plan: reward_model.Plan, progress):
 
     The last part is filled up with steps at rate 0.
     """
-    told = to_numpy(plan._replace(seen=None))
-    steps = told.rates.shape[1]
+    on_host = to_numpy(plan._replace(seen=None))
+    steps = on_host.rates.shape[1]
     for start in range(0, steps, STEPS_A_CHUNK):
         progress(start, steps)
         some = lambda a, start=start: a[:, start : start + STEPS_A_CHUNK]
         missing = max(0, start + STEPS_A_CHUNK - steps)
         filled = lambda a, missing=missing: np.pad(a, [(0, 0), (0, missing)] + [(0, 0)] * (a.ndim - 2))
-        yield jax.tree.map(lambda a: filled(some(a)), told)._replace(seen=plan.seen)
+        yield jax.tree.map(lambda a: filled(some(a)), on_host)._replace(seen=plan.seen)
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,16 @@ def blank(language, config) -> dict:
 def reward_models(cell, inputs, store, progress):
     """Proxies of every seed; with several members, [S, M, ...] and beside them the average of each seed's weights."""
     language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
-    found = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
+    collected = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
     members, num_seeds = rm.members, len(config.seeds)
-    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=found.labels.ndim > 1)  # a later round
+    fitting = Fitting(
+        language, dataclasses.replace(rm, num_pairs=None), apart=collected.labels.ndim > 1
+    )  # a later round
     of_config = lambda p: preferences.split(config.preferences, p)
     if not fitting.apart:
-        train, held_out = of_config(found)
+        train, held_out = of_config(collected)
     else:
-        each = [of_config(fitting.of(found, i)) for i in range(num_seeds)]
+        each = [of_config(fitting.of(collected, i)) for i in range(num_seeds)]
         train, held_out = (jax.tree.map(lambda *a: np.stack(a), *part) for part in zip(*each, strict=True))
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)

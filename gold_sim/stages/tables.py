@@ -85,10 +85,10 @@ def thinned(losses) -> list[float]:
 
 def measured(curve: Point) -> dict:
     """The measured columns of curves.parquet for the curve of one run, by name, [T] each; absent ones are left out."""
-    found = curve._asdict() | curve.policy._asdict() | curve.proxy._asdict() | curve.policy.failings
+    fields = curve._asdict() | curve.policy._asdict() | curve.proxy._asdict() | curve.policy.failings
     if curve.proxy.components is not None:
-        found |= {f"component_{i}": values for i, values in enumerate(curve.proxy.components.T)}
-    columns = {name: found[name] for name in CURVE_COLUMNS if found.get(name) is not None}
+        fields |= {f"component_{i}": values for i, values in enumerate(curve.proxy.components.T)}
+    columns = {name: fields[name] for name in CURVE_COLUMNS if fields.get(name) is not None}
     return columns | {f"attr_{name}": values for name, values in curve.policy.attributes.items()}
 
 

@@ -49,8 +49,8 @@ class Remote:
         with self._reaching(self._base):
             self._fs.invalidate_cache()
             pointers = self._fs.glob(f"{self._base}/*/*-*.json")
-        found = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
-        return {code: path for code, path in found.items() if path.split("/")[-2] != "experiments"}
+        by_fingerprint = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
+        return {code: path for code, path in by_fingerprint.items() if path.split("/")[-2] != "experiments"}
 
     def fetch(self, cells: Iterable) -> None:
         """Fetch those of the cells that are finished at the address; cells: with stage, name, fingerprint."""

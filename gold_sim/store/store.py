@@ -81,16 +81,16 @@ class Store:
         """Raise StoreError if the root exists and is not a folder that can be read."""
         try:
             if self.root.is_symlink() and not self.root.exists():
-                found = f"a link that leads nowhere ({os.readlink(self.root)})"
+                obstacle = f"a link that leads nowhere ({os.readlink(self.root)})"
             elif self.root.exists() and not self.root.is_dir():
-                found = "a file"
+                obstacle = "a file"
             elif self.root.exists() and not os.access(self.root, os.R_OK | os.X_OK):
-                found = "a folder that cannot be read"
+                obstacle = "a folder that cannot be read"
             else:
                 return
         except OSError as error:
-            found = error.strerror
-        raise StoreError(f"{self.root}: {found}; a folder of records is wanted, or the name of a new one")
+            obstacle = error.strerror
+        raise StoreError(f"{self.root}: {obstacle}; a folder of records is wanted, or the name of a new one")
 
     def open(self, stages: Iterable[str] = ()) -> None:
         """Make the root unless it exists, and try to write.  StoreError: it, or a folder in it, cannot be written.
