@@ -55,7 +55,7 @@ WORLD = ("world_seed", "gold_seed")  # columns that identify a world: where worl
 
 
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Finite points of runs that ended well, and a warning that counts what was left out.
+    """Finite points of runs that ended well, and a warning that counts the points left out.
 
     A diverged run is left out whole: its first points alone would cut every seed's average at their reach.
     """

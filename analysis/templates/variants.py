@@ -58,7 +58,7 @@ def along(g: curves.Group, name: str = "gold") -> np.ndarray:
 def way_back(g: curves.Group):
     """(KL, gold) [T] of the mean over runs, step by step, from the largest d on; None where little happens there.
 
-    Curves end at each run's largest d (curves.outward). Behind it, as when a learning rate decays, gold may still rise.
+    Curves end at each run's largest d (curves.outward). Later, as when a learning rate decays, gold may still rise.
     """
     d, gold = along(g, "d").mean(0), along(g, "gold").mean(0)
     top = int(np.argmax(d))

@@ -84,7 +84,7 @@ def update(net, completions: int) -> Work:
 
 
 def device_limits() -> dict:
-    """Measured limits: matrix rate (GFLOP/s, as this precision multiplies float32), bandwidth (GB/s, read and written)."""
+    """Measured matrix rate (GFLOP/s, as this precision multiplies float32) and bandwidth (GB/s, read and written)."""
     import jax
     import jax.numpy as jnp
 

@@ -26,7 +26,7 @@ def picked(c: Config, *names: str) -> dict:
 # --- what several stages share ----------------------------------------------------------------
 
 REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
-GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes
+GENERATORS = {"adversarial": {"generator": 2}}  # version of an error's generator, raised when its numbers change
 
 
 def started(c: Config) -> Config:
@@ -131,7 +131,7 @@ REFERENCE = Stage(
 
 # --- gold -------------------------------------------------------------------------------------
 
-RAISED_ON = 16_384  # responses of the reference policy: NUM_REFERENCE prompts of GROUP each in rewards/gold.py
+RAISED_ON = 16_384  # reference responses that gold is trained on: NUM_REFERENCE prompts x GROUP in rewards/gold.py
 
 GOLD = Stage(
     name="gold",
@@ -182,7 +182,7 @@ def _fitting(c: Config) -> Work:
 
 
 def _fitting_holds(c: Config) -> float:
-    """Held-out pairs are scored at once, a block at a time."""
+    """Bytes that the fitting of reward models holds: held-out pairs are scored at once, a block at a time."""
     rm, proxy = c.reward_model, sizes.of_proxy(c)
     held_out = 2 * c.preferences.num_pairs * c.preferences.held_out * sizes.tokens(c)
     step = max(proxy.training(2 * rm.batch * sizes.tokens(c)), proxy.forward(held_out))

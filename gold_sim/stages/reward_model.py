@@ -106,16 +106,14 @@ def blank(language, config) -> dict:
 def reward_models(cell, inputs, store, progress):
     """Proxies of every seed; with several members, [S, M, ...] and beside them the average of each seed's weights."""
     language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
-    collected = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
+    pairs = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
     members, num_seeds = rm.members, len(config.seeds)
-    fitting = Fitting(
-        language, dataclasses.replace(rm, num_pairs=None), apart=collected.labels.ndim > 1
-    )  # a later round
+    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=pairs.labels.ndim > 1)  # a later round
     of_config = lambda p: preferences.split(config.preferences, p)
     if not fitting.apart:
-        train, held_out = of_config(collected)
+        train, held_out = of_config(pairs)
     else:
-        each = [of_config(fitting.of(collected, i)) for i in range(num_seeds)]
+        each = [of_config(fitting.of(pairs, i)) for i in range(num_seeds)]
         train, held_out = (jax.tree.map(lambda *a: np.stack(a), *part) for part in zip(*each, strict=True))
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
