@@ -1,1 +1,1 @@
-"""Figures, fits, tables and reports from the records; reads files only, and never imports jax."""
+"""Figures, fits, tables and reports from the records. This package reads files only, and never imports jax."""

@@ -1,4 +1,4 @@
-"""From an experiment's name to everything that its analysis writes."""
+"""The analysis of an experiment: from its name to all the files that are written."""
 
 import dataclasses
 import importlib
@@ -56,7 +56,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
 
 
 def show(read: records.Data, findings: Findings, folder: Path) -> None:
-    """To the terminal: tables of laws, what was found, where everything lies."""
+    """Print the tables of laws, the findings, and where the files are."""
     say(f"{read.manifest['title']} ({read.manifest['experiment']}, preset {read.manifest['preset']})")
     for table in findings.tables[:1]:
         for line in ("", *tables.plain_text(table)):

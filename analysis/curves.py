@@ -1,4 +1,4 @@
-"""From the records' long table to one curve a seed, their mean with an interval, peaks and fitted laws.
+"""Curves from the records' long table: one a seed, their mean with an interval, peaks and fitted laws.
 
 Gold and proxy are re-zeroed run by run at the reference policy (Gao et al. 2023 shift every reward model so the
 initial policy's mean is 0), unless a caller asks for the recorded values.
@@ -50,12 +50,12 @@ class Group:
         return laws.t_interval(self.values[name])
 
 
-RUN = ["cell", "seed", "kl_coef", "dpo_beta"]  # what tells runs apart
-WORLD = ("world_seed", "gold_seed")  # what a draw is where it differs, seeds being inside it
+RUN = ["cell", "seed", "kl_coef", "dpo_beta"]  # columns that identify a run
+WORLD = ("world_seed", "gold_seed")  # columns that identify a world: where worlds differ, a draw is a world
 
 
 def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Finite points of runs that ended well, and a warning that counts what was left out.
+    """Finite points of runs that ended well, and a warning that counts the points left out.
 
     A diverged run is left out whole: its first points alone would cut every seed's average at their reach.
     """
@@ -143,19 +143,19 @@ def _averaged(key, method, seeds, runs, start, units, by=""):
 def outward(run: pd.DataFrame) -> pd.DataFrame:
     """A run's points in order of control up to its largest d.
 
-    Late in training KL may shrink again while gold goes on falling. Gold is then no function of d, and mixing the way
-    back into the way out would bend the law: alpha 0.60, beta 0.43 came out as 0.57, 0.46 with one point in five.
+    Late in training KL may shrink again while gold goes on falling. Gold is then no function of d, and points of the
+    way back would bend the law. With one such point in five, alpha 0.60 and beta 0.43 came out as 0.57 and 0.46.
     """
     return run.iloc[: int(np.argmax(run["d"].to_numpy())) + 1]
 
 
 def attributes(gs: list[Group]) -> list[str]:
-    """Columns attr_NAME of the attributes that the groups' language has: what it lacks is NaN throughout."""
+    """Columns attr_NAME of the attributes that the groups' language has; a column that is all NaN is left out."""
     of = lambda name: np.concatenate([g.values[name].ravel() for g in gs])
     return [name for name in gs[0].values if name.startswith("attr_") and np.isfinite(of(name)).any()]
 
 
-# --- what is read off a curve -------------------------------------------------------------------
+# --- quantities that are read off a curve --------------------------------------------------------
 
 
 def interval(per_seed) -> list[float]:
@@ -164,10 +164,10 @@ def interval(per_seed) -> list[float]:
 
 
 def observed(g: Group) -> dict:
-    """What the seed-averaged curve shows, without a law; intervals over seeds.
+    """Peak, end and drop of the seed-averaged curve, without a law; intervals over seeds.
 
-    peak: the largest mean gold and where it is; the interval is that of gold there. (That of the seeds' own maxima
-    would lie too high, and above the mean's maximum itself: a maximum of a noisy curve is biased upwards.)
+    peak: the largest mean gold and its place; the interval is that of gold at this place. (An interval of the seeds'
+    own maxima would lie too high, above even the mean's maximum: a maximum of a noisy curve is biased upwards.)
     final: at the largest d that all seeds reach.
     drop: gold at the peak minus gold at the end.
     """
@@ -232,7 +232,7 @@ def seed_fits_shared(gs: list[Group]) -> list[laws.SeedFits]:
 
 
 def at_distance(g: Group, name: str, d) -> np.ndarray:
-    """[S, len(d)] of one column at distances d, by interpolation along each seed's own run (ends held)."""
+    """Values [S, len(d)] of one column at distances d, interpolated along each seed's own run (ends held)."""
     runs = [outward(run) for run in g.runs]
     along = np.stack([laws.on_grid(run["d"], run[name], np.asarray(d, float)) for run in runs])
     return intervals.by_unit(along, g.units)

@@ -1,4 +1,4 @@
-"""Text of others, such as names of groups, as it is shown in a terminal, in Markdown and in LaTeX."""
+"""Escaping of text that comes from others, such as names of groups, for a terminal, Markdown and LaTeX."""
 
 import contextlib
 import re
@@ -9,7 +9,7 @@ LONG = 60  # letters of a value that a message repeats
 
 
 def plain(text) -> str:
-    """One line in which what a terminal would obey or hide (escape codes, line ends, reversals) is spelled out."""
+    """One line of text that spells out what a terminal would obey or hide (escape codes, line ends, reversals)."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
 
 

@@ -1,4 +1,4 @@
-"""What an analysis hands on to tables, summary.json and the report, and how its numbers are written."""
+"""The results that an analysis hands to tables, summary.json and the report."""
 
 from dataclasses import dataclass, field
 

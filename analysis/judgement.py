@@ -51,7 +51,7 @@ def surely_above(values, threshold: float = 0.0):
 
 
 def surely(interval, threshold: float = 0.0):
-    """As `surely_above`, of an interval."""
+    """The verdict of `surely_above` for an interval that is given."""
     low, high = interval
     return True if low > threshold else False if high <= threshold else None
 
@@ -68,7 +68,7 @@ def surely_within(values, low: float, high: float):
 
 
 def every(found) -> bool | None:
-    """Holds if all do; fails if one does; else open."""
+    """The verdict on several statements together: true if all hold, false if one fails, else None (open)."""
     found = list(found)
     return False if False in found else None if None in found else True
 

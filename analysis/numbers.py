@@ -1,4 +1,4 @@
-"""How numbers are written: three digits, intervals, file stems, JSON."""
+"""The text of numbers: three digits, intervals, file stems, JSON."""
 
 import math
 from dataclasses import asdict, is_dataclass
@@ -38,7 +38,7 @@ def slug(text) -> str:
 
 
 def plain(value):
-    """In JSON's types; NaN and infinities become null, which the format calls for."""
+    """A value in JSON's types; NaN and infinities become null, as JSON has neither."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, np.ndarray | np.generic):

@@ -1,4 +1,4 @@
-"""What one experiment left in the store: its manifest, its curves, its reward models, where they come from."""
+"""The records of one experiment in the store: its manifest, its curves, its reward models and their provenance."""
 
 import contextlib
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
 
 @contextlib.contextmanager
 def _mending(store: Store, manifest: dict):
-    """Have errors of damage name the command that mends the records of an experiment."""
+    """A context in which a Damaged error names the command that mends the records of an experiment."""
     try:
         yield
     except Damaged as error:
@@ -107,7 +107,7 @@ def _record(store: Store, stage: str, fingerprint: str) -> dict:
 
 
 def check_manifest(store: Store, manifest: dict) -> None:
-    """Damaged unless a manifest names cells, and what an analysis shows of its experiment."""
+    """Raise Damaged unless a manifest names its cells and has the entries that an analysis shows."""
     path = store.root / "experiments" / f"{manifest_name(manifest)}.json"
     cells_of(path, manifest)
     variants = manifest.get("variants") or []

@@ -1,4 +1,4 @@
-"""The runs of one variant as arrays over seeds, and what is read off them: peaks, falls, shares lost."""
+"""The runs of one variant as arrays over seeds, with their peaks, falls and shares lost."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ class Missing(ValueError):
 
 
 def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
-    """[S, T] of one column along the control, of the runs of one variant, scores minus their start at the reference.
+    """One column of a variant's runs along the control, [S, T]; scores are minus their start at the reference.
 
     variant: its key, or the value of another compared column.  method: "bon", "rl" or "direct".
     where: column = value, to choose a panel.
@@ -39,12 +39,12 @@ def _named(variant, where: dict) -> str:
 
 
 def peak(gold) -> np.ndarray:
-    """[S] gold at the peak of the mean curve."""
+    """Gold at the peak of the mean curve, [S]."""
     return gold[:, int(np.argmax(gold.mean(0)))]
 
 
 def fall(gold) -> np.ndarray:
-    """[S] gold at the peak of the mean curve minus gold at the end."""
+    """Gold at the peak of the mean curve minus gold at the end, [S]."""
     return gold[:, int(np.argmax(gold.mean(0)))] - gold[:, -1]
 
 
@@ -55,6 +55,6 @@ def fall_share(gold) -> float:
 
 
 def lost(gold) -> np.ndarray:
-    """[S] fall as a share of the mean curve's peak; NaN where the mean never rises."""
+    """Fall as a share of the mean curve's peak, [S]; NaN where the mean never rises."""
     top = gold.mean(0).max()
     return fall(gold) / top if top > 0 else np.full(len(gold), np.nan)

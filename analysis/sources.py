@@ -12,7 +12,7 @@ from gold_sim.store.remote import Remote, is_url
 
 @dataclass(frozen=True)
 class Source:
-    """A store, and the place that its user named: the store of an archive or an address lies in a cache."""
+    """A store together with the place that its user named: the store of an archive or an address lies in a cache."""
 
     where: str
     store: Store
@@ -26,14 +26,14 @@ class Source:
         return stored
 
     def question(self, name: str) -> str:
-        """What an experiment asks, as its records say; where they are damaged, that."""
+        """The question of an experiment, as its records say, or a note that they are damaged."""
         try:
             return str(self.store.manifest(name).get("question", ""))
         except StoreError as error:
             return self.named(str(error))
 
     def named(self, text: str) -> str:
-        """A text with the place as the user named it."""
+        """A text in which the store's path is replaced by the place as the user named it."""
         return text.replace(str(self.store.root), self.where)
 
 
@@ -79,7 +79,7 @@ def named(sources: list[Source], text: str) -> str:
 
 
 def check_preset(sources: list[Source], preset: str | None) -> None:
-    """StoreError unless some experiment has records, of this preset if one is given: before results are replaced."""
+    """Raise StoreError, before results are replaced, unless some experiment has records (of `preset`, if given)."""
     presets = sorted({preset for source in sources for of_one in source.names().values() for preset in of_one})
     places = ", ".join(source.where for source in sources)
     if not presets:

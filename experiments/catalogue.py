@@ -1,6 +1,6 @@
 """Every experiment by name, in the order in which a newcomer would run them.
 
-A file in experiments/studies/ is an experiment, and needs to be listed nowhere: its declaration says its place.
+Every file in experiments/studies/ is an experiment. It is listed nowhere else: its declaration says its place.
 """
 
 import importlib

@@ -1,7 +1,7 @@
 """The installed command `gold-sim`: experiments, analysis and fits, from any folder.
 
-Each word starts a command that `python -m experiments` or `python -m analysis` also runs. Those are imported when their
-word is given, so that help is quick and what analysis does needs no jax.
+Each word starts a command that `python -m experiments` or `python -m analysis` also runs. A command's code is imported
+when its word is given, so that help is quick and analysis needs no jax.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What an experiment is: a question, the Configs that answer it, and how they are compared.
+"""The declaration of an experiment: a question, the Configs that answer it, and how they are compared.
 
-Everything that the project needs to know of an experiment stands in its declaration: lists, manifests, the page
-docs/experiments.md and the analysis take it from there.
+Everything that the project needs to know about an experiment is in its declaration. Lists, manifests, the page
+docs/experiments.md and the analysis read it there.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from gold_sim.settings import replace
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the ways that an experiment compares.
+    """One of the alternatives that an experiment compares.
 
     label: its name in tables and figures, free to be reworded; programs know a variant by its key.
     overrides: dotted config field -> value.
@@ -33,9 +33,9 @@ class Experiment:
     grid: dotted config field -> values; fields joined by "|" move together, each value a tuple.
     stages: the curve stages to run for each Config.
     extra: further overrides, each one Config beside the grid (controls).
-    variants: key -> Variant, compared with one another at every point of the grid; the first is the baseline. Plain
-    overrides, with "stages" among them if it has its own, stand for a variant whose label is its key.
-    panels: column of the stored table whose values are told apart beside variants.
+    variants: key -> Variant, compared with one another at every point of the grid; the first is the baseline. A plain
+    dict of overrides stands for a variant whose label is its key; "stages" in it gives the variant's own stages.
+    panels: column of the stored table whose values get panels of their own, beside variants.
     study: the module of analysis/studies that draws and judges the records; "variants" is analysis/templates/variants.
     order: place in lists of experiments, the lowest first.
     ValueError if the key of a variant is not of letters, digits and _, or two variants share a label.

@@ -12,15 +12,15 @@ from experiments.presets import PRESETS
 from gold_sim.stages.declared import STAGES
 from gold_sim.store.columns import CURVE_COLUMNS
 
-# Words that commands take for something else, or that name a folder of the store.
+# Words that mean something else to commands, or that name a folder of the store.
 RESERVED = ("throughput", "fit", "advise", "paper", "calibration", "claims", "pack", "experiments")
 WANTED = "a module with experiment(preset) that returns an Experiment"
 
 
 def load(name: str, preset: str) -> Experiment | None:
-    """The experiment of a module; None: nothing of that name can be imported.
+    """The experiment that a module declares; None: nothing of that name can be imported.
 
-    ValueError: one line, on what in the module is not as wanted and where it stands.
+    ValueError: one line that says what is wrong in the module, and where.
     """
     if not all(part.isidentifier() for part in name.split(".")):
         return None
@@ -54,7 +54,7 @@ def _takes_a_preset(make) -> bool:
         inspect.signature(make).bind("cpu")
     except TypeError:
         return False
-    except ValueError:  # a callable of C, whose signature nobody knows
+    except ValueError:  # a callable written in C, whose signature is not known
         pass
     return True
 

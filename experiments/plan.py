@@ -25,7 +25,7 @@ def plan(name: str, preset: str, overrides: dict):
 
 
 def _check_yours(configs: list[Config]):
-    """ValueError unless functions of the user's own can be imported and called; ours are known by name."""
+    """Raise ValueError unless the user's own functions can be imported and called; built-in ones are known by name."""
     named = lambda c: (c.shaping.name, c.world.language, c.reward_model.network)
     yours = [c for c in configs if any(":" in name for name in named(c))]
     if not yours:
@@ -67,7 +67,7 @@ def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
 
 
 def manifest(experiment, preset: str, overrides: dict, curves: list, module: str | None = None) -> dict:
-    """What `analysis` reads: the question, which cells answer it, which study tells of them.
+    """The manifest that `analysis` reads: the question, the cells that answer it, and the study that judges them.
 
     variants: key -> label; each cell has the key of its variant, "" where there are none.
     module: of an experiment of the user's own.

@@ -1,17 +1,17 @@
-"""Sizes of a run, by preset.
+"""The sizes of a run under each preset.
 
 Worlds and settings were chosen on seeds 0-99; presets report on fresh ones, from 200 (experiments/log/README.md).
 
 smoke: every stage at toy size, seconds, for tests; its numbers mean nothing.
 cpu: the sizes of the documents' figures, minutes on two cores.
 gpu: the paper's grid in sizes for one card of the H200 class: nine reward models, ten amounts of data, two policies,
-pools of 64 x 65,536 samples, products in bfloat16. Rates beyond the sizes of cpu fall as the width grows and were not
-tuned; no card has run it yet (docs/speed.md says what it should take).
+pools of 64 x 65,536 samples, products in bfloat16. Learning rates of networks beyond the sizes of cpu fall as the width
+grows; they were not tuned. No card has run this preset yet (docs/speed.md says what it should take).
 """
 
 
 def of(table: dict, preset: str):
-    """The entry of a preset; where a table of an experiment has none of its own for gpu, that for cpu."""
+    """The entry of a preset in a table; gpu takes the entry of cpu where the table has none for gpu."""
     return table.get(preset, table["cpu"])
 
 
@@ -123,7 +123,7 @@ MORE_SEEDS = {  # where RL runs differ so much that four leave the question open
 
 
 def few(preset: str, variants: dict) -> dict:
-    """All variants, or at smoke size the first two: every one is a program to compile."""
+    """All variants, or at smoke size the first two, because every variant is a program to compile."""
     return dict(list(variants.items())[:2]) if preset == "smoke" else variants
 
 

@@ -11,7 +11,7 @@ REMEDY = f"the same command with --repair, {AGAIN}"
 
 
 def check(store: Store, every: Iterable, todo: Iterable) -> None:
-    """Damaged, unless stored cells can be relied on: tables of all, every file of those that cells to do will read.
+    """Raise Damaged unless stored cells are intact: the tables of all, and every file that the cells to do will read.
 
     every: cells of an experiment.  todo: those of them that are to be computed.
     """
@@ -37,9 +37,9 @@ def damaged(store: Store, every: Iterable) -> list[str]:
 
 
 def set_aside(store: Store, remote: Remote | None, every: Iterable, manifest: str) -> list[str]:
-    """Have damaged cells of an experiment, and its manifest if that is, count as not stored; a line for each.
+    """Make damaged cells of an experiment, and a damaged manifest, count as not stored; returns a line for each.
 
-    Every file is read. Nothing is deleted: what is damaged goes to <store>/.damaged.
+    Every file is read. Nothing is deleted: damaged folders and files are moved to <store>/.damaged.
     manifest: its name, <experiment>-<preset>.
     """
     lines = []

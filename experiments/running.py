@@ -1,4 +1,4 @@
-"""What `python -m experiments` does: list experiments, price them, or run their cells and write their manifests."""
+"""The work of `python -m experiments`: list experiments, price them, or run their cells and write their manifests."""
 
 import argparse
 import contextlib
@@ -58,7 +58,7 @@ class Place:
 
 
 def _place(where: str) -> Place:
-    """StoreError or ValueError: it is no folder, address or archive that can be read."""
+    """The place that --runs names.  StoreError or ValueError: it is no folder, address or archive that can be read."""
     if is_url(where):
         remote = Remote(where)
         return Place(where, remote.store, remote)
@@ -131,9 +131,10 @@ class Planned:
 
 
 def _run(args, place: Place) -> int:
-    """One queue of the cells of all experiments named, first named first; each told when its last cell is done.
+    """Run the cells of all named experiments in one queue, and report each experiment when its last cell is done.
 
-    Within an experiment what holds up its end goes first, so that workers end together.
+    Experiments are begun in the order named. Within one, cells with the longest work behind them go first, so that
+    workers end together.
     """
     resources = dict(executors.resource(text) for text in args.resource)
     most = None if args.memory is None else room.limit(args.memory)
@@ -162,7 +163,7 @@ def _run(args, place: Place) -> int:
 
 
 def _plan(args, place: Place) -> tuple[list[Planned], dict]:
-    """The experiments named, and the cells to do by fingerprint; says how many of each."""
+    """The experiments named, and the cells to compute by fingerprint; prints how many there are of each."""
     overrides = settings.overrides(args.set)
     planned, todo = [], {}
     for name in dict.fromkeys(args.names):
@@ -189,7 +190,7 @@ def _plan(args, place: Place) -> tuple[list[Planned], dict]:
 
 @contextlib.contextmanager
 def _ending(executor: job.Executor | None):
-    """The workers end with the block: at once where it is cut short."""
+    """A block at whose end the workers end: at once where the block is cut short."""
     try:
         yield
     except BaseException:
@@ -201,7 +202,7 @@ def _ending(executor: job.Executor | None):
 
 
 def _tell_room(local):
-    """What --dry-run adds where memory would not do: machines that are asked for a price may be others."""
+    """Print --dry-run's line where memory is too small; it is no error, as another machine may do the work."""
     try:
         _, line = local()
     except ValueError as error:
@@ -211,7 +212,7 @@ def _tell_room(local):
 
 
 def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor, found: list):
-    """Have the executor compute what is to do, and tell of it."""
+    """Have the executor compute the cells to do, and report progress."""
     screen = Screen(len(todo))
 
     def report(event, cell, done, total):
@@ -230,7 +231,7 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
 
 
 def _check_names(store: Store, manifests: list[dict]):
-    """ValueError: two modules whose experiments have one name, here or in the store, would replace each other's."""
+    """Raise ValueError for two modules whose experiments share a name, here or in the store, and so a manifest."""
     for i, made in enumerate(manifests):
         others = [*manifests[:i], *filter(None, [store.stored_manifest(made)])]
         for other in others:

@@ -1,4 +1,4 @@
-"""What a run shows of its progress: live lines on a terminal, plain ones in a log."""
+"""The display of a run's progress: live lines on a terminal, plain lines in a log."""
 
 import contextlib
 import sys
@@ -25,7 +25,7 @@ class Screen:
                 self.live.stop()
 
     def say(self, text: str):
-        """A line of its own."""
+        """Print one line between the live lines."""
         if self.live is not None:
             self.live.console.print(text, markup=False, highlight=False)
         else:
@@ -67,7 +67,7 @@ def _label(cell) -> str:
 
 
 def _live():
-    """Lines that move, where the terminal can; None in a log, and on a terminal that cannot (TERM=dumb)."""
+    """A display of live lines; None in a log, and on a terminal that cannot show them (TERM=dumb)."""
     if not sys.stdout.isatty():
         return None
     from rich.console import Console

@@ -2,8 +2,9 @@
 
     python -m experiments.thresholds --budget 12 [--preset P] [--set path=value ...] [--runs DIR]
 
-Each evaluation is a cell of the store, so the same command resumes and a larger budget goes on. Gold is asked once a
-run: it is known here, people would have to label. One process; at preset cpu about a minute an evaluation of two seeds.
+Each evaluation is a cell of the store, so the same command resumes, and a larger budget continues the search. Gold is
+evaluated once a run. It is known here; in practice people would have to label. The search runs in one process and takes
+about a minute an evaluation of two seeds at preset cpu.
 """
 
 import argparse

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Attribute:
-    """What the rubric looks at in a response."""
+    """A property of a response that the rubric looks at."""
 
     unit: str
-    meaning: str  # what the mean over responses is a mean of
+    meaning: str  # the quantity whose mean over responses is recorded
     weight: float  # of its utility in the rubric
     tokens: tuple[str, ...] = ()  # that stand for it and for nothing else
 

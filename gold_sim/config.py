@@ -1,12 +1,13 @@
-"""Every knob of a run, as frozen dataclasses: checked when made, hashable, and fingerprinted.
+"""The settings of a run, as frozen dataclasses that are checked when made, hashable and fingerprinted.
 
-Singular fields are static (one compile each); plural fields (`seeds`, `kl_coefs`) are axes that the pipeline maps. A
-comment gives a field's unit, its meaning and the source of its default. Defaults without a source were chosen on worlds
-0 to 99 (experiments/log/README.md). "s.d." are standard deviations of gold's scores over samples of the reference
-policy.
+Singular fields are static: each value is compiled for. Plural fields (`seeds`, `kl_coefs`) are axes that the pipeline
+maps. A comment gives a field's unit, its meaning and the source of its default. Defaults without a source were chosen
+on worlds 0 to 99 (experiments/log/README.md). "s.d." are standard deviations of gold's scores over samples of the
+reference policy.
 
 A bad value raises ValueError with its name, the value and what is allowed. A range or a length belongs to the type of
-its field. Rules between the fields of a group stand in its `faults`, rules between groups in functions above `Config`.
+its field. Rules between the fields of a group are in its `faults`. Rules between groups are in functions above
+`Config`.
 """
 
 import dataclasses
@@ -51,7 +52,7 @@ SHAPES = ("none", "par", "clip", "log_sigmoid", "length_penalty")  # rules of re
 
 
 def _named(known: Iterable[str]) -> Where:
-    """One of ours, or module:function of yours, which is imported when an experiment is planned."""
+    """The rule that a name is a known one, or `module:function` of yours, imported when an experiment is planned."""
     return Where(lambda name: named.is_allowed(name, known), named.allowed(known))
 
 
@@ -395,7 +396,7 @@ def _error_cannot_be_drawn(config: "Config"):
 
 
 def _attributes_are_not_the_languages(config: "Config"):
-    """Names of another language's attributes are checked where they are read, as it may need jax."""
+    """Check the attributes of the language of topics; those of other languages may need jax, so their readers check."""
     if config.world.language != "topics":
         if config.rounds.sight == "alternating":
             yield "rounds.sight='alternating': allowed with world.language='topics'"
@@ -470,12 +471,12 @@ class Config(Checked):
 
     @property
     def round_before(self) -> "Config":
-        """The settings of the last round of iterated RLHF."""
+        """The settings of the round before this one in iterated RLHF."""
         return dataclasses.replace(self, rounds=dataclasses.replace(self.rounds, count=self.rounds.count - 1))
 
     @property
     def reward_model_of_round(self) -> RewardModelConfig:
-        """Later rounds take all the pairs that they are given, and may see other tokens."""
+        """Settings of this round's reward models: later rounds take all pairs given, and may see other tokens."""
         if self.rounds.count == 1:
             return self.reward_model
         blind = self.reward_model.blind
@@ -485,7 +486,7 @@ class Config(Checked):
 
     @property
     def training_pairs(self) -> int:
-        """That the reward models of a seed learn from, all members together."""
+        """Number of pairs that the reward models of a seed learn from, all members together."""
         p, rounds = self.preferences, self.rounds
         first = self.reward_model.num_pairs or p.num_training
         if rounds.count == 1:

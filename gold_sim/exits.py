@@ -1,6 +1,6 @@
-"""How a command ends: one line on standard error and a status, whatever its user, a signal or a full disk does to it.
+"""The end of a command: one line on standard error and a status, even after a signal or with a full disk.
 
-It imports nothing that takes time, so that a Ctrl-C during a command's own imports is one line as well.
+This module imports nothing that takes time, so that a Ctrl-C during a command's own imports is one line as well.
 """
 
 import contextlib
@@ -10,16 +10,17 @@ import sys
 import threading
 from collections.abc import Callable
 
-REFUSED = 2  # status of whatever is one line on standard error
+REFUSED = 2  # status of a command that ends with one line on standard error
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def run(name: str, work: Callable[[], int], after: str = "") -> int:
-    """Status of a command after its `work`, which returns one; no exception leaves it.
+    """The status of a command after its `work`, which returns a status; no exception gets out.
 
     name: of the command, with which its line on standard error begins.
     after: what that line adds where the work was cut short, as in "finished cells are stored".
-    A ValueError's text is that line as it is; of any other exception the kind is named, and where its traceback lies.
+    The text of a ValueError is that line as it is. For any other exception the line names its kind and the file of its
+    traceback.
     """
     came: list[int] = []
     _open_streams()
@@ -35,7 +36,7 @@ def run(name: str, work: Callable[[], int], after: str = "") -> int:
             sys.stdout.flush()
         return status
     except (Exception, KeyboardInterrupt) as error:
-        if came or isinstance(error, KeyboardInterrupt):  # a package that a signal met may raise what it likes
+        if came or isinstance(error, KeyboardInterrupt):  # a package that a signal interrupts may raise anything
             number = came[0] if came else signal.SIGINT
             what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
             return _say(f"{name}: {what}{also}", 128 + number)
@@ -85,7 +86,7 @@ class _Output:
 def held_back():
     """Keep SIGINT and SIGHUP from processes that are started within: a terminal sends both to its whole group.
 
-    The driver gets those that came meanwhile afterwards, and ends its processes itself.
+    The driver gets signals that came meanwhile afterwards, and ends its processes itself.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -99,7 +100,7 @@ def held_back():
 
 @contextlib.contextmanager
 def _signals_raise(came: list[int]):
-    """The first signal is raised as KeyboardInterrupt; later ones are ignored, so that what it ends can end in order.
+    """Raise the first signal as KeyboardInterrupt and ignore later ones, so that the command can end in order.
 
     came: the signal's number is added to it.
     """
@@ -124,9 +125,9 @@ def _signals_raise(came: list[int]):
 
 
 def _open_streams() -> None:
-    """Have closed standard streams lead nowhere, lest the next file that is opened be written to by print.
+    """Connect closed standard streams to nowhere; otherwise print would write into the next file that is opened.
 
-    A letter that the terminal cannot show is written as its number.
+    A character that the terminal cannot show is written as its number.
     """
     for descriptor in range(3):
         try:
@@ -141,7 +142,7 @@ def _open_streams() -> None:
 
 
 def _drop(stream) -> None:
-    """Lead a standard stream nowhere: Python would write to it once more at its end, and complain."""
+    """Connect a standard stream to nowhere: Python would write to it once more as it exits, and complain."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

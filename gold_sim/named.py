@@ -1,11 +1,11 @@
-"""What a setting chooses by name: one of ours, or `module:function` of yours; no jax until it is called for."""
+"""Functions that a setting chooses by name: a built-in one or `module:function` of yours; no jax until one is used."""
 
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-# Name -> address, in the form in which yours are given. To add one is an entry here and the file that it names.
+# Name -> address, in the form `module:function`. To add one, write an entry here and the file that it names.
 LANGUAGES = {"topics": "gold_sim.language.topics.world:make"}
 REWARD_NETWORKS = {"transformer": "gold_sim.rewards.transformer_network:make"}
 
@@ -18,12 +18,12 @@ def is_allowed(name: str, known: Iterable[str]) -> bool:
 
 
 def allowed(known: Iterable[str]) -> str:
-    """What `is_allowed` wants, in words."""
+    """The names that `is_allowed` accepts, in words."""
     return f"allowed are {', '.join(known)}, or module:function of yours"
 
 
 def find(setting: str, name: str, known: Mapping[str, str | Callable], *takes: str) -> Callable:
-    """The function that `name` stands for; ValueError that says what is wrong with it.
+    """The function that `name` stands for; ValueError, saying what is wrong, if there is no such function.
 
     known: name -> function or its address.  takes: the arguments with which it will be called.
     """

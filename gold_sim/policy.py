@@ -37,7 +37,7 @@ def sample(net: Network, params, prompts, num_samples: int, length: int, key) ->
 
 
 def uniforms(key, num_prompts: int, num_samples: int, length: int):
-    """[length, P, N]: what chance decides of the responses."""
+    """Uniform numbers [length, P, N], one a token: all the randomness of the responses."""
     return jax.random.uniform(key, (length, num_prompts, num_samples))
 
 
@@ -55,7 +55,7 @@ def written(net: Network, params, prompts, uniforms) -> Samples:
 
 
 def responses(net: Network, params, prompts, num_samples: int, length: int, key, progress=lambda done, total: None):
-    """Responses [P, N, length] on the host, in chunks of prompts and two at a time: one program for all who ask."""
+    """Responses [P, N, length] on the host, in chunks of prompts and two at a time, by one program for all callers."""
     few = 1 if num_samples % 2 else 2
     parts = []
     for i in range(num_samples // few):
@@ -69,8 +69,8 @@ def _chunks_written(net, num_samples, length, params, key, at, prompts):
     def some(prompts, uniforms):  # [P, N, L]
         return written(net, params, prompts, jnp.moveaxis(uniforms, -1, 0)).responses
 
-    def one(both):
-        at, prompts = both
+    def one(chunk):
+        at, prompts = chunk
         drawn = uniforms(jax.random.fold_in(key, at), len(prompts), num_samples, length)
         return pieces.in_pieces(some, prompts, jnp.moveaxis(drawn, 0, -1), most=pieces.A_PIECE // num_samples)
 
@@ -91,7 +91,7 @@ def log_probs(logits, responses):
 def state_kl(logits, ref_logits):
     """KL(pi || ref_policy) of the next token at each state, nats: [P, N, L, V] x 2 -> [P, N, L]."""
     log_p, log_ref = jax.nn.log_softmax(logits), jax.nn.log_softmax(ref_logits)
-    # Non-negative but for rounding, which at the start of a run, where both are equal, can leave -1e-9.
+    # Clipped at 0: at the start of a run, where both are equal, rounding can leave -1e-9.
     return jnp.maximum(jnp.sum(jnp.exp(log_p) * (log_p - log_ref), -1), 0.0)
 
 
@@ -127,7 +127,7 @@ def _nats(net, params, prompts, responses):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def sft(language: Language, config: PolicyConfig):
-    """Reference policy fit to fresh demonstrations at every step.
+    """A reference policy, fit to fresh demonstrations at every step.
 
     Returns (params, losses [steps] in nats a token).
     """

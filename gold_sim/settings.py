@@ -1,6 +1,6 @@
-"""The machinery of settings: checked when made, overridden by dotted paths, read from JSON, hashed.
+"""The machinery of settings: they are checked when made, overridden by dotted paths, read from JSON and hashed.
 
-By hand and not by pydantic: experiments/log/2026-11-30-settings-by-pydantic.md.
+Why it is written by hand and not with pydantic: experiments/log/2026-11-30-settings-by-pydantic.md.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ WANTED = {int: "a whole number", float: "a number", str: "a word", bool: "true o
 
 @dataclass(frozen=True)
 class Between:
-    """Allowed closed range of a number."""
+    """The closed range that a number must lie in."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Length:
-    """Allowed number of values of a tuple; without `most` exactly `least`."""
+    """The number of values that a tuple may have; without `most` exactly `least`."""
 
     least: int
     most: int | None = None
@@ -49,7 +49,7 @@ class Length:
 
 @dataclass(frozen=True)
 class Where:
-    """Allowed where `allows(value)` holds; `wanted` says when that is."""
+    """The rule that `allows(value)` must hold; `wanted` says in words when it does."""
 
     allows: Callable[[object], bool]
     wanted: str
@@ -59,7 +59,7 @@ class Where:
 
 
 def later(default):
-    """A field that came after cells were stored: left out of fingerprints at its default, so that they stay valid.
+    """A field added after cells were stored. At its default it is left out of fingerprints, so that those stay valid.
 
     default: a value, or the class of a group of settings, of which one instance then serves all.
     """
@@ -68,7 +68,7 @@ def later(default):
 
 
 class Checked:
-    """Base of groups of settings: every field is checked against its type, then all of them by `faults`."""
+    """The base of groups of settings: each field is checked against its type, then all fields together by `faults`."""
 
     def __post_init__(self):
         for name, hint in _hints(type(self)).items():
@@ -154,7 +154,7 @@ def _not_none(hint):
 
 @contextlib.contextmanager
 def _within(group: str):
-    """Messages of a group's fields name the group as well."""
+    """Have the messages of a group's fields name the group as well."""
     try:
         yield
     except ValueError as error:
@@ -179,7 +179,7 @@ def to_dict(config) -> dict:
 
 
 def to_hashed(config) -> dict:
-    """As `to_dict`, without the fields that were added later and are at their default: what fingerprints see."""
+    """The settings that fingerprints see: those of `to_dict` without later fields that are at their default."""
     out = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
@@ -193,7 +193,8 @@ def replace(config, changes: dict):
     """`config` with dotted fields changed together: {"reward_model.width": 32, "seeds": (1, 2)}.
 
     A group is changed field by field, or replaced by a whole one (a dataclass, or None where it is optional). A dict
-    is refused: it would say nothing of the fields that it leaves out. An optional group starts from its defaults.
+    is refused, since it does not say what the fields that it omits should be. An optional group starts from its
+    defaults.
     """
     own, inner = {}, {}
     for path, value in changes.items():

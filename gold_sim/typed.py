@@ -1,4 +1,4 @@
-"""Hints in the user's own words: `gold-sim fit` where that was typed, `python -m analysis fit` where that was."""
+"""Hints that repeat the command in the form the user typed: `gold-sim fit` or `python -m analysis fit`."""
 
 import re
 import sys

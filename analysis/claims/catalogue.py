@@ -1,7 +1,7 @@
-"""What the literature says, and what the records say of it: one entry a claim, tested where its experiment was run.
+"""Claims of the literature, one entry each, tested on the records where their experiment was run.
 
-A claim that fails stays here. A test goes from the records of an experiment to (holds, what was found); holds is True,
-False, or None where an interval does not decide. Intervals are over seeds, differences in pairs of seeds.
+A claim that fails stays here. A test takes the records of an experiment and returns (holds, what was found). `holds` is
+True, False, or None where an interval does not decide. Intervals are over seeds; differences are paired by seed.
 """
 
 import fnmatch
@@ -39,7 +39,7 @@ class Claim:
     variants: tuple[str, ...] = ()
 
     def lacks(self, keys) -> list[str]:
-        """What of `variants` is not among these keys."""
+        """The entries of `variants` that are not among these keys."""
         return [wanted for wanted in self.variants if not fnmatch.filter(keys, wanted)]
 
 
@@ -607,7 +607,7 @@ def table(stores: Sequence[Store], preset: str | None = None) -> Table:
 
 
 def _first(stores, experiment: str, preset: str | None) -> records.Data | tuple[str, str]:
-    """What the first store that has the experiment has of it, or the verdict where there is nothing to test."""
+    """The experiment's records from the first store that has it, or the verdict where there is nothing to test."""
     for store in stores:
         try:
             return records.load(store, experiment, preset)

@@ -56,7 +56,10 @@ OWN = {"likes_agreement": "sycophancy", "likes_refusals": "over_refusal", "likes
 
 
 def rises_while_gold_falls(name):
-    """Of unbiased labels and of those that like this behaviour; what another bias crowds out says nothing of it."""
+    """The test that a behaviour rises while gold falls.
+
+    It looks at unbiased labels and at labels biased towards this behaviour, since another bias may crowd it out.
+    """
 
     def test(read):
         out, holds = [], []

@@ -1,4 +1,4 @@
-"""Every recorded point of an experiment, to be pointed at: one chart for a report, with plotly inlined."""
+"""An interactive chart of every recorded point of an experiment, for a report, with plotly inlined."""
 
 import plotly.graph_objects as go
 from matplotlib.colors import to_hex

@@ -1,4 +1,4 @@
-"""One self-contained HTML page per experiment: question, what was expected, what was found, figures, tables, origin."""
+"""The report of an experiment, one self-contained HTML page: question, expected, found, figures, tables, origin."""
 
 import base64
 from pathlib import Path

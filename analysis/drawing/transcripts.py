@@ -1,4 +1,4 @@
-"""What a policy writes at the start, at the peak of gold and at the end of optimisation, in words."""
+"""Transcripts: the text that a policy writes at the start, at the peak of gold and at the end of optimisation."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def tables(data) -> list[Table]:
 
 
 def _table(data, key, runs, samples) -> Table:
-    """Of the first run with this key."""
+    """The table of transcripts of the first run with this key."""
     first = runs.sort_values(curves.RUN).iloc[0]
     same = lambda frame, name: (frame[name] == first[name]) | (frame[name].isna() & pd.isna(first[name]))
     of_run = lambda frame: frame[np.logical_and.reduce([same(frame, name) for name in curves.RUN])]

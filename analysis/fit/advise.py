@@ -20,7 +20,7 @@ AT_END = 0.98  # of a run's reach; a peak beyond that is only known to be at lea
 
 @dataclass(frozen=True)
 class Advice:
-    """Of one group of runs; None where runs are too few or the law does not turn."""
+    """Advice for one group of runs; fields are None where runs are too few or the law does not turn."""
 
     form: str
     runs: int
@@ -90,7 +90,7 @@ def further(function, estimate, draws, level):
 
 
 def probability_turned(form: str, seeds: laws.SeedFits, d: float) -> float:
-    """That a further run's law has its peak before d: Student's t of the linearised log of d_peak."""
+    """Probability that a further run's law has its peak before d, by Student's t of the linearised log of d_peak."""
     draws = seeds.per_unit
     function = lambda *p: (laws.peak(form, p[0], p[1], *p[2:])[0],)
     estimate = seeds.estimate[: draws.shape[1]]
@@ -120,7 +120,10 @@ def _sentence(value, kl, height, loss, turned, kl_end, level):
 
 
 def seen_peak(d, gold) -> tuple[float, bool]:
-    """(d of a run's own peak by a spline, whether it lies at the end of the run and so may be further)."""
+    """(d of a run's own peak by a spline, whether it lies at the end of the run).
+
+    The true peak of a run that ends at its peak may lie further out.
+    """
     x = np.linspace(0, np.max(d), 400)
     at = float(x[np.argmax(comparison.predictor(comparison.SPLINE, d, gold, pieces=PIECES)(x))])
     return at, bool(at > AT_END * np.max(d))

@@ -78,7 +78,7 @@ def coverage(form, rng, replications: int, seeds: int = 4) -> dict:
 
 
 def joint_coverage(rng, replications: int, betas=(0.5, 0.4, 0.3), seeds: int = 4) -> dict:
-    """As `coverage` for groups that share alpha."""
+    """Share of intervals that hold the truth, as by `coverage`, for groups that share alpha."""
     d, found = D[2:], []
     for _ in range(replications):
         groups = []
@@ -93,7 +93,7 @@ def joint_coverage(rng, replications: int, betas=(0.5, 0.4, 0.3), seeds: int = 4
 
 
 def attribution(form, noise, rng, replications: int, runs: int = RUNS_TO_TELL) -> dict:
-    """Share of replications in which the verdict is the form that made the curves, none, or another."""
+    """Shares of replications in which the verdict is the form that made the curves, no form, or another form."""
     d, gold = replicated_runs(form, rng, replications, runs, noise=noise)
     named = [comparison.verdict(d, one).form for one in gold]
     right, none = named.count(form) / len(named), named.count(None) / len(named)

@@ -115,7 +115,7 @@ def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFra
 
 
 def oddities(points: pd.DataFrame, options: Options) -> list[str]:
-    """What may be read but should be said: repeated distances, and groups that look like another unit of KL."""
+    """Warnings about a readable table: repeated distances, and groups whose KL looks like another unit."""
     found = []
     repeated = points.duplicated([*options.keys, "d"]).sum()
     if repeated:
@@ -276,7 +276,10 @@ def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
 
 
 def compare(points: pd.DataFrame, options: Options) -> list[dict]:
-    """Per group: which form its runs follow (`selection.verdict`), all forms on the same points d >= the rl form's."""
+    """The form that each group's runs follow (`comparison.verdict`).
+
+    All forms are fitted to the same points, those from the rl form's least d on.
+    """
     out = []
     for key, rows in _groups(points, options):
         runs = _runs(rows, options)

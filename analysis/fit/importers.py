@@ -223,7 +223,7 @@ def check_events(path: Path) -> int:
 
 
 def numbers(path, table: pd.DataFrame, name: str) -> pd.Series:
-    """A column as finite numbers.  BadInput, naming the row, for what is none: text, times, truths, lists, gaps."""
+    """A column as finite numbers.  BadInput, naming the row, for anything else: text, times, truths, lists, gaps."""
     column = _without_categories(table[name])
     if column.dtype.kind in "bMmc":
         said = {"b": "yes or no", "M": "a time", "m": "a time span", "c": "complex"}[column.dtype.kind]

@@ -1,8 +1,9 @@
-"""What policies become as gold falls, and what warns of it: behaviours along the run, and an early-warning score.
+"""Behaviours of policies as gold falls, and an early-warning score for signals of the fall.
 
-The warning asked for is that gold has turned: at an evaluation point, that the mean of gold still to come is below now.
-A signal is the change of a recorded quantity since the start of the run; nothing that needs gold. Its score is the area
-under the ROC curve over all points of all runs: 0.5 tells nothing, 1 always ranks turned points above the others.
+A warning should say that gold has turned: at an evaluation point, the mean of gold still to come is below gold now. A
+signal is the change of a recorded quantity since the start of the run, and none of these needs gold. Its score is the
+area under the ROC curve over all points of all runs. At 0.5 it tells nothing; at 1 it always ranks turned points above
+the others.
 """
 
 import numpy as np

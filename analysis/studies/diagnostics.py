@@ -1,8 +1,8 @@
-"""What of a reward model foretells its fate under best-of-n: each measure scored against what happens.
+"""Measures of a reward model as predictors of its over-optimization under best-of-n.
 
 A measure is known before policies are optimised (held-out loss, accuracy, calibration error, rank correlation) or early
-(gold per proxy gained by best-of-16). Every reward model of the size-by-data grid is one point; the
-intervals draw (size, data) cells, not reward models, since seeds of a cell are alike.
+(gold per proxy gained by best-of-16). Every reward model of the size-by-data grid is one point. The intervals draw
+(size, data) cells and not reward models, since seeds of a cell are alike.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ MEASURES = {"level": "gold at {kl:g} nats", "fall": "fall from the peak"}
 
 
 def study(data, folder) -> Findings:
-    """As of other variants, and the matrix before all."""
+    """The findings of the template for variants, with the matrix placed first."""
     general = variants.study(data, folder)
     frame = pd.DataFrame(entry(*key, g) for key, g in by_kind(data).items())
     title = f"Gold at {FIXED['rl']:g} nats (best-of-n: {FIXED['bon']:g}) or where a run ends before, and its fall"

@@ -1,8 +1,8 @@
 """Rounds of RLHF: gold along the steps of all rounds, and against KL beside the k-round prediction.
 
-A round that goes on from the last one does not begin at the reference policy, so curves are told from the reference's
-gold, which the first round begins with, and along the steps; Gao et al. 2023 (section 4.4) expect the peak of k rounds
-of equal KL to be k times that of one: R(d) = d (alpha - beta log d + beta log k).
+A round that continues the last one does not begin at the reference policy. So curves are measured from the reference's
+gold, with which the first round begins, and they run along the steps. Gao et al. 2023 (section 4.4) expect the peak of
+k rounds of equal KL to be k times that of one: R(d) = d (alpha - beta log d + beta log k).
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ from analysis.findings import Figure, Findings
 from analysis.runs import along
 from analysis.templates import variants
 
-CLEAR = 0.1  # of its largest gain, from which a proxy's gain is divided by: at the start both are noise
+CLEAR = 0.1  # share of its largest gain that a proxy must gain before shares are taken: at the start both are noise
 
 
 def study(data, folder) -> Findings:

@@ -1,7 +1,7 @@
 """Proxy points: the values of a composite's components past which gold falls (Moskovitz et al. 2024, section 3).
 
-Independent: each component where gold peaks while it alone is optimised. Joint: where a smooth surface of gold over
-both components is highest; where components are correlated the two differ.
+The independent proxy point of a component is its value where gold peaks while it alone is optimised. The joint proxy
+point is where a smooth surface of gold over both components is highest. Where components are correlated, they differ.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Surface:
     visited: Delaunay  # the convex region that holds the points
 
     def gold(self, components) -> np.ndarray:
-        """[K] at components [K, 2]."""
+        """Gold of the surface [K] at components [K, 2]."""
         return _terms(np.asarray(components, float)) @ self.coefficients
 
     def inside(self, components) -> np.ndarray:
@@ -54,7 +54,7 @@ def surface(components, gold) -> Surface:
 
 
 def joint(found: Surface) -> np.ndarray:
-    """[2] the highest point of the surface in the convex region that was visited."""
+    """The highest point of the surface in the convex region that was visited, [2]."""
     low, high = found.visited.points.min(0), found.visited.points.max(0)
     points = np.stack(np.meshgrid(*np.linspace(low, high, GRID).T, indexing="ij"), -1).reshape(-1, 2)
     points = np.concatenate([points[found.inside(points)], found.visited.points])

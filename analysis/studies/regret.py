@@ -1,8 +1,8 @@
 """Sources of regret: gold lost to the proxy's size, to its data, and to the optimiser, at equal KL.
 
-The answer keys: best-of-n by gold itself (no proxy does better from the same samples), and best-of-n by a proxy of the
-same size with all the data. What remains is RL against that proxy, short of best-of-n by it at the same KL. Only where
-the reference lies is exact: "all the data" stands for infinitely much.
+Two references split the loss. One is best-of-n by gold itself: no proxy does better from the same samples. The other is
+best-of-n by a proxy of the same size with all the data. What RL against that proxy lacks to best-of-n by it at the same
+KL is the optimiser's part. Only the first reference is exact, as "all the data" stands for infinitely much.
 """
 
 import numpy as np
@@ -56,7 +56,7 @@ def distances(g) -> tuple[np.ndarray, np.ndarray]:
 
 
 def at(g, d) -> np.ndarray:
-    """[S] gold at a distance."""
+    """Gold at a distance, [S]."""
     return curves.at_distance(g, "gold", [d])[:, 0]
 
 

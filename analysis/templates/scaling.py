@@ -108,7 +108,7 @@ CUT = 0.6  # share of the reach in d below which laws are fitted when extrapolat
 
 
 def verdicts(axis: str, groups: dict) -> tuple[dict, list[tables.Table]]:
-    """(for summary.json, a table): per group the form that its runs follow, and how its law extrapolates.
+    """(entries of summary.json, tables): for each group the form that its runs follow, and how its law extrapolates.
 
     left_out_sizes: error of each form on a size whose coefficients are predicted from the other sizes, RMS over sizes.
     """
@@ -141,7 +141,7 @@ SHOWN = ("bon", "rl", "log1p", "quadratic")
 
 
 def which_form(summary) -> dict:
-    """The verdict as a check that has no expectation."""
+    """The verdict on forms, as a check with no expected outcome."""
     return {"which_form": check(None, summary["text"])}
 
 

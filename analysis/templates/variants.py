@@ -1,7 +1,7 @@
 """Variants compared with a baseline: peak, end and fall of gold along the run, laws, differences in pairs of seeds.
 
-For experiments whose curves differ by method and not by size. Peak, end and fall are along the control (step or n), on
-which runs of one kind agree, since a penalised run may stop gaining KL and go on changing.
+This template is for experiments whose curves differ by method and not by size. Peak, end and fall are taken along the
+control (step or n), which runs of one kind share. A penalised run may stop gaining KL and still go on changing.
 """
 
 import numpy as np
@@ -58,7 +58,7 @@ def along(g: curves.Group, name: str = "gold") -> np.ndarray:
 def way_back(g: curves.Group):
     """(KL, gold) [T] of the mean over runs, step by step, from the largest d on; None where little happens there.
 
-    Curves end at each run's largest d (curves.outward). Behind it, as when a learning rate decays, gold may still rise.
+    Curves end at each run's largest d (curves.outward). Later, as when a learning rate decays, gold may still rise.
     """
     d, gold = along(g, "d").mean(0), along(g, "gold").mean(0)
     top = int(np.argmax(d))

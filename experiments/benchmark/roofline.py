@@ -1,4 +1,4 @@
-"""What every stage must compute and move, what the device can do, and what share of that is reached.
+"""The roofline of every stage: what it must compute and move, what the device can do, and the share that is reached.
 
     python -m experiments throughput --set part=stages      stages by policy size, then optimisers
     python -m experiments throughput --set part=mapped      a whole step of 1 to 512 runs in one program
@@ -27,7 +27,7 @@ COMPILING = max(1, os.cpu_count() or 1)  # programs at a time, beside an acceler
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Of one call: operations, bytes, and completions that it serves."""
+    """The work of one call: operations, bytes, and completions that it serves."""
 
     flops: float
     bytes: float
@@ -37,7 +37,7 @@ class Work:
         return Work(self.flops * times, self.bytes * times, int(self.completions * times))
 
     def __add__(self, other: "Work") -> "Work":
-        """Both, for the same completions."""
+        """The sum of two pieces of work on the same completions."""
         return Work(self.flops + other.flops, self.bytes + other.bytes, self.completions)
 
 
@@ -63,20 +63,20 @@ def _of_product(net) -> int:
 
 
 def sampling(net, completions: int) -> Work:
-    """A token a time, with a cache: every token reads the parameters and all that was cached before it."""
+    """The work of sampling token by token with a cache: every token reads the parameters and the cache so far."""
     flops = completions * forward_flops(net, COMPLETION - 1)
     cached = sum(PROMPT / GROUP + t + 1 for t in range(COMPLETION - 1)) * 2 * net.width * net.depth
     return Work(flops, _of_product(net) * (COMPLETION * num_params(net) + completions * cached), completions)
 
 
 def forward(net, completions: int) -> Work:
-    """All tokens at once, as for log-probs of a policy or scores of a reward model (one output)."""
+    """The work of a pass over all tokens at once, for a policy's log-probs or a reward model's scores (one output)."""
     flops = reward_flops(net) if net.outputs == 1 else forward_flops(net, COMPLETION - 1)
     return Work(completions * flops, _of_product(net) * num_params(net), completions)
 
 
 def update(net, completions: int) -> Work:
-    """A gradient step: a forward pass, a backward one of twice its products, Adam's moments."""
+    """The work of a gradient step: a forward pass, a backward pass of twice its products, and Adam's moments."""
     once = forward(net, completions)
     tokens = completions * (COMPLETION + PROMPT / GROUP)
     activations = 2 * network.ACTIVATIONS * net.width * net.depth * tokens
@@ -84,7 +84,7 @@ def update(net, completions: int) -> Work:
 
 
 def device_limits() -> dict:
-    """Measured: matrix rate (GFLOP/s, as this precision multiplies float32) and bandwidth (GB/s, read and written)."""
+    """Measured matrix rate (GFLOP/s, as this precision multiplies float32) and bandwidth (GB/s, read and written)."""
     import jax
     import jax.numpy as jnp
 
@@ -382,7 +382,7 @@ def whole_step(scale: Scale, net, rm_net, name: str):
 
 
 def mapped(scale: Scale, report: Callable) -> dict:
-    """A whole RLOO step of 1, 2, 4, ... runs mapped into one program: where does adding runs stop to pay?"""
+    """A whole RLOO step of 1, 2, 4, ... runs mapped into one program, to see where adding runs stops paying off."""
     import jax
     import jax.numpy as jnp
 

@@ -108,7 +108,7 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
 
 
 def _cpu_seconds(f) -> float:
-    """CPU and not wall: on a shared core the wall clock understates the rate, and the fraction passes 1."""
+    """CPU seconds of f; on a shared core wall seconds would understate the rate, and the fraction would pass 1."""
     began = time.process_time()
     f()
     return time.process_time() - began
@@ -210,7 +210,7 @@ def main(args, runs: Path) -> int:
     rows, rates = [], []
     for width, depth in sizes:
         ours, peers = [], []
-        for _ in range(rounds):  # interleaved: the machine's mood hits both
+        for _ in range(rounds):  # interleaved, so that a slow moment of the machine affects either
             words = [str(width), str(depth), str(steps)]
             ours.append(_on_one_core([sys.executable, "-m", "experiments.benchmark.throughput", *words]))
             if "peer" in options:
@@ -235,7 +235,7 @@ def main(args, runs: Path) -> int:
 
 
 def _record(folder: Path) -> Path:
-    """Of a new measurement, beside earlier ones."""
+    """The path of a new measurement's record, beside earlier ones."""
     return folder / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.json"
 
 

@@ -1,9 +1,10 @@
-"""What a cell costs: operations and bytes counted from its settings, seconds and memory learnt from stored cells.
+"""The cost of a cell: operations and bytes counted from its settings, seconds and memory learnt from stored cells.
 
-seconds = start + operations * a + tokens * b, three non-negative numbers a stage: reading and writing; arithmetic; what
-a token costs whatever the width (small networks are bound by it). To these come seconds of compiling, c + d * blocks of
-its networks, more where a cell is the first with its programs than where the compilation cache has some or all of them.
-Peak bytes of its process = start + bytes it must hold * e. A handful of measured cells fix them.
+seconds = start + operations * a + tokens * b, with three non-negative numbers for each stage. They stand for reading
+and writing, for arithmetic, and for the cost of a token at any width, which dominates in small networks. Seconds of
+compiling are added, c + d * blocks of its networks. There are more of them where a cell is the first with its programs
+than where the compilation cache has some or all of them. Peak bytes of its process = start + bytes it must hold * e.
+A handful of measured cells is enough to fit these numbers.
 
     python -m experiments.engine.costs [RUNS]      # how well: each cell from the others of its stage
 """
@@ -29,7 +30,7 @@ from gold_sim.store import StoreError, archive
 FEWEST = 3  # measured cells of a stage from which it is predicted
 
 
-NEW, PARTLY, COMPILED = range(3)  # of a cell's programs, the compilation cache has: none, those it shares, all
+NEW, PARTLY, COMPILED = range(3)  # the compilation cache has none of a cell's programs, those it shares, or all
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Model:
 
 
 def _of(stage: str, table: dict[str, tuple]) -> tuple:
-    """A stage's coefficients; of one of which too few cells were measured, the median of the others'."""
+    """A stage's coefficients; for a stage with too few measured cells, the median of the other stages' coefficients."""
     return table[stage] if stage in table else tuple(np.median(list(table.values()), 0))
 
 
@@ -96,17 +97,20 @@ class Measured:
 
     @property
     def met(self) -> int:
-        """As known; COMPILED if no cell before it had its programs and yet the cache did: they were compiled ahead."""
+        """The field `known`, or COMPILED where the programs were compiled ahead.
+
+        That is seen where no earlier cell had its programs and the cache had them all the same.
+        """
         return COMPILED if self.known == NEW and self.spared > self.compiling else self.known
 
 
 def fit(found: Iterable[Measured]) -> Model:
-    """Stages of which fewer than FEWEST cells were measured are left out."""
+    """The cost model fitted to measured cells; stages with fewer than FEWEST of them are left out."""
     running, peaks, compiling, new, partly, compiled = ({} for _ in range(6))
     add = lambda to, m, features, value: to.setdefault(m.cell.stage, []).append((np.array(features), max(value, 0.1)))
     for m in found:
         add(running, m, _running(m.cell), m.seconds - m.compiling)
-        # What a worker still holds from the cell before is nobody's seconds: first cells count, where they are enough.
+        # Programs that a worker still holds from an earlier cell are in no record: first cells count, if enough.
         add(compiling, m, _compiling(m.cell), m.compiling + m.spared)
         if m.known == NEW:
             add(new, m, _compiling(m.cell), m.compiling + m.spared)
@@ -123,9 +127,9 @@ def fit(found: Iterable[Measured]) -> Model:
 
 
 def _coefficients(rows: list) -> tuple[float, ...]:
-    """Non-negative, by least squares of log(predicted / measured), bent to a median by soft_l1.
+    """Non-negative coefficients by least squares of log(predicted / measured), made robust by soft_l1.
 
-    Records of resumed cells tell of their last part only, and machines have moods, so there are outliers.
+    There are outliers: records of resumed cells cover their last part only, and the speed of a machine varies.
     """
     x, y = (np.array(part) for part in zip(*rows, strict=True))
     typical = np.median(x, 0)  # each term's unit: as if it alone explained the median
@@ -193,14 +197,17 @@ HERE = Model(
 
 
 def model(found: Iterable[Measured]) -> Model:
-    """Of the stages that were measured, and of HERE for the others."""
+    """The cost model with coefficients of measured stages, and those of HERE for the others."""
     own = fit(found)
     both = (getattr(HERE, field.name) | getattr(own, field.name) for field in dataclasses.fields(Model))
     return Model(*both)
 
 
 def seconds(predicted: Model, cells: Iterable, found: Iterable[Measured]) -> list[float]:
-    """Of cells computed in this order, in a store with these: who compiles a program spares it the later ones."""
+    """Predicted seconds of cells computed in this order, in a store with the cells of `found`.
+
+    The first cell that compiles a program spares later ones the time.
+    """
     compiled, told = {key for m in found for key in _programs(m.cell)}, []
     for cell in cells:
         own, of_others = _programs(cell)
@@ -219,7 +226,7 @@ class Stored:
 
 
 def measured(root: Path) -> list[Measured]:
-    """Every readable record: CPU seconds of one thread on a CPU, else wall seconds."""
+    """The measured cost in every readable record: CPU seconds of one thread on a CPU, else wall seconds."""
     read = []
     for path in Path(root).glob("*/*/record.json"):
         try:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class WorkerLost(Exception):
-    """The worker of a cell ended without a word (killed, out of memory, its machine gone): it may be tried again."""
+    """The worker of a cell died without a message (killed, out of memory, its machine gone): it may be tried again."""
 
 
 class CellFailed(Exception):
@@ -29,7 +29,7 @@ class Executor(Protocol):
     def submit(self, cell) -> Job: ...
 
     def prepare(self, cell) -> Job | None:
-        """Have a slot that nothing else wants compile the cell's programs ahead; None where that gains nothing."""
+        """Have an idle slot compile the cell's programs ahead; None where that gains nothing."""
 
     def trouble(self) -> str | None:
         """One line on why jobs cannot begin, where that is known and not yet said; None otherwise."""
@@ -42,7 +42,7 @@ class Executor(Protocol):
 
 
 class Watched:
-    """A future, with the exceptions that mean a dead worker told apart."""
+    """A future that turns the exceptions that mean a dead worker into WorkerLost."""
 
     def __init__(self, future: Future, *lost: type[BaseException], how: Callable[[], str] | None = None):
         """how: what became of a dead worker, in words; None: as the exception has it."""

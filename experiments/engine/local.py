@@ -79,12 +79,12 @@ A_DEVICE = 4  # workers: while one computes there the others compile, read and s
 
 
 def usual(devices: int = 1) -> int:
-    """Workers of this machine where nobody says how many: one a core, or a few a device that they share."""
+    """Default number of workers of this machine: one a core, or a few for each device, which they share."""
     return min(cores(), A_DEVICE * devices) if accelerator() else cores()
 
 
 def _how_it_ended(process) -> str:
-    """Of a worker's process that ended in mid-cell."""
+    """How a worker's process ended that died in the middle of a cell, in words."""
     asked = time.monotonic()
     while (code := process.exitcode) is None and time.monotonic() - asked < 1.0:
         time.sleep(0.01)  # the pool's own thread is waiting for it as well, and one of two that wait is told

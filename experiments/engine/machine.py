@@ -1,4 +1,4 @@
-"""What this machine lends to us: cores and memory, by the limits of its containers and of what runs beside us."""
+"""The cores and memory that this process may use, given the limits of its container and the processes beside it."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ UNLIMITED = 2**60  # bytes; cgroups of version 1 say "no limit" by a number abou
 
 
 def cores() -> int:
-    """Cores that this process may use: of the machine, of its allocation, of its container, whichever is least."""
+    """Cores that this process may use: the least of those of the machine, of its allocation and of its container."""
     allowed = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     for folder in _groups("cpu"):
         with_period = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
@@ -53,5 +53,5 @@ def _lines(path: Path) -> list[str]:
 
 
 def _words(*paths: Path) -> list[str]:
-    """Of all files together."""
+    """The words of all files together."""
     return [word for path in paths for line in _lines(path) for word in line.split()]

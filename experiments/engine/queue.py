@@ -1,4 +1,4 @@
-"""The engine: which cell may run next, which is tried again, what is told. Where it runs is the executor's business."""
+"""The engine's queue: it decides which cell runs next and which is tried again. The executor decides where."""
 
 import heapq
 import time
@@ -15,7 +15,7 @@ TURN_SECONDS = 0.2
 
 
 def longest_first(cells: list, seconds: list[float]) -> list:
-    """Cells by the seconds of the longest chain of cells that each begins: what holds up the end goes first.
+    """Cells sorted by the seconds of the longest chain of cells that each begins, so that the critical path goes first.
 
     seconds: predicted for each cell, > 0. (The upward rank of Topcuoglu, Hariri & Wu 2002, HEFT.)
     """
@@ -98,5 +98,5 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
 
 
 def _told(root: Path, cell, error: BaseException) -> Exception:
-    """What a cell raised, as one line that names it; what came from outside the cell's own code included."""
+    """The exception that a cell raised, as one line that names the cell, wherever the exception came from."""
     return error if isinstance(error, StoreError | CellFailed) else worker.failed(root, cell, error)

@@ -17,8 +17,8 @@ from gold_sim.store.remote import Remote, is_url
 class Slurm:
     """One job a cell, by submitit. resources: its parameters, such as timeout_min=60, slurm_partition=gpu.
 
-    A job that is preempted or runs into its time is put back in the queue and goes on from its checkpoint. Jobs outlive
-    the driver: the same command finds them by name and waits for them in place of submitting them again.
+    A job that is preempted or reaches its time limit is put back in the queue and goes on from its checkpoint. Jobs
+    outlive the driver: the same command finds them by name and waits for them instead of submitting them again.
     """
 
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
@@ -64,10 +64,10 @@ class Slurm:
 
 
 class Requeued:
-    """`work` as submitit wants it for jobs that may be put back in the queue: cells keep their own checkpoints."""
+    """`work` in the form that submitit needs to put a job back in the queue; cells keep their own checkpoints."""
 
     def __call__(self, root: Path | str, cell) -> None:
-        # Of jobs that this engine began alone: other commands may run inside an allocation, and would wait for ever.
+        # Only in jobs that this engine began: other commands inside an allocation would wait for ever.
         if int(os.environ.get("SLURM_NTASKS", "1")) > 1:  # tasks of one job share the runs of one cell
             import jax
 
@@ -81,7 +81,10 @@ class Requeued:
 
 
 class _SlurmJob:
-    """Judged by the queue and the store, and by submitit's own files only for what went wrong: sacct may be absent."""
+    """A Slurm job, judged by the queue and the store.
+
+    Because sacct may be absent, submitit's own files are read only to learn what went wrong.
+    """
 
     ASK_SECONDS = 2.0
 

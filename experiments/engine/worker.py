@@ -1,4 +1,4 @@
-"""What a worker's process does: its environment, one cell computed and stored, programs compiled ahead."""
+"""The work of a worker's process: set its environment, compute and store one cell, compile programs ahead."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ from gold_sim.store.remote import Remote, cache_of, is_url
 
 CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
-# Level 1 compiles in half the time and runs as fast. Any change here rounds otherwise, which training amplifies until
-# the numbers are those of other seeds. Without fused emitters programs compile in two thirds of the time, but whoever
-# changes flags draws again, and must not choose among draws (experiments/log/2026-11-23-compiler-flags.md).
+# Level 1 compiles in half the time and runs as fast. Any change of flags changes rounding, and training amplifies that
+# until the numbers are those of other seeds. Without fused emitters programs compile in two thirds of the time. But to
+# change flags is to draw anew, and one must not choose among draws (experiments/log/2026-11-23-compiler-flags.md).
 XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1"
 ACCELERATOR_FLAGS = "--xla_cpu_multi_thread_eigen=false"  # there level 1 would slow the kernels
 
@@ -40,8 +40,8 @@ def environment(root: Path | str) -> dict[str, str]:
     }
     if not accelerator():  # else jax runs a program's independent parts on as many threads as there are cores
         wanted["PJRT_NPROC"] = "1"
-        # Else glibc gives back what a program held for its time where that is more than 32 MB, and the system clears
-        # every page anew for the next: a tenth of a gradient step at 0.8M parameters. Between cells it is given back.
+        # By default glibc returns a program's buffers above 32 MB to the system, which clears every page for the next
+        # program: a tenth of a gradient step at 0.8M parameters. Here they are returned between cells only.
         wanted |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
     passed_on = [name for name in ("GOLD_SIM_MODEL_DEVICES",) if name in os.environ]
     return {name: os.environ.get(name, value) for name, value in wanted.items()} | {n: os.environ[n] for n in passed_on}
@@ -59,7 +59,7 @@ def local_folder(root: Path | str) -> Path:
 
 
 def work(root: Path | str, cell) -> None:
-    """Compute and store one cell, in whatever process, and tell of it as it goes.  root: a folder or an address.
+    """Compute and store one cell, in any process, and report its progress.  root: a folder or an address.
 
     StoreError, as it is; CellFailed for any other exception of the cell.
     """
@@ -79,7 +79,7 @@ def _traceback_of(root: Path | str, cell) -> Path:
 
 
 def failed(root: Path | str, cell, error: BaseException) -> CellFailed:
-    """The one line of what a cell raised, once its traceback is kept in the store."""
+    """The exception of a failed cell in one line; its traceback is first kept in the store."""
     kept = _traceback_of(root, cell)
     first = next(iter(str(error).strip().splitlines()), "")
     what = f"{type(error).__name__}{f': {first}' if first else ''}"
@@ -148,7 +148,7 @@ _kept = 0  # whose programs this process still holds
 
 
 def _forget_programs():
-    """Now and then, before a cell. Until then policies of one shape find theirs, whatever ran in between."""
+    """Drop compiled programs now and then, before a cell. Until then cells of one shape find their programs here."""
     global _kept
     if _kept == MOST_KEPT:
         import jax

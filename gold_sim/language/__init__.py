@@ -1,4 +1,4 @@
-"""Languages: what all have in common (`Language`, sequences.py), and a package for each."""
+"""Languages: the interface that all share (`Language`), their sequences (sequences.py), and a package for each."""
 
 from gold_sim.language.language import Language, make, sizes
 

@@ -1,4 +1,4 @@
-"""All that the rest of the project may ask of a language, and the language that a setting names."""
+"""The interface through which the rest of the project uses a language, and the language that a setting names."""
 
 import functools
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from gold_sim.language.topics.vocabulary import PROMPT_LEN, num_read, num_writab
 
 
 class Language(Protocol):
-    """What may be written, how people write it, and the taste in it that gold is raised on.
+    """A language: the tokens that may be written, how people write them, and the taste that gold is trained on.
 
-    Static in programs: hashable, and equal to another only if both are the same in everything; a frozen dataclass of
-    its settings is. Tokens are integers. 0 is EOS, which ends a response and fills it up (sequences.py); those below
-    `num_writable` may be written, the others only read in prompts.
+    It is static in programs: hashable, and equal to another only if both are the same in everything. A frozen dataclass
+    of its settings meets this. Tokens are integers. 0 is EOS, which ends a response and fills it up (sequences.py).
+    Tokens below `num_writable` may be written; the others occur in prompts alone.
 
     Shapes: P prompts, N responses to each, L = response_len, V = vocab_size. Methods that take or give jax arrays are
     called inside compiled programs; `kinds`, `decode` and `unwritten_pairs` are called on the host.
@@ -24,65 +24,71 @@ class Language(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Tokens that may be read: V."""
+        """Number of tokens that may be read: V."""
 
     @property
     def num_writable(self) -> int:
-        """Tokens that may be written, EOS among them."""
+        """Number of tokens that may be written, EOS included."""
 
     @property
     def prompt_len(self) -> int:
-        """Tokens of a prompt; all are as long."""
+        """Number of tokens of a prompt, the same for all prompts."""
 
     @property
     def response_len(self) -> int:
-        """Tokens of the longest response, EOS included: L.  WorldConfig.response_len, unless the language says why."""
+        """Number of tokens of the longest response, EOS included: L.
+
+        It is WorldConfig.response_len, unless the language says why.
+        """
 
     @property
     def tokens_of(self) -> Mapping[str, tuple[int, ...]]:
-        """Attribute -> the tokens that stand for it alone: manners, to which `reward_model.blind` makes blind.
+        """Attribute -> the tokens that stand for this attribute and nothing else ("manners"). May be empty.
 
-        Gold is raised on responses spammed with them. May be empty.
+        `reward_model.blind` hides them from a reward model. Gold's training includes responses spammed with them.
         """
 
     @property
     def topical(self) -> tuple[int, ...]:
-        """Tokens that carry what a prompt is about; the second component of a composite proxy is blind to them."""
+        """Tokens that say what a prompt is about; the second component of a composite proxy is blind to them."""
 
     def prompts(self, key, num: int, held_out: bool = False):
-        """`num` prompts, [num, prompt_len] int32; training and held-out prompts have none in common."""
+        """`num` prompts, [num, prompt_len] int32; no prompt is both a training and a held-out prompt."""
 
     def demonstrations(self, key, prompts, num_samples: int = 1):
-        """Responses of decent but fallible writers, [P, num_samples, L] int32, the reference policy's teachers."""
+        """Responses of decent but fallible writers, [P, num_samples, L] int32; the reference policy is fit to them."""
 
     def relevant(self, prompts):
-        """Tokens that belong to a prompt, [P, K] int32 of any K: gold is raised on responses stuffed with them."""
+        """Tokens that belong to a prompt, [P, K] int32, K as you like; gold's training stuffs responses with them."""
 
     def attributes(self, prompts, responses) -> dict:
-        """Name -> what the rubric looks at in responses [P, N, L], [P, N] float32.
+        """Name -> an attribute that the rubric looks at in responses [P, N, L], [P, N] float32.
 
-        Each is a column attr_NAME of the curves. Those of gold_sim/attributes.py that a language lacks are NaN there;
-        what it has beyond them is stored behind them. `repetition`, a share from 0 to 1, is what extremal errors grow
-        with (rewards/synthetic_errors.py); a language without it has none of these.
+        Each is a column attr_NAME of the curves. An attribute of gold_sim/attributes.py that a language lacks is NaN
+        there. An attribute that is not in that table becomes a further column. `repetition`, a share from 0 to 1,
+        drives extremal errors (rewards/synthetic_errors.py), which a language without it cannot have.
         """
 
     def failings(self, prompts, attributes: dict) -> dict:
-        """Name -> (failed, asked), booleans [P, N]: what nobody wanted, and where it was possible; may be empty.
+        """Name -> (failed, asked), booleans [P, N]: whether a response fails in this way, and whether it could.
 
-        Stored are those that the curves have a column for, now sycophancy and over_refusal.
+        May be empty. Failings that the curves have a column for are stored, at present sycophancy and over_refusal.
         """
 
     def rubric(self, prompts, responses):
-        """How good responses [P, N, L] are, [P, N] float32: the target on which gold is raised."""
+        """How good responses [P, N, L] are, [P, N] float32: the target that gold is trained on."""
 
     def features(self, responses) -> dict:
-        """Name -> what a biased annotator may like in responses [D, K, L] beside their length, [D, K]; may be empty.
+        """Name -> a feature of responses [D, K, L], beside length, that a biased annotator may like, [D, K].
 
-        In units of about what they vary by.
+        May be empty. A feature's unit is about its spread.
         """
 
     def unwritten_pairs(self) -> np.ndarray:
-        """Pairs of writable tokens that the reference policy hardly ever writes, [K, 2]; adversarial errors pay one."""
+        """Pairs of writable tokens that the reference policy hardly ever writes, [K, 2].
+
+        Adversarial errors reward one of them.
+        """
 
     def kinds(self, prompts) -> list[str]:
         """The kind of every prompt, [P], by a name for readers of transcripts."""
@@ -92,7 +98,7 @@ class Language(Protocol):
 
 
 class Sizes(NamedTuple):
-    """As the properties of a `Language` of these names."""
+    """Sizes of a language, with the meaning of the properties of these names in `Language`."""
 
     vocab_size: int
     num_writable: int
@@ -102,7 +108,7 @@ class Sizes(NamedTuple):
 
 @functools.cache
 def sizes(config: WorldConfig) -> Sizes:
-    """Sizes of the language that `config.language` names; those of ours are counted without jax."""
+    """Sizes of the language that `config.language` names; those of built-in languages are counted without jax."""
     if config.language == "topics":
         return Sizes(num_read(config), num_writable(config), PROMPT_LEN, config.response_len)
     made = make(config)
@@ -112,7 +118,7 @@ def sizes(config: WorldConfig) -> Sizes:
 def make(config: WorldConfig) -> Language:
     """The language that `config.language` names; ValueError if there is none of that name.
 
-    A language of yours is `module:function`, a function of WorldConfig. It takes from it what it has a use for: at
+    A language of your own is named `module:function`, a function of WorldConfig. It reads from it what it needs: at
     least `seed` and `response_len`.
     """
     return named.find("world.language", config.language, named.LANGUAGES, "config")(config)

@@ -1,4 +1,4 @@
-"""What all languages share: token 0 ends a response, and what follows it is 0."""
+"""Sequences of tokens in every language: token 0 (EOS) ends a response, and only 0 follows it."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,13 +17,13 @@ def draw(weights, u):
 
 
 def lengths(responses):
-    """Tokens up to and including the first EOS (all of them if there is none): [..., L] -> [...]; numpy's or jax's."""
+    """Number of tokens up to and including the first EOS (L if there is none): [..., L] -> [...]; for numpy or jax."""
     ended = (responses == EOS).cumsum(-1) > 0
     return 1 + (~ended[..., :-1]).sum(-1)
 
 
 def close(responses):
-    """Fill with EOS behind the first EOS."""
+    """Responses with all tokens behind the first EOS replaced by EOS."""
     ended = jnp.cumsum(responses == EOS, axis=-1) > 0
     return jnp.where(ended, EOS, responses).astype(jnp.int32)
 

@@ -1,4 +1,4 @@
-"""Laws of over-optimization: their forms, fits to curves, intervals over seeds, and which form fits best."""
+"""Laws of over-optimization: their forms, fits to curves, intervals over seeds, and the comparison of forms."""
 
 from gold_sim.laws.fits import (
     AT_REFERENCE,

@@ -1,8 +1,8 @@
-"""Which form, by how much, how sure: likelihoods, cross-validation over whole runs and sizes, extrapolation.
+"""Comparison of functional forms: likelihoods, cross-validation over whole runs and sizes, extrapolation.
 
-Information criteria count points, and the points of a run are not independent, so they overstate the evidence; they are
-reported, computed once and with all constants. The verdict rests on runs: forms are compared on each run by their
-error there when all their coefficients come from the other runs, and the differences are paired over runs.
+Information criteria count points. The points of a run are not independent, so these criteria overstate the evidence.
+They are reported all the same, with all constants. The verdict rests on runs: each form is fitted to all runs but one,
+and its error on that run is compared. The differences between forms are paired over runs.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from gold_sim.laws import fits
 from gold_sim.laws.forms import FORMS, evaluate, form_named
 from gold_sim.laws.intervals import LEVEL, predictive_interval, t_interval
 
-LEANING = 0.8  # one-sided level at which a larger form, not better for sure, leaves the smaller one in doubt
+LEANING = 0.8  # one-sided level at which a larger form that is not surely better still puts the smaller one in doubt
 SPLINE = "spline"  # the non-parametric reference
 SPLINE_PIECES = 4
 
 
 @dataclass(frozen=True)
 class Information:
-    """Of a least-squares fit with Gaussian errors; the error variance is one more parameter."""
+    """Information criteria of a least-squares fit with Gaussian errors; the error variance is one more parameter."""
 
     log_likelihood: float
     aicc: float  # NaN with too few points
@@ -43,7 +43,7 @@ def information(residual_squares: float, n_points: int, num_params: int) -> Info
 
 
 def predictor(form: str, d, gold, weights=None, pieces: int = SPLINE_PIECES):
-    """Fit `form` (or the spline, of so many pieces) to gold [..., T] at d [T] -> function of [X] giving [..., X]."""
+    """A function d [X] -> gold [..., X]: `form`, or a spline of so many pieces, fitted to gold [..., T] at d [T]."""
     if form == SPLINE:
         return _spline(d, gold, pieces)
     alpha, beta, shape = fits.estimate(form, d, gold, weights)
@@ -83,7 +83,7 @@ def leave_out_runs(d, gold, forms=(*FORMS, SPLINE)) -> dict[str, np.ndarray]:
 
 
 def leave_out_sizes(groups, forms=("bon", "rl", "log1p", "quadratic", "linear")) -> dict[str, np.ndarray]:
-    """Root mean squared error on each size [G] with its coefficients predicted from the other sizes.
+    """Root mean squared error of each form on each size [G], its coefficients predicted from the other sizes.
 
     groups: G triples (log10 size, d [T], gold [T] averaged over seeds). The coefficients are straight lines in log size
     through the other sizes' own fits; at least three sizes are wanted, else NaN.
@@ -107,7 +107,7 @@ def leave_out_sizes(groups, forms=("bon", "rl", "log1p", "quadratic", "linear"))
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """A form fitted to d <= cut and judged beyond."""
+    """The errors of a form that is fitted to d <= cut and judged on the points beyond."""
 
     form: str
     cut: float  # nats^0.5
@@ -117,7 +117,7 @@ class Extrapolation:
 
 
 def extrapolate(form: str, d, gold, cut: float, level: float = LEVEL) -> Extrapolation:
-    """Fit below `cut`, predict beyond.  d: [T]; gold: [S, T].
+    """The errors of a form that is fitted up to `cut` and predicts the points beyond.  d: [T]; gold: [S, T].
 
     Coverage: each run in turn is left out; the others' own fits give, at every point beyond the cut, a predictive
     interval for one further run.  ValueError if either side of the cut has fewer points than the form wants.
@@ -141,7 +141,7 @@ def extrapolate(form: str, d, gold, cut: float, level: float = LEVEL) -> Extrapo
 
 @dataclass(frozen=True)
 class Verdict:
-    """form: what the curves follow, or None where they cannot tell."""
+    """The form that the curves follow, or None where they cannot tell, and the evidence."""
 
     form: str | None
     rivals: tuple[str, ...]  # forms that are not beaten
@@ -151,11 +151,12 @@ class Verdict:
 
 
 def verdict(d, gold, forms=tuple(FORMS), level: float = LEVEL) -> Verdict:
-    """Which form, from runs gold [S, T] on distances d [T].
+    """The form that runs gold [S, T] follow on distances d [T].
 
-    The form with the least error on left-out runs is the best; another is beaten if its excess error, paired over
+    The form with the least error on left-out runs is the best. Another form is beaten if its excess error, paired over
     runs, has a one-sided t interval above 0. The unbeaten form of fewest parameters is chosen if every other unbeaten
-    form holds it as a special case and the errors do not lean towards that form (LEANING); else the data cannot tell.
+    form holds it as a special case and the errors do not lean towards that other form (LEANING). Else the data cannot
+    tell.
     """
     gold = np.asarray(gold, float)
     errors = leave_out_runs(d, gold, forms)
@@ -178,7 +179,7 @@ def verdict(d, gold, forms=tuple(FORMS), level: float = LEVEL) -> Verdict:
 
 
 def _holds(larger: str, simple: str, errors) -> bool:
-    """Whether `larger` has `simple` as a special case and nothing leans towards it: if it does, who is to say?"""
+    """Whether `larger` has `simple` as a special case and the errors do not lean towards `larger`."""
     if larger not in form_named(simple).within:
         return False
     low, _ = t_interval(errors[simple] - errors[larger], 2 * LEANING - 1)  # one-sided

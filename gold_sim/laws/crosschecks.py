@@ -1,7 +1,7 @@
-"""Other ways to an interval, to check `intervals.t_interval` against, and the naive one that fails.
+"""Cross-checks of `intervals.t_interval`: other ways to an interval, and the naive one, which fails.
 
-All are of the mean law of R runs of one group. `naive` treats the points of a run as independent and is here to be
-shown wrong; the others take a run, or the unit that it belongs to, as one draw.
+All give intervals of the mean law of R runs of one group. `naive` treats the points of a run as independent and is here
+to be shown wrong. The others take a run, or the unit that it belongs to, as one draw.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ NAMES = ("alpha", "beta", "d_peak", "gold_peak")
 
 
 def bootstrap(form: str, d, gold, level: float = LEVEL, resamples: int = 2000, seed: int = 0, levels=()) -> dict:
-    """Percentile bootstrap of the fit to the averaged curve; draws whole runs with replacement, never points.
+    """Percentile bootstrap of the fit to the averaged curve; it draws whole runs with replacement, never points.
 
-    d: [T]; gold: [..., S, T], each leading index a group of its own.  levels: labels [S] of the units that hold the
-    runs, outermost first (world, reward-model seed, ...): units of the outermost level at which they differ are drawn,
-    then units inside each, down to runs.
+    d: [T]; gold: [..., S, T], each leading index a group of its own.
+    levels: labels [S] of the units that hold the runs, outermost first (world, reward-model seed, ...). Units are drawn
+    at the outermost level at which they differ, then units inside each of them, down to runs.
     Returns (low, high) of alpha, beta, d_peak, gold_peak, each [...]; NaN with one run.
-    Undercovers with few seeds: at a stated 90 %, measured 0.71-0.77 with 4 seeds, 0.81-0.86 with 8, 0.84-0.89 with
-    16. So `fits.fit` uses `t_interval`; this is for many seeds of skewed coefficients.
+    It undercovers with few seeds: at a stated 90 %, measured 0.71-0.77 with 4 seeds, 0.81-0.86 with 8, 0.84-0.89 with
+    16. So `fits.fit` uses `t_interval`; the bootstrap is for many seeds with skewed coefficients.
     """
     gold = np.asarray(gold, float)
     runs = gold.shape[-2]
@@ -45,7 +45,7 @@ def bootstrap(form: str, d, gold, level: float = LEVEL, resamples: int = 2000, s
 
 
 def _resamples(runs, levels, rng, count):
-    """[count, runs] weights of the runs in the mean of each resample; a row sums to 1."""
+    """Weights [count, runs] of the runs in the mean of each resample; a row sums to 1."""
     if not levels:
         return rng.multinomial(runs, np.full(runs, 1 / runs), count) / runs
     tree = _tree(np.arange(runs), levels)
@@ -81,7 +81,7 @@ def naive(form: str, d, gold, level: float = LEVEL) -> dict:
 
 
 def cluster_robust(form: str, d, gold, level: float = LEVEL, units=None) -> dict:
-    """(low, high) of alpha and beta from the sandwich over clusters, a run (or its unit) each.
+    """(low, high) of alpha and beta from the sandwich estimator; each run, or its unit, is a cluster.
 
     Liang & Zeger 1986 with the factor G / (G - 1) (N - 1) / (N - k) and t of G - 1 degrees, as statsmodels has it.
     """

@@ -26,7 +26,7 @@ from gold_sim.laws.forms import (
 )
 from gold_sim.laws.intervals import LEVEL, by_unit, peak_intervals, t_interval
 
-__all__ = [  # the forms and intervals belong to the laws: who reads laws has them
+__all__ = [  # forms and intervals as well, so that this module has all that a reader of laws needs
     "FORMS",
     "LEVEL",
     "evaluate",
@@ -39,14 +39,14 @@ __all__ = [  # the forms and intervals belong to the laws: who reads laws has th
     "zero_crossing",
 ]
 
-AT_REFERENCE = 3e-3  # nats^0.5; nearer is the reference policy itself: float32 leaves d = 6e-4 where KL is 0
+AT_REFERENCE = 3e-3  # nats^0.5; a smaller d is the reference policy itself: float32 leaves d = 6e-4 where KL is 0
 GRID = 25  # points of the common grid, evenly spaced in d, when seeds do not share their d
 SHAPES = 161  # of a form with an inner parameter, evenly spaced in its logarithm; refined by a parabola
 
 
 @dataclass(frozen=True)
 class LawFit:
-    """The law of one group of runs; NaN where there is nothing to say."""
+    """The law fitted to one group of runs; a number that cannot be determined is NaN."""
 
     form: str  # a key of FORMS
     alpha: float  # least squares of the seed-averaged curve
@@ -80,7 +80,7 @@ def least_squares(form: str, d, gold, weights=None, shape=None):
 
 
 def estimate(form: str, d, gold, weights=None):
-    """(alpha, beta, shape) of the least squares over all three, each [...]; shape is NaN for a form without one.
+    """The least-squares (alpha, beta, shape), each [...]; shape is NaN for a form without one.
 
     d: [T], or [..., T] with the leading axes of gold [..., T]; weights: [T].
     """
@@ -110,7 +110,7 @@ def estimate(form: str, d, gold, weights=None):
 
 
 def least_squares_shared(form: str, ds, golds, weights=None, share: str = "alpha"):
-    """One coefficient for all groups and the other for each, minimising the squares over every group's points.
+    """One coefficient shared by all groups and the other one for each, by least squares over every group's points.
 
     ds, golds, weights: G arrays [..., T_g] with the same leading axes.  share: "alpha" or "beta".
     Returns the shared coefficient [...] and the others [..., G].
@@ -146,7 +146,9 @@ def _solve(moments, num_linear=2):
 
 
 def _solve_shared(moments, share="alpha"):
-    """With beta_g = (v.y - alpha u.v) / v.v eliminated, alpha is the regression of what v leaves of y and u:
+    """The shared coefficient and the others, from the moments of every group.
+
+    With beta_g = (v.y - alpha u.v) / v.v eliminated, alpha is the regression of y on u, v being projected out of both:
 
     alpha = sum_g (u.y - u.v v.y / v.v) / sum_g (u.u - (u.v)^2 / v.v).
     """
@@ -189,7 +191,7 @@ def on_grid(d, values, grid):
 
 
 def seed_averaged(ds, columns, d_min: float = 0.0, points: int = GRID):
-    """Runs of S seeds on one set of distances: d [T], and per column [S, T]; the mean over S is the averaged curve.
+    """Runs of S seeds put on one set of distances: d [T], and [S, T] for each column. Their mean is the averaged curve.
 
     ds: S arrays of distances.  columns: K lists of S arrays beside them.
     Seeds that share their d (best-of-n) keep their points with d >= d_min; others (RL) are interpolated onto
@@ -207,9 +209,9 @@ def seed_averaged(ds, columns, d_min: float = 0.0, points: int = GRID):
 class SeedFits:
     """One group's runs on common distances, and each seed's own least squares.
 
-    For a form with a shape, whose least squares is not linear in gold, a seed's coefficients are its jackknife
-    pseudo-values: S times the fit of all seeds minus S - 1 times that of all others, whose scatter between seeds is
-    that of the fit (Tukey 1958). For the other forms these are the seed's own least squares.
+    The least squares of a form with a shape is not linear in gold. A seed's coefficients are then its jackknife
+    pseudo-values: S times the fit of all seeds minus S - 1 times the fit of all other seeds. Their scatter between
+    seeds is that of the fit (Tukey 1958). For the other forms pseudo-values equal the seed's own least squares.
     """
 
     form: str
@@ -223,12 +225,12 @@ class SeedFits:
 
     @property
     def estimate(self) -> tuple[float, float, float]:
-        found = self.fitted or (self.alphas.mean(), self.betas.mean(), np.nan)
-        return tuple(float(x) for x in found)
+        coefficients = self.fitted or (self.alphas.mean(), self.betas.mean(), np.nan)
+        return tuple(float(x) for x in coefficients)
 
     @property
     def per_unit(self) -> np.ndarray:
-        """[U, 2 or 3] coefficients of the independent draws."""
+        """Coefficients of the independent draws, [U, 2 or 3]."""
         columns = [self.alphas, self.betas] + ([] if self.shapes is None else [self.shapes])
         return by_unit(np.stack(columns, -1), self.units)
 
@@ -236,10 +238,11 @@ class SeedFits:
 def fit_seeds(form: str, ds, golds, d_min: float | None = None, ses=None, units=None) -> SeedFits:
     """Fit one law to each of S runs.  ds, golds: S rows (they may differ in length) of distances and gold.
 
-    d_min: least distance used; None takes the form's (0.3 for RL, else 0). Gold is minus its value at the
-    reference policy. ses: S rows of standard errors, for weights 1 / se^2 of the mean over seeds; None: equal weights.
-    units: [S] labels of what is one independent draw (`intervals.top_level`). Where runs are interpolated, u and v of
-    the law are interpolated with gold, so that a law's own points give its coefficients back exactly.
+    golds: minus gold's value at the reference policy.  d_min: least distance used; None takes the form's (0.3 for RL,
+    else 0).  ses: S rows of standard errors, for weights 1 / se^2 of the mean over seeds; None: equal weights.
+    units: [S] labels; runs with the same label are one independent draw (`intervals.top_level`).
+    Where runs are interpolated, u and v of the law are interpolated with gold, so that a law's own points give its
+    coefficients back exactly.
     """
     law = form_named(form)
     d_min = law.d_min if d_min is None else d_min
@@ -256,13 +259,13 @@ def fit_seeds(form: str, ds, golds, d_min: float | None = None, ses=None, units=
         return SeedFits(form, d, gold, *np.full((3, len(gold)), np.nan), fitted=(np.nan,) * 3, units=units)
     count = len(gold)
     curves = np.concatenate([gold.mean(0)[None], (gold.sum(0) - gold) / max(count - 1, 1)])
-    found = np.stack(estimate(form, d, curves, weights), -1)  # [1 + S, 3]
-    pseudo = count * found[0] - (count - 1) * found[1:]
-    return SeedFits(form, d, gold, *pseudo.T, fitted=tuple(found[0]), units=units)
+    estimates = np.stack(estimate(form, d, curves, weights), -1)  # [1 + S, 3]
+    pseudo = count * estimates[0] - (count - 1) * estimates[1:]
+    return SeedFits(form, d, gold, *pseudo.T, fitted=tuple(estimates[0]), units=units)
 
 
 def fit_seeds_shared(form: str, groups, d_min: float | None = None, share: str = "alpha") -> list[SeedFits]:
-    """As `fit_seeds` for G groups (ds, golds), with one alpha (or beta) a seed for all groups.
+    """Fits as by `fit_seeds` for G groups (ds, golds), where each seed has one alpha (or beta) for all groups.
 
     Row s of every group is seed s: S must agree.  Raises ValueError for a form of one coefficient or with a shape.
     """
@@ -289,18 +292,18 @@ def _seed_moments(form, ds, golds, d_min, ses=None):
 
 
 def _weights(d, se):
-    """[T] inverse variances of the seeds' mean, of mean 1; the reference policy itself (R = 0 there) has none."""
+    """Weights [T] of mean 1: inverse variances of the seeds' mean. The reference policy, where R = 0, has weight 0."""
     weights = np.where(d > AT_REFERENCE, 1 / np.maximum((se**2).mean(0), 1e-24), 0.0)
     return weights / weights.mean() if len(d) and weights.any() else weights
 
 
 def fit(form: str, ds, golds, d_min=None, level: float = LEVEL, ses=None, units=None) -> LawFit:
-    """Fit one law to one group's runs, see `fit_seeds`; alpha and beta are the means over seeds."""
+    """Fit one law to one group's runs as `fit_seeds` does; alpha and beta are the means over seeds."""
     return law_fit(fit_seeds(form, ds, golds, d_min, ses, units), level)
 
 
 def fit_shared(form: str, groups, d_min: float | None = None, level: float = LEVEL, share="alpha") -> list[LawFit]:
-    """Fit one law to several groups with one alpha for all (Gao et al. 2023, figure 3c), a LawFit a group.
+    """Fit one law to several groups with one alpha for all (Gao et al. 2023, figure 3c): a LawFit for each group.
 
     groups: G pairs (ds, golds) as for `fit`; row s of every group is seed s, so S must agree.
     """

@@ -4,7 +4,7 @@ d = sqrt(KL(policy || ref_policy)), nats^0.5; R is gold minus its value at the r
 R(d) = alpha u(d) + beta v(d), linear in alpha and beta; two of them have one more parameter inside u, v, the shape.
 Sources: Gao, Schulman & Hilton 2023 (arXiv 2210.10760), section 3.1 ("bon", "rl") and appendix B ("log1p", "power");
 Rafailov et al. 2024 (arXiv 2406.02900) compare "rl" with a quadratic in KL.
-A location is a d and a height is a gold score: the paper's figure 12 plots the location alpha / 2 beta as a height.
+Note that the paper's figure 12 plots alpha / 2 beta as a gold score, although it is a distance d.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from scipy.special import lambertw
 
 @dataclass(frozen=True)
 class Form:
-    """A law, and where it turns.  peak and zero are closed forms for alpha, beta > 0 (see `peak`)."""
+    """A functional form, and where it turns.  peak and zero are closed forms for alpha, beta > 0 (see `peak`)."""
 
     formula: str
     basis: Callable  # (d [..., T], shape) -> (u, v), each [..., T]
@@ -39,7 +39,7 @@ def _d_log(d, offset=0.0):
 
 
 def _peak_of_log(alpha, beta, offset):
-    """R' = alpha - beta (log(offset + d) + d / (offset + d)) = 0.
+    """The d at which R' = alpha - beta (log(offset + d) + d / (offset + d)) = 0.
 
     With w = offset / (offset + d): w e^w = offset e^(1 - alpha / beta), so w is Lambert's function of that.
     """
@@ -110,7 +110,7 @@ def form_named(name: str) -> Form:
 
 
 def evaluate(form: str, d, alpha, beta, shape=None):
-    """R(d), gold s.d.; d [..., T], coefficients broadcast over leading axes."""
+    """R(d) of a form, in gold s.d.; d: [..., T], coefficients are broadcast over leading axes."""
     law = form_named(form)
     inner = None if not law.shape else np.asarray(shape)[..., None]
     u, v = law.basis(np.asarray(d, float), inner)
@@ -121,8 +121,8 @@ def peak(form: str, alpha, beta, shape=None):
     """Where the law turns: (d_peak in nats^0.5, gold_peak in gold s.d.), shaped as alpha and beta.
 
     best-of-n: d* = alpha / (2 beta), R* = alpha^2 / (4 beta).  RL: d* = exp(alpha / beta - 1), R* = beta d*.
-    beta <= 0 < alpha never turns: (inf, inf).  alpha <= 0 never gains where the law is trusted: (NaN, NaN);
-    the RL form then has a formal maximum at d < 1/e, in the region its authors give up.
+    With beta <= 0 < alpha the law never turns: (inf, inf).  With alpha <= 0 it never gains where the law is trusted:
+    (NaN, NaN).  The RL form then has a formal maximum at d < 1/e, in the region that its authors exclude.
     """
     d = _where_it_turns(form_named(form).peak, alpha, beta, shape)
     turns = np.isfinite(d)

@@ -1,8 +1,8 @@
 """Intervals over independent runs, never over the points of one run.
 
-The top level at which runs differ decides: with several worlds (gold models) a world is one draw, with one world a
-seed is, and the interval then speaks of that world. Runs that share a unit are averaged first, so that what they
-have in common is not counted twice.
+The top level at which runs differ decides what one draw is. With several worlds (gold models) a draw is a world. With
+one world a draw is a seed, and the interval then holds for that world alone. Runs that share a unit are averaged first,
+so that what they have in common is not counted twice.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import stats
 
 from gold_sim.laws import forms
 
-LEVEL = 0.9  # of every interval, unless told otherwise
+LEVEL = 0.9  # default level of every interval
 
 
 def t_interval(values, level: float = LEVEL):
@@ -31,7 +31,7 @@ def t_interval(values, level: float = LEVEL):
 
 
 def predictive_interval(values, level: float = LEVEL):
-    """Interval for one further draw: as `t_interval`, wider by sqrt(n + 1)."""
+    """Interval for one further draw: that of `t_interval`, wider by a factor of sqrt(n + 1)."""
     values = np.asarray(values, float)
     low, high = t_interval(values, level)
     middle, wider = values.mean(0), np.sqrt(len(values) + 1)
@@ -39,7 +39,7 @@ def predictive_interval(values, level: float = LEVEL):
 
 
 def top_level(*levels) -> np.ndarray | None:
-    """The outermost of several labellings of the runs that tells at least two apart; None if none does.
+    """The outermost of several labellings that gives the runs at least two different labels; None if none does.
 
     levels: arrays [R], outermost first, as (world, reward-model seed, policy seed). A label counts within the labels
     outside it, so seed 1 of two worlds is two seeds.
@@ -54,7 +54,7 @@ def top_level(*levels) -> np.ndarray | None:
 
 
 def by_unit(values, units=None):
-    """[R, ...] values of runs -> [U, ...] means of the runs of each unit; units: [R] labels, None: a run is a unit."""
+    """Means [U, ...] over the runs of each unit, of values [R, ...]; units: [R] labels, None: a run is a unit."""
     values = np.asarray(values, float)
     if units is None:
         return values
@@ -65,8 +65,8 @@ def by_unit(values, units=None):
 def transformed_intervals(function, estimate, per_unit, level: float = LEVEL):
     """Intervals of function(*estimate), K values, from the coefficients [U, P] of the units: K pairs (low, high).
 
-    Student-t over units of the logarithm, linearised at the estimate, then exponentiated, so that a unit without a
-    peak of its own is no trouble. NaN with one unit, or where a value is not positive and finite.
+    The interval is Student's t over units of the logarithm, linearised at the estimate, then exponentiated. So units
+    without a peak of their own do no harm. NaN with one unit, or where a value is not positive and finite.
     """
     estimate, per_unit = np.asarray(estimate, float), np.asarray(per_unit, float)
     with np.errstate(all="ignore"):
@@ -96,9 +96,9 @@ def peak_intervals(form: str, alphas, betas, shapes=None, estimate=None, level: 
 
 
 def draws(estimate, per_unit, count: int = 4000, seed: int = 0):
-    """[count, P] coefficients as likely as the data leave them: the multivariate t of the mean over units [U, P].
+    """Coefficients [count, P] drawn from the multivariate t of the mean over units [U, P].
 
-    Its marginal quantiles are those of `t_interval`; for statements of probability about functions of coefficients.
+    Its marginal quantiles are those of `t_interval`. The draws give probabilities of functions of coefficients.
     """
     estimate, per_unit = np.asarray(estimate, float), np.asarray(per_unit, float)
     n = len(per_unit)

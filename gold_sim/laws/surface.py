@@ -1,9 +1,9 @@
 """Coefficients as functions of reward-model size and data, fitted in one step to all runs at once.
 
-R(d) = u(d) x' a - v(d) x' b with x = (1, log10 size, log10 pairs, ...): one linear regression over every point of every
-run, so a cell with a short curve borrows from the others (Gao et al. 2023 fit each cell alone and then a line).
-`surface` takes its intervals between seeds; `mixed` is the random-coefficients model of the same mean, whose profile
-likelihood is the cross-check.
+R(d) = u(d) x' a - v(d) x' b with x = (1, log10 size, log10 pairs, ...). This is one linear regression over every point
+of every run, so a cell with a short curve borrows from the others. (Gao et al. 2023 fit each cell alone and then a
+line.) `surface` takes its intervals between seeds. `mixed` is the random-coefficients model of the same mean, and its
+profile likelihood is the cross-check.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Surface:
-    """alpha = 1 of terms . alpha coefficients, likewise beta; a coefficient is per tenfold of its covariate."""
+    """alpha and beta as linear functions of the covariates' log10: the sum of coefficient times term, term by term.
+
+    A coefficient is the change per tenfold of its covariate.
+    """
 
     form: str
     terms: tuple[str, ...]  # "1", then the covariates' names
@@ -48,7 +51,7 @@ class Surface:
 def surface(form: str, runs: list[Run], names: tuple[str, ...], d_min: float | None = None, level=LEVEL) -> Surface:
     """Least squares of all runs' points on the law with coefficients linear in the covariates.
 
-    Intervals: each unit (seed, or world) is fitted by itself and Student's t taken between them; NaN with one unit.
+    For intervals each unit (seed, or world) is fitted by itself, and Student's t is taken over units; NaN with one.
     ValueError where the cells cannot tell the coefficients apart.
     """
     designs = [_design(form, run, d_min) for run in runs]
@@ -68,7 +71,7 @@ def surface(form: str, runs: list[Run], names: tuple[str, ...], d_min: float | N
 
 
 def _design(form, run, d_min):
-    """([T, 2 Q], [T]): u x and v x of the points that are used."""
+    """(design [T, 2 Q], gold [T]) of the points that are used; the design's columns are u x and v x."""
     law = form_named(form)
     if law.shape or law.num_linear < 2:
         raise ValueError(f"form={form!r}: a surface is fitted for forms of two coefficients")
@@ -103,9 +106,10 @@ class Mixed:
 def mixed(form: str, runs: list[Run], d_min: float | None = None, level: float = LEVEL) -> Mixed:
     """Random coefficients by maximum likelihood, each run with its own deviation (alpha, beta) from the surface.
 
-    Its intervals invert the likelihood ratio, with the F quantile of as many degrees as runs beyond coefficients in
-    place of chi-squared's. Points have independent noise given the run's deviation: an approximation, which is why this
-    is a cross-check of `surface` and not the source of intervals.
+    Its intervals invert the likelihood ratio. In place of chi-squared's quantile they use that of F, whose degrees are
+    the number of runs minus the number of coefficients. Given a run's deviation, its points are taken to have
+    independent noise. That is an approximation, which is why this is a cross-check of `surface` and not the source of
+    intervals.
     """
     law = form_named(form)
     stats_of = []
@@ -140,8 +144,8 @@ def mixed(form: str, runs: list[Run], d_min: float | None = None, level: float =
         return total * np.log(rss / total) + logdet, theta, rss / total, root @ root.T
 
     def best(held=None, start=(2.0, 2.0, 0.0)):
-        found = optimize.minimize(lambda q: solve(q, held)[0], start, method="Nelder-Mead", options={"xatol": 1e-3})
-        return found.fun, found.x
+        optimum = optimize.minimize(lambda q: solve(q, held)[0], start, method="Nelder-Mead", options={"xatol": 1e-3})
+        return optimum.fun, optimum.x
 
     deviance, at = best()
     _, theta, variance, ratio = solve(at)
@@ -153,7 +157,7 @@ def mixed(form: str, runs: list[Run], d_min: float | None = None, level: float =
 
 
 def _profile_interval(i, theta, deviance, at, cut, best):
-    """Where the profiled deviance passes its minimum by `cut`, to either side of theta[i]."""
+    """The two values, on either side of theta[i], at which the profiled deviance exceeds its minimum by `cut`."""
     lost = lambda value: best((i, value), at)[0] - deviance - cut
     edges = []
     for sign in (-1, 1):

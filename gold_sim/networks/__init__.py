@@ -1,1 +1,1 @@
-"""Networks: their shape, the transformer, decoding, and the products that each processor multiplies fastest."""
+"""Networks: their shape, the transformer, decoding, and matrix products laid out for speed on each processor."""

@@ -23,7 +23,7 @@ from gold_sim.networks.transformer import (
 def decode(net: Network, params, prompts, num_samples: int, length: int, choose, inputs):
     """Write `length` tokens for `num_samples` responses a prompt, with a key-value cache, under scan.
 
-    choose: (logits [P, N, outputs], inputs[t]) -> (tokens [P, N] int32, whatever to keep of the step).
+    choose: (logits [P, N, outputs], inputs[t]) -> (tokens [P, N] int32, a pytree to keep from the step).
     inputs: pytree with a leading axis of `length`.
     Returns tokens [P, N, length] and the kept values stacked on a leading axis of `length`.
     """

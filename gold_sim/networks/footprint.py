@@ -1,6 +1,6 @@
 """Memory that networks take: bytes of a training step and of a forward pass, and how many runs fit.
 
-To count needs no jax; to ask a device for its memory does.
+Counting needs no jax; asking a device for its memory does.
 """
 
 from gold_sim.networks import network
@@ -8,15 +8,15 @@ from gold_sim.networks.network import Network, num_params
 
 FLOAT = 4  # bytes
 STATE = 5  # float32 copies of the parameters: themselves, the new ones, the gradient, Adam's two moments
-OF_HEAD = 4  # logits, their softmax, log-probs and gradient, in outputs a token
-STACKED = 1.45  # of a loop over blocks that keeps all: their activations are gathered in stacks, in part twice
+OF_HEAD = 4  # arrays of the size of the logits: logits, their softmax, log-probs and gradient
+STACKED = 1.45  # factor for a loop over blocks that keeps all activations: they are stacked, some of them twice
 SHARE = 0.8  # of the device's memory that runs may take; the rest is for gold, reward models and the compiler
 
 
 def of_training(net: Network, tokens: float, prompt: int = 0) -> float:
     """Bytes that one run holds while it takes a gradient step on `tokens` tokens, each attending to `prompt` more.
 
-    Networks whose blocks are computed again in the backward pass keep one block's activations and all blocks' inputs.
+    A network whose blocks are computed again in the backward pass keeps one block's activations and all blocks' inputs.
     """
     scores = 3 * net.heads * (prompt or net.max_len)
     block = network.ACTIVATIONS * net.width + scores

@@ -1,9 +1,10 @@
-"""Attention of prompts and their responses in one kernel each way, for GPUs and half precision.
+"""Attention of prompts and their responses in one kernel forward and one backward, for GPUs and half precision.
 
-XLA makes some forty kernels of a block's attention and its gradient, for matrices of 16 by 24: most of a small
-network's step goes into moving them. Here one program does all of a prompt and a head. It reads queries, keys and
-values where the projection wrote them, and scores never leave the registers (Dao et al. 2022, FlashAttention, but
-without its loop over keys: a response fits one tile). Pallas lowers it to Triton.
+XLA makes about forty kernels of a block's attention and its gradient, for matrices of 16 by 24. Most of a small
+network's step then goes into moving these matrices. Here one program does all the work of one prompt and one head. It
+reads queries, keys and values where the projection wrote them, and scores never leave the registers. This is
+FlashAttention (Dao et al. 2022) without its loop over keys, because a response fits one tile. Pallas lowers it to
+Triton.
 """
 
 import functools
@@ -19,7 +20,7 @@ from gold_sim import device
 HEADS = (16, 32, 64, 128)  # head widths that matrix units take
 LONGEST = 64  # tokens of a prompt or a response that one program holds
 MOST = 8  # responses that one program goes through
-A_WARP = 32  # columns of a head: with less of a warp a program would run out of registers
+A_WARP = 32  # columns of a head for each warp: with fewer warps a program would run out of registers
 
 
 class Group(NamedTuple):
@@ -39,7 +40,7 @@ def fits(prompt: int, length: int, head_width: int) -> bool:
 
 
 def at_once(responses: int) -> int:
-    """How many of a prompt's responses share one reading of it: the most that divide them."""
+    """How many of a prompt's responses one program handles: the largest number up to MOST that divides them."""
     return max(n for n in range(1, MOST + 1) if responses % n == 0)
 
 
@@ -48,7 +49,7 @@ def attention(group: Group, qkv):
     """Causal attention of prompts to themselves, and of responses to their prompt and themselves.
 
     qkv: [P, group.tokens, 3H, dh], queries (not scaled), then keys, then values of all heads.
-    Returns what is mixed, [P, group.tokens, H, dh], in the same precision.
+    Returns the mixed values, [P, group.tokens, H, dh], in the same precision.
     """
     return _forward(group, qkv)[0]
 
@@ -66,7 +67,7 @@ attention.defvjp(_forward, _backward)
 
 
 def _call(kernel, group: Group, shape: tuple, qkv, *more):
-    """A program a prompt and head, which sees all of its prompt: arrays [tokens, some heads, dh]."""
+    """Run one program for each prompt and head; it sees all tokens of its prompt, arrays [tokens, some heads, dh]."""
     prompts, _, heads, width = qkv.shape
     of = lambda shape: pl.BlockSpec((None, *shape[1:]), lambda prompt, head: (prompt, 0, 0, 0))
     return pl.pallas_call(
@@ -81,7 +82,7 @@ def _call(kernel, group: Group, shape: tuple, qkv, *more):
 
 
 def _interpreted() -> bool:
-    """Elsewhere than on a GPU JAX itself plays the kernel, slowly: for tests."""
+    """Whether JAX interprets the kernel, slowly, as tests do where there is no GPU."""
     return not device.has_triton()
 
 
@@ -89,7 +90,7 @@ def _interpreted() -> bool:
 
 
 def _tile(length: int) -> int:
-    """Rows that hold so many tokens: a power of two, and no less than matrix units take."""
+    """Rows of a tile for so many tokens: a power of two, and at least what matrix units take."""
     return max(16, 1 << (length - 1).bit_length())
 
 
@@ -99,7 +100,7 @@ def _places(ref, start: int, length: int, head):
 
 
 def _load(ref, start: int, length: int, head):
-    """Zeros behind its tokens."""
+    """The tile of one head's tokens, with zeros behind them."""
     places, inside = _places(ref, start, length, head)
     return triton.load(places, mask=inside, other=0.0)
 
@@ -123,13 +124,13 @@ def _earlier(length: int):
 
 
 def _weights(q, keys, visible):
-    """Softmax over all keys together, a matrix for each of several lots of them."""
+    """Weights of one softmax over several sets of keys together, a matrix for each set."""
     scale = q.shape[-1] ** -0.5
     scores = [jnp.where(v, _dot(q, k.T) * scale, -1e9) for k, v in zip(keys, visible, strict=True)]
     top = functools.reduce(jnp.maximum, (jnp.max(s, 1) for s in scores))[:, None]
-    found = [jnp.exp(s - top) for s in scores]
-    total = _sum(jnp.sum(w, 1) for w in found)[:, None]
-    return [w / total for w in found]
+    exponentials = [jnp.exp(s - top) for s in scores]
+    total = _sum(jnp.sum(w, 1) for w in exponentials)[:, None]
+    return [w / total for w in exponentials]
 
 
 def _mixed(q, keys, values, visible):
@@ -138,7 +139,7 @@ def _mixed(q, keys, values, visible):
 
 
 def _mixed_back(q, keys, values, visible, grad):
-    """Gradients of q, and of every lot of keys and of values."""
+    """Gradients of q, of every set of keys and of every set of values."""
     weights = _weights(q, keys, visible)
     back = [_dot(grad, v.T) for v in values]
     mean = _sum(jnp.sum(w * b, 1) for w, b in zip(weights, back, strict=True))[:, None]

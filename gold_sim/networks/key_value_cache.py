@@ -1,8 +1,8 @@
 """Keys and values of prompts and of the tokens that responses hold so far, laid out as the device reads them.
 
-Both kinds share an interface: `start` makes what a loop over tokens carries, `with_token` adds a token of every
-response to that of block i, `attention` mixes values for queries [P, N, H, dh] that see their prompt and the response's
-tokens up to t.
+Both classes share an interface. `start` makes the cache that a loop over tokens carries. `with_token` adds a token of
+every response to the cache of block i. `attention` mixes values for queries [P, N, H, dh] that see their prompt and the
+response's tokens up to t.
 """
 
 from typing import NamedTuple
@@ -14,10 +14,11 @@ from gold_sim.networks import products
 
 
 class ByBlock(NamedTuple):
-    """For a CPU: products of matrices, and of every block an array of its own, in which a prompt's tokens come first.
+    """The cache for a CPU: matrix products, and for every block its own array, in which a prompt's tokens come first.
 
-    All leading axes are one, b: where one of several had length 1 XLA would copy the whole cache at every token, and of
-    an array of all blocks it would copy the block's part. Keys come transposed, in whole vectors.
+    All leading axes are merged into one, b. Where one of several leading axes had length 1, XLA would copy the whole
+    cache at every token. From one array of all blocks it would copy the block's part. Keys are stored transposed, in
+    whole vectors.
     """
 
     prompt: tuple  # keys, values [blocks, P, Lp, H, dh], in the precision of products
@@ -28,7 +29,7 @@ class ByBlock(NamedTuple):
         return tuple(zip(*map(self._of_prompts, self.prompt, ("khd->hdk", "khd->hkd")), strict=True))
 
     def _of_prompts(self, prompt, order: str):
-        """[b, ...] of each block, in the order of its axes."""
+        """The prompts' keys or values of each block, [b, ...], with axes in the given order."""
         depth, p, length, *head = prompt.shape
         behind = products.whole(length + self.tokens) - length
         padded = jnp.pad(prompt, ((0, 0), (0, 0), (0, behind), (0, 0), (0, 0)))
@@ -54,11 +55,12 @@ class ByBlock(NamedTuple):
 
 
 class Stacked(NamedTuple):
-    """For an accelerator, and for a loop over blocks: sums, and one array [block, token, P, N, H, dh] for all.
+    """The cache for an accelerator or a loop over blocks: sums, and one array [block, token, P, N, H, dh] for all.
 
-    Time comes before what a token adds, else each token would write one number here and there, and so pass over all of
-    it. One query a response leaves products nothing to reuse, and XLA would lay the cache out as a product wants it and
-    not as it is read: so scores are sums, [token, P, N, H], and those of prompt and response are never joined.
+    The token axis stands before the axes that one token fills. Otherwise each token's numbers would be scattered, and
+    writing them would pass over the whole cache. With one query a response a matrix product has nothing to reuse, and
+    XLA would lay the cache out for the product and not for reading. So scores are computed as sums, [token, P, N, H],
+    and those of prompt and response are never joined.
     """
 
     prompt: tuple

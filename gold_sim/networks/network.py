@@ -1,4 +1,4 @@
-"""The shape of a network, and what follows from it: heads, parameters, activations, operations; no jax."""
+"""The shape of a network, and the counts that follow from it: heads, parameters, activations, operations; no jax."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ UNROLLED = 8  # blocks written out in a program; deeper networks loop, so that c
 MODEL_AXIS = "model"  # of a mesh of devices: those along it share the matrices of every block
 REMAT_FROM = 200_000_000  # parameters from which a block is computed again in the backward pass, not kept
 MATRICES = 12  # parameters of a block, in widths squared: q, k, v and out; the MLP's four up and four down
-ACTIVATIONS = 17  # of a block that its backward pass reads, in widths a token: norms, q, k, v, mixed, MLP, sums
+ACTIVATIONS = 17  # widths a token that a block's backward pass reads: norms, q, k, v, mixed, MLP, sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def num_params(net: Network) -> int:
 
 
 def blocks_written_out(net: Network) -> int:
-    """Blocks that stand in a program of the network: what it takes to compile follows them."""
+    """Blocks that are written out in a program of the network; the time to compile it grows with them."""
     return min(net.depth, UNROLLED)
 
 
@@ -55,7 +55,7 @@ def forward_flops(net: Network, tokens: float, attended: float, states: float) -
     return 2.0 * (net.depth * block + net.width * net.outputs * states)
 
 
-SHARING = 4  # responses that one prompt is read for, about
+SHARING = 4  # about how many responses share one reading of their prompt
 
 
 def reading(prompt: int, length: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Device memory of a training run, how many runs fit side by side on an accelerator, and what fits a core's cache."""
+"""Work cut into pieces: as many at once as an accelerator takes, or as small as fits a CPU core's cache."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from gold_sim import device
 
 
 def streamed(f: Callable, xs, at_once: int):
-    """`f` over the leading axis of xs, in pieces of `at_once` on an accelerator and of one on a CPU."""
+    """The results of `f` over the leading axis of xs, in pieces of `at_once` on an accelerator and of one on a CPU."""
     return jax.lax.map(f, xs, batch_size=at_once if device.accelerated() else None)
 
 
@@ -18,45 +18,46 @@ CHUNK, CHUNKS_AT_ONCE = 512, 32  # rows that one call of a program takes; chunks
 
 
 def in_chunks(program: Callable, *xs, progress: Callable = lambda done, total: None):
-    """program(at [K], *xs [K, CHUNK, ...]) -> a tree of [K, CHUNK, ...], over all rows of xs; on the host, [rows, ...].
+    """The results of `program` over all rows of xs, in chunks: a tree of [rows, ...] on the host.
 
-    at: numbers of the chunks, for their keys. Called from the host with the same shapes for any number of rows, so that
-    whatever samples or scores in chunks shares the compiled program. The last row fills up the last chunk.
+    program: (at [K], *xs [K, CHUNK, ...]) -> a tree of [K, CHUNK, ...].  at: numbers of the chunks, for their keys.
+    The program is called from the host with the same shapes for any number of rows, so that all that sample or score in
+    chunks share one compiled program. The last row is repeated to fill up the last chunk.
     """
     rows = len(xs[0])
     chunks = -(-rows // CHUNK)
     k = min(CHUNKS_AT_ONCE, chunks) if device.accelerated() else 1
     calls = -(-chunks // k)
     filled = np.minimum(np.arange(calls * k * CHUNK), rows - 1).reshape(calls, k, CHUNK)
-    xs, found = [np.asarray(x) for x in xs], []
+    xs, results = [np.asarray(x) for x in xs], []
     for i, part in enumerate(filled):
         progress(i, calls)
         at = np.arange(i * k, (i + 1) * k, dtype=np.int32)
-        found.append(jax.tree.map(np.asarray, program(at, *(x[part] for x in xs))))
-    return jax.tree.map(lambda *parts: np.concatenate(parts).reshape(-1, *parts[0].shape[2:])[:rows], *found)
+        results.append(jax.tree.map(np.asarray, program(at, *(x[part] for x in xs))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts).reshape(-1, *parts[0].shape[2:])[:rows], *results)
 
 
 A_PIECE, A_GRADIENT = 128, 64  # responses, at most
 
 
 def in_pieces(f: Callable, *xs, most: int = A_PIECE):
-    """f(*xs), trees of arrays with one leading axis as are f's results; a CPU takes equal pieces, one after another.
+    """f(*xs), where xs and the results are trees of arrays with one leading axis; a CPU takes equal pieces in turn.
 
-    most: of a piece, so that what networks make of it fits a core's cache: 1,024 responses at once take 1.4 times as
-    long as in pieces of 128 (width 48, 2 MB). An accelerator takes all at once.
+    most: length of a piece, at most, so that a network's activations fit a core's cache. 1,024 responses at once take
+    1.4 times as long as in pieces of 128 (width 48, 2 MB). An accelerator takes all at once.
     """
     count = _pieces(xs, most)
     if count == 1:
         return f(*xs)
-    found = jax.lax.map(lambda piece: f(*piece), _cut(xs, count))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+    results = jax.lax.map(lambda piece: f(*piece), _cut(xs, count))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), results)
 
 
 def mean_in_pieces(f: Callable, *xs, most: int = A_GRADIENT):
     """f(*xs), a tree of means over the leading axis of trees of arrays, such as a gradient; pieces as in `in_pieces`.
 
-    What the backward pass reads of a piece is still in the core's cache: a step of gold (width 64, 256 responses) takes
-    half as long as at once, one of a reward model of width 48 (128 responses) 0.85 of it (2 MB).
+    The activations that the backward pass reads are then still in the core's cache (2 MB). A step of gold (width 64,
+    256 responses) takes half as long as at once; a step of a reward model of width 48 (128 responses) takes 0.85 of it.
     """
     count = _pieces(xs, most)
     if count == 1:
@@ -76,7 +77,7 @@ def _cut(xs, count: int):
 
 
 def equal_pieces(num: int, most: int) -> int:
-    """The fewest equal pieces of at most so many; 1 where they would be less than a quarter of that."""
+    """The least number of equal pieces of at most `most` each; 1 where a piece would be less than a quarter of that."""
     return next((p for p in range(-(-num // most), 4 * num // most + 1) if num % p == 0), 1)
 
 

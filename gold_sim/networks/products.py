@@ -1,9 +1,9 @@
 """Products of matrices, and attention as products, in the order in which a CPU multiplies fastest.
 
-XLA hands products to a library that takes the first operand as it lies and the second either way, and is slower where
-that one is transposed or the last axis is no multiple of a vector. What XLA does by itself with a transposed first
-operand, which every gradient has, takes up to three times as long. So gradients are written by hand here, and an
-accelerator, whose library takes everything, has the plain forms.
+XLA hands products to a library that takes the first operand as it is stored, and the second either as it is or
+transposed. The library is slower where the second is transposed or the last axis is not a multiple of a vector. Every
+gradient has a transposed first operand, with which XLA's own code takes up to three times as long. So gradients are
+written by hand here. The library of an accelerator takes every layout, so accelerators use the plain forms.
 """
 
 import jax
@@ -66,12 +66,12 @@ _norm.defvjp(_norm_forth, _norm_back)
 
 
 def _written(x):
-    """x in memory as it is: else XLA takes a transposition into the product."""
+    """x, written to memory as it is: otherwise XLA merges its transposition into the product."""
     return jax.lax.optimization_barrier(x)
 
 
 def whole(keys: int) -> int:
-    """As many as fill vectors: products with 15 or 23 keys take up to twice as long as with 16 or 24."""
+    """`keys` rounded up to whole vectors: products with 15 or 23 keys take up to twice as long as with 16 or 24."""
     return -(-keys // VECTOR) * VECTOR
 
 
@@ -104,7 +104,7 @@ def _attention_forth(q, k, v, mask):
 
 
 def _attention_back(given, grad):
-    """Weights are computed again: that is as cheap as to keep them."""
+    """Gradients of q, k and v. The weights are computed again, which is as cheap as keeping them."""
     q, k, v, mask, mixed = given
     weights, total = _weights(q, k, mask)
     weights = weights / total
@@ -127,6 +127,6 @@ def _weights(q, k, mask):
 
 
 def _dot(a, b, axis_a: int, axis_b: int):
-    """Product over these axes, of every matrix of the two leading ones."""
+    """The matrix product over these axes, for every index of the two leading axes."""
     dims = (((axis_a,), (axis_b,)), ((0, 1), (0, 1)))
     return jax.lax.dot_general(a, b, dims, preferred_element_type=jnp.float32)

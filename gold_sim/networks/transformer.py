@@ -20,7 +20,7 @@ from gold_sim import device
 from gold_sim.networks import fused_attention, network, products
 from gold_sim.networks.network import MODEL_AXIS, Network, num_params
 
-SPREAD = dict(token=0.2, position=0.2, head=0.02, value=0.02)  # s.d. of fresh parameters; of blocks' 1 / sqrt(inputs)
+SPREAD = dict(token=0.2, position=0.2, head=0.02, value=0.02)  # s.d. of fresh parameters; in blocks 1 / sqrt(inputs)
 
 
 class Block(nnx.Module):
@@ -42,7 +42,7 @@ class Block(nnx.Module):
 
 
 class Transformer(nnx.Module):
-    """The parameters there are; `init` gives them their values."""
+    """The tree of a network's parameters; `init` gives them their values."""
 
     def __init__(self, net: Network, rngs: nnx.Rngs):
         d = net.width
@@ -63,15 +63,15 @@ def shapes(net: Network) -> dict:
 
 
 def zeros(net: Network, *leading: int) -> dict:
-    """Parameters of zeros on the host, with leading axes: what only their shapes are wanted of."""
+    """Parameters of zeros on the host, with leading axes, for uses that need their shapes alone."""
     return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), shapes(net))
 
 
 def init(net: Network, key) -> dict:
     """Fresh parameters: a plain nested dict of arrays; vmap over keys for many.
 
-    Matrices are normal and cut from one draw: with one for each the program took 2 s to compile. Norms' scales begin at
-    1, biases at 0.
+    Matrices are normal and cut from one draw; with a draw for each, the program took 2 s to compile. The scales of
+    norms begin at 1, biases at 0.
     """
     leaves, tree = jax.tree.flatten_with_path(shapes(net))
     sizes = [leaf.size if _spread_of(path, leaf) else 0 for path, leaf in leaves]
@@ -82,7 +82,7 @@ def init(net: Network, key) -> dict:
             return spread * own.reshape(leaf.shape)
         return jnp.full(leaf.shape, path[-1].key == "scale", leaf.dtype)
 
-    return tree.unflatten(fresh(*both, own) for both, own in zip(leaves, drawn, strict=True))
+    return tree.unflatten(fresh(*path_and_leaf, own) for path_and_leaf, own in zip(leaves, drawn, strict=True))
 
 
 def _spread_of(path, leaf) -> float | None:
@@ -168,7 +168,7 @@ def embedded(params, tokens, at):
 def _joined(params, prompts, responses):
     """([P, tokens, d], Group): a prompt's tokens, embedded, then those of its responses, one response after another.
 
-    In one matrix, as all but attention treats them alike: apart they were twice the kernels to compile.
+    All are in one matrix, as all but attention treats them alike: in two they were twice the kernels to compile.
     """
     (p, n, length), prompt = responses.shape, prompts.shape[1]
     at = np.concatenate([np.arange(prompt), np.tile(np.arange(prompt, prompt + length), n)])
@@ -183,25 +183,26 @@ def through_block(net, group, block, x):
 
 
 def _attended(net, group, q, k, v):
-    """Causal attention of prompts to themselves, of responses to their prompt and themselves. [P, group.tokens, H, dh].
+    """Causal attention of prompts to themselves, of responses to their prompt and themselves: [P, group.tokens, H, dh].
 
-    Each response also asks for its share of the prompt's tokens, whose keys it has: one attention and not two.
+    Each response also carries its share of the prompt's queries, whose keys it sees anyway. So there is one attention
+    and not two.
     """
     if group.responses <= 1:
         return _mixed(net, q, k, v, _later_hidden(group.tokens, group.tokens))
     p, _, *head = q.shape
     share = -(-group.prompt // group.responses)
-    asked = share * group.responses
-    of_prompt = jnp.pad(q[:, : group.prompt], ((0, 0), (0, asked - group.prompt), (0, 0), (0, 0)))
+    padded = share * group.responses
+    of_prompt = jnp.pad(q[:, : group.prompt], ((0, 0), (0, padded - group.prompt), (0, 0), (0, 0)))
     q = jnp.concatenate([of_prompt.reshape(-1, share, *head), _responses(group, q)], axis=1)
     # One key axis, prompt first: copying the few prompt keys is cheaper than joining two softmax halves.
     k, v = (_behind_prompt(group, a) for a in (k, v))
     own = _later_hidden(group.length, k.shape[1])
-    shared = np.pad(_later_hidden(asked, asked), ((0, 0), (0, k.shape[1])), constant_values=products.HIDDEN)
+    shared = np.pad(_later_hidden(padded, padded), ((0, 0), (0, k.shape[1])), constant_values=products.HIDDEN)
     shared = shared[:, : k.shape[1]].reshape(group.responses, share, -1)
     mask = np.concatenate([shared, np.broadcast_to(own, (group.responses, *own.shape))], axis=1)
     mixed = _mixed(net, q, k, v, jnp.tile(mask, (p, 1, 1))[:, None])
-    of_prompt, own = mixed[:, :share].reshape(p, asked, *head), mixed[:, share:].reshape(p, -1, *head)
+    of_prompt, own = mixed[:, :share].reshape(p, padded, *head), mixed[:, share:].reshape(p, -1, *head)
     return jnp.concatenate([of_prompt[:, : group.prompt], own], axis=1)
 
 
@@ -211,17 +212,17 @@ def _mixed(net, q, k, v, mask):
 
 
 def _later_hidden(queries: int, keys: int):
-    """[Lq, Lk]: what is added to scores so that a query sees keys up to itself. The last query is the last key."""
+    """Mask [Lq, Lk], added to scores, by which a query sees keys up to itself. The last query is the last key."""
     return np.where(np.tri(queries, keys, keys - queries, dtype=bool), 0.0, products.HIDDEN).astype(np.float32)
 
 
 def _responses(group, x):
-    """[P, group.tokens, ...] -> [P * N, Lr, ...]."""
+    """The responses' part of [P, group.tokens, ...]: [P * N, Lr, ...]."""
     return x[:, group.prompt :].reshape(-1, group.length, *x.shape[2:])
 
 
 def _behind_prompt(group, x):
-    """[P, group.tokens, ...] -> [P * N, Lp + Lr, ...]."""
+    """Each response behind a copy of its prompt: [P, group.tokens, ...] -> [P * N, Lp + Lr, ...]."""
     if group.responses == 1:
         return x
     of_prompt = jnp.broadcast_to(x[:, None, : group.prompt], (x.shape[0], group.responses, group.prompt, *x.shape[2:]))
@@ -230,7 +231,7 @@ def _behind_prompt(group, x):
 
 
 def _last_token(net, group, block, x, lengths):
-    """As `_block`, at each response's last token alone.  x: [P, group.tokens, d] -> [P, N, d]."""
+    """The block's output at each response's last token alone.  x: [P, group.tokens, d] -> [P, N, d]."""
     k, v = (_behind_prompt(group, a) for a in _keys_values(net, block, x))
     last = (lengths - 1).reshape(-1)[:, None, None]
     visible = jnp.arange(k.shape[1]) <= group.prompt + last
@@ -242,7 +243,7 @@ def _last_token(net, group, block, x, lengths):
 
 
 def _fused(net, group, blocks, x, layered):
-    """`_blocks` of a GPU: attention in one kernel. Where a prompt has many responses it is read again for every few."""
+    """`_blocks` on a GPU, with attention in one kernel. A prompt with many responses is read again for every few."""
     p, n, few = x.shape[0], group.responses, fused_attention.at_once(group.responses)
     part = fused_attention.Group(group.prompt, few, group.length)
 
@@ -258,7 +259,7 @@ def _fused(net, group, blocks, x, layered):
 
 
 def _fuses(net, group) -> bool:
-    """Whether attention is one kernel: on a GPU, in half precision, where it fits and a network has a device alone."""
+    """Whether attention is one kernel: on a GPU, in half precision, if it fits and the network is on one device."""
     alone = MODEL_AXIS not in jax.sharding.get_abstract_mesh().axis_names
     fits = fused_attention.fits(group.prompt, group.length, net.width // net.heads)
     return device.has_triton() and net.precision == "bfloat16" and fits and alone
@@ -271,7 +272,7 @@ def _blocks(net, group, blocks, x):
         unroll = min(net.depth, network.UNROLLED)
         if (
             num_params(net) >= network.REMAT_FROM
-        ):  # one block at a time: written out side by side they would all be kept
+        ):  # one block at a time: written out one after another, all their activations would be kept
             layer, unroll = jax.checkpoint(layer, prevent_cse=False), 1
         return jax.lax.scan(layer, x, blocks, unroll=unroll)[0]
 
@@ -291,9 +292,9 @@ def readout(params, h, name="head"):
 
 
 def _states(net, params, prompts, responses):
-    """Hidden states from which each response token is drawn, the prompt's last and then each token's: [P, N, Lr, d].
+    """Hidden states from which each response token is drawn, [P, N, Lr, d]: the prompt's last, then each token's.
 
-    Nothing is drawn from a response's last token, so it is not read.
+    Nothing is drawn from a response's last token, so that token is not read.
     """
     p, n, length = responses.shape
     h = hidden(net, params, prompts, responses[:, :, :-1])
@@ -307,7 +308,7 @@ def logits(net: Network, params, prompts, responses):
 
 
 def logits_and_values(net: Network, params, prompts, responses):
-    """As `logits`, with the value of every visited state: [P, N, Lr]."""
+    """(logits, values): those of `logits`, and the value of every visited state, [P, N, Lr]."""
     h = _states(net, params, prompts, responses)
     return readout(params, h), readout(params, h, "value")[..., 0]
 
@@ -315,7 +316,7 @@ def logits_and_values(net: Network, params, prompts, responses):
 def heads(net: Network, params, prompts, responses, lengths):
     """Every output at each response's last token.  lengths: [P, N] >= 1.  Returns [P, N, outputs].
 
-    As the last token of `hidden` alone: the last block computes keys and values of the others and nothing else.
+    These are heads on the last token of `hidden`. Of all other tokens the last block computes keys and values alone.
     """
     blocks = sharded(params["blocks"])
     earlier, last = (jax.tree.map(lambda p: p[part], blocks) for part in (slice(0, -1), -1))
@@ -325,5 +326,5 @@ def heads(net: Network, params, prompts, responses, lengths):
 
 
 def rewards(net: Network, params, prompts, responses, lengths):
-    """As `heads`, of a network with one output or the first of several: [P, N]."""
+    """The first output at each response's last token: [P, N]."""
     return heads(net, params, prompts, responses, lengths)[..., 0]

@@ -1,7 +1,8 @@
-"""Best-of-n: one pool of reference samples a prompt gives every n and every proxy, without a loop over n.
+"""Best-of-n: expected scores for every n and every proxy, from one pool of reference samples a prompt.
 
 The estimator is the unbiased one over all subsets of size n of the sorted pool (Nakano et al. 2021,
-appendix I); tied proxies share their weight equally, which is best-of-n with ties broken at random.
+appendix I). It needs no loop over n. Tied proxies share their weight equally, which is best-of-n
+with ties broken at random.
 """
 
 import numpy as np
@@ -9,13 +10,13 @@ from scipy.special import gammaln
 
 
 def ns_up_to(num_samples: int, per_octave: int = 2) -> np.ndarray:
-    """1, 2, 3, 4, 6, 8, ...: integers about evenly spaced in log n, ending at num_samples."""
+    """The n at which best-of-n is measured: 1, 2, 3, 4, 6, 8, ..., about evenly spaced in log n, up to num_samples."""
     grid = np.exp2(np.arange(0, np.log2(num_samples) * per_octave + 1e-9) / per_octave)
     return np.unique(np.append(np.round(grid), num_samples).astype(int))
 
 
 def kl_bound(n):
-    """KL(best-of-n || ref_policy) = log n - (n - 1)/n nats for tie-free proxies; an upper bound else.
+    """KL(best-of-n || ref_policy) = log n - (n - 1)/n nats: exact for proxies without ties, else an upper bound.
 
     Stiennon et al. 2020, appendix G.3; Beirami et al. 2024 for the bound.
     """

@@ -1,4 +1,4 @@
-"""Several gradient steps a batch with clipped ratios: what PPO and GRPO share."""
+"""The part that PPO and GRPO share: several gradient steps on each batch, with clipped ratios."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ def surrogate(ratio, advantages, clip):
 
 
 def minibatched(loss_of: Callable, task: Task, state: TrainState, data) -> TrainState:
-    """epochs x minibatches gradient steps over `data` (leading axis: prompts).
+    """The state after epochs x minibatches gradient steps over `data` (leading axis: prompts).
 
     loss_of: (params, part of data) -> (loss, share of clipped ratios).
     """

@@ -10,9 +10,10 @@ max_pi min_mu v_0 + sum_i mu_i (v_i - theta_i), with bounded multipliers: the mi
     sat          no multipliers: the reward of a response is -sum_i (r_i - theta_i)^2
     adaptive_kl  reward - c KL, c rising while KL is above its target (Ziegler et al. 2019, section 2.2)
 
-The task is that of policy_gradient.py, of which kl_coef is not used: constraints have their own. What scores a batch
-gives components [C, P, N], for adaptive_kl one reward [P, N].
-A threshold below the reference policy's value cannot be met: near it the whitened KL stream, of weight C - sum_i s > 0,
+The task is policy_gradient.Task. Its kl_coef is not used, since constraints set their own weight of the KL. A batch is
+scored with component rewards [C, P, N], or with one reward [P, N] for adaptive_kl.
+
+A threshold below the reference policy's value cannot be met. Near it the whitened KL stream, of weight C - sum_i s > 0,
 pulls back harder than a component of weight s pushes.
 """
 
@@ -29,12 +30,15 @@ MULTIPLIER_RATE, MULTIPLIER_MOMENTUM = 0.02, 0.1  # descent on the multipliers (
 # Weight of the violation itself beside its integral mu. The authors have none; without it policy and multipliers circle
 # each other undamped, since whitened streams pull as hard near the threshold as far from it (Stooke et al. 2020).
 PROPORTIONAL = 1.0
-ADAPT_LIMIT, ADAPT_RATE = 0.2, 0.1  # of adaptive_kl: relative error that counts at most, and its weight a step
-FIRST_KL_COEF = 0.1  # of adaptive_kl, gold s.d. a nat
+ADAPT_LIMIT, ADAPT_RATE = 0.2, 0.1  # adaptive_kl: the relative error of KL is cut at the limit; its weight a step
+FIRST_KL_COEF = 0.1  # adaptive_kl: the coefficient at the start, gold s.d. a nat
 
 
 class TrainState(NamedTuple):
-    """policy_gradient.TrainState with the multipliers; adaptive_kl has one, the logarithm of its coefficient."""
+    """policy_gradient.TrainState with the multipliers.
+
+    adaptive_kl has one multiplier, the logarithm of its coefficient.
+    """
 
     params: dict
     opt_state: tuple
@@ -61,7 +65,7 @@ def init(task: pg.Task, params=None) -> TrainState:
 
 
 def init_adaptive_kl(task: pg.Task, params=None) -> TrainState:
-    """As `init`, of adaptive_kl: its one multiplier is the logarithm of FIRST_KL_COEF."""
+    """The first state of adaptive_kl, as by `init`; its one multiplier is the logarithm of FIRST_KL_COEF."""
     return _starting_at(jnp.log(FIRST_KL_COEF), task, params)
 
 
@@ -89,7 +93,10 @@ def whitened(rewards):
 
 
 def by(mix):
-    """The update by a rule that mixes: (config, state, batch) -> (advantages [P, N], multipliers [C], velocity [C])."""
+    """The update that climbs the advantages of a mixing rule.
+
+    mix: (config, state, batch) -> (advantages [P, N], multipliers [C], velocity [C]).
+    """
 
     def update(task: pg.Task, state: TrainState, batch: Batch) -> TrainState:
         """One step's change of policy and multipliers by a scored batch."""
@@ -101,22 +108,22 @@ def by(mix):
 
 
 def mu(config, state: TrainState, batch: Batch):
-    """Least KL with every component at least at its threshold."""
+    """The mixing for least KL with every component at least at its threshold."""
     return _lagrangian(-batch.log_ratio, jax.nn.sigmoid, 1.0, config, state, batch)
 
 
 def xi(config, state: TrainState, batch: Batch):
-    """Least KL with every component at its threshold."""
+    """The mixing for least KL with every component at its threshold."""
     return _lagrangian(-batch.log_ratio, jnp.tanh, 1.0, config, state, batch)
 
 
 def up_to_all(config, state: TrainState, batch: Batch):
-    """Largest sum of the components with none above its threshold."""
+    """The mixing for the largest sum of the components with none above its threshold."""
     return _lagrangian(jnp.sum(batch.rewards, 0), jax.nn.sigmoid, -1.0, config, state, batch)
 
 
 def _lagrangian(objective, bound, sense, config, state, batch):
-    """Mixing of objective [P, N] with constraints sense x (v_i - theta_i) >= 0 of weights bound(mu_i)."""
+    """The mixing of `objective` [P, N] with constraints sense x (v_i - theta_i) >= 0, weighted by bound(mu_i)."""
     components = batch.rewards
     # The multipliers descend sum_i s(mu_i) sense (v_i - theta_i): up while the constraint is broken.
     slack = sense * (jnp.mean(components, (1, 2)) - jnp.asarray(config.thresholds))
@@ -130,7 +137,7 @@ def _lagrangian(objective, bound, sense, config, state, batch):
 
 
 def sat(config, state: TrainState, batch: Batch):
-    """PPO-SAT: as near to the thresholds as a response can be, with nothing that holds it to the reference."""
+    """PPO-SAT: responses are rewarded for lying near the thresholds, and nothing holds them to the reference."""
     missed = batch.rewards - jnp.asarray(config.thresholds)[:, None, None]
     return pg.leave_one_out(-jnp.sum(jnp.square(missed), 0)), state.multipliers, state.velocity
 

@@ -1,6 +1,6 @@
-"""Direct alignment: a policy fit to labelled pairs without a reward model. Its batch is a batch of those pairs.
+"""Direct alignment: a policy is fit to labelled pairs without a reward model. A batch is a batch of those pairs.
 
-u = log(pi / ref_policy) of a whole response is, times beta, the implicit reward (Rafailov et al. 2023). Every loss has
+Let u = log(pi / ref_policy) of a whole response. The implicit reward is beta u (Rafailov et al. 2023). Every loss has
 the signature (u [D, 2] chosen first, log_probs [D] of the chosen, lengths [D, 2], beta, coef) -> [D].
 """
 
@@ -18,7 +18,7 @@ from gold_sim.networks import pieces, transformer
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.networks.network import Network
 
-LARGEST_U = 20.0  # chipo: e^u beyond it is cut, as its source cuts the whole margin
+LARGEST_U = 20.0  # chipo: u is cut here inside e^u, as its source cuts the whole margin
 MARGIN_RANGE = 20.0  # chipo: 2 R_max
 
 
@@ -43,7 +43,7 @@ def rpo(u, log_probs, lengths, beta, coef):
 
 
 def chipo(u, log_probs, lengths, beta, coef):
-    """DPO with the link e^u + u in place of u, the margin clipped (chi-PO: Huang et al. 2024, eq. 9)."""
+    """DPO with the link e^u + u in place of u and a clipped margin (chi-PO: Huang et al. 2024, eq. 9)."""
     link = jnp.exp(jnp.minimum(u, LARGEST_U)) + u
     return jax.nn.softplus(-jnp.clip(beta * (link[:, 0] - link[:, 1]), -MARGIN_RANGE, MARGIN_RANGE))
 
@@ -57,7 +57,7 @@ def length_dpo(u, log_probs, lengths, beta, coef):
 
 
 class Pairs(NamedTuple):
-    """Labelled pairs of responses, and so a batch; what else Preferences hold, gold above all, is not theirs."""
+    """Labelled pairs of responses, which also serve as a batch. Unlike Preferences they do not hold gold."""
 
     prompts: jax.Array  # [D, Lp]
     responses: jax.Array  # [D, 2, L]
@@ -65,7 +65,7 @@ class Pairs(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One run: what it is fit to, from where and how."""
+    """One run: the pairs that it is fit to, where it starts, and its settings."""
 
     config: DirectConfig
     net: Network
@@ -84,7 +84,7 @@ class TrainState(NamedTuple):
 
 
 def order(config: DirectConfig, num: int, key):
-    """Of num pairs choose config.num_pairs, and shuffle them for every epoch: [steps, batch] indices."""
+    """Indices [steps, batch] of config.num_pairs chosen out of `num` pairs, shuffled anew for every epoch."""
     k_pairs, k_order = jax.random.split(key)
     mine = jax.random.permutation(k_pairs, num)[: config.num_pairs]
     per_epoch = config.num_pairs // config.batch
@@ -108,7 +108,7 @@ def rollout(task: Task, state: TrainState) -> Pairs:
 
 
 def by(loss_of_pairs):
-    """The update by one of the losses above: one gradient step a batch."""
+    """The update that takes one gradient step a batch on one of the losses above."""
 
     def update(task: Task, state: TrainState, batch: Pairs) -> TrainState:
         mean = lambda params, pairs: loss(loss_of_pairs, task, params, pairs)

@@ -1,4 +1,4 @@
-"""The one loop that optimises policies: stages, tests and probe problems run `drive`, the benchmark its `step`.
+"""The one loop that optimises policies. Stages, tests and probe problems run `drive`; the benchmark runs `step`.
 
     states  = algorithm.init(task)                  the first states, at the reference policy
     points  = [measure(states)]
@@ -10,11 +10,11 @@
         points += [measure(states)]
         checkpoint
 
-Reference policies, gold and reward models are fitted before, in policy.py and gold_sim/rewards.
+Reference policies, gold and reward models are fitted before this loop begins, in policy.py and gold_sim/rewards.
 
-An algorithm is written for one run. algorithms.py is the table of all. A stage maps its functions over runs and
-compiles them one by one (stages/training.py), so that only the program that scores depends on the reward model. A
-test or a benchmark takes those of one run as they are (`of_run`) and compiles them as it likes.
+An algorithm is written for one run. algorithms.py is the table of all algorithms. A stage maps an algorithm's functions
+over runs and compiles each function by itself (stages/training.py), so that only the program that scores depends on the
+reward model. A test or a benchmark takes the functions of one run (`of_run`) and compiles them as it likes.
 """
 
 import functools
@@ -35,7 +35,7 @@ class State(Protocol):
 class Algorithm(NamedTuple):
     """An optimiser of policies: three pure functions of one run. None of them has an argument for gold.
 
-    task: what the run optimises and how, of the type that the algorithm's family defines.
+    Each takes a task: what the run optimises and how. The family of the algorithm defines the task's type.
     """
 
     init: Callable[..., State]  # (task, params=None) -> state; None: at the reference policy
@@ -45,7 +45,7 @@ class Algorithm(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """The three parts of a step, of one run or of many."""
+    """The three functions that make up a step, for one run or for many runs together."""
 
     rollout: Callable[[Any], Any]  # states -> batch
     score: Callable[[jax.Array, jax.Array], jax.Array] | None  # (prompts, responses) -> rewards; None: nothing scores
@@ -53,13 +53,13 @@ class Programs(NamedTuple):
 
 
 class Checkpoints(Protocol):
-    """Where a run is kept on its way."""
+    """A place where the state of a run is kept while it is under way."""
 
     def resume(self, states, points: list) -> tuple[Any, list]:
-        """(states, points) as kept last; as given where nothing is kept."""
+        """(states, points) that were kept last, or those given where nothing is kept."""
 
     def keep(self, states, points: list) -> None:
-        """Called at every point but the first and the last; may do nothing."""
+        """Keep a run's states and points. Called at every point but the first and the last; may do nothing."""
 
 
 def of_run(algorithm: Algorithm, task, score=None) -> Programs:
@@ -69,7 +69,7 @@ def of_run(algorithm: Algorithm, task, score=None) -> Programs:
 
 
 def step(programs: Programs, states):
-    """One step: write a batch, score it, update."""
+    """The states after one step: a batch is written, scored, and used to update."""
     batch = programs.rollout(states)
     if programs.score is not None:
         batch = batch._replace(rewards=programs.score(batch.prompts, batch.responses))
@@ -85,11 +85,11 @@ def drive(
     progress: Callable[[int, int], None] = lambda done, total: None,
     checkpoints: Checkpoints | None = None,
 ):
-    """Whole runs: (last states, curve), the curve being the measured points stacked along a new first axis [T, ...].
+    """(last states, curve) of whole runs; the curve is the measured points stacked along a new first axis [T, ...].
 
-    measure: states -> a pytree of arrays. Its results are stacked and read by nothing here, so whatever it measures,
-    gold above all, cannot move a policy by a bit.
-    evaluations: points after the first, at equal distances; must divide steps. T = evaluations + 1.
+    measure: states -> a pytree of arrays. Its results are stacked, and nothing here reads them. So whatever it
+    measures, gold above all, cannot change a policy by a single bit.
+    evaluations: number of points after the first, evenly spaced in steps; must divide steps. T = evaluations + 1.
     """
     points, interval = [measure(states)], steps // evaluations
     if checkpoints is not None:

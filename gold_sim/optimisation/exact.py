@@ -1,4 +1,4 @@
-"""The answer key on the enumerable world: optima of the penalised objective over all listed responses.
+"""Exact answers on a world whose responses can be listed: optima of the penalised objective over all of them.
 
 `sequences.enumerate_responses` lists every response y, so each policy is a table of log-probabilities
 [P, R], and what an optimiser should reach is known without sampling.
@@ -74,7 +74,7 @@ def chi2(p, ref_log_probs):
 
 
 def token_tilt(ref_log_probs, responses, rewards, kl_coef):
-    """Stationary point [P, R] when each token is penalised for its own KL but not for that of later tokens.
+    """Stationary point [P, R] where each token is penalised for its own KL but not for that of later tokens.
 
     That is what a KL estimator summed over tokens in the loss does (GRPO): differentiating it holds the
     visited states fixed. With c = kl_coef, state s, token a, and Q(s, a) the expected reward of the
@@ -108,9 +108,9 @@ def grpo_tilt(ref_log_probs, responses, rewards, kl_coef, iterations: int = 100)
 
     GRPO divides rewards by the standard deviation of the prompt's group (Shao et al. 2024), so its KL
     coefficient in reward units is kl_coef * std_pi(r | x), for large groups. k2 has the gradient of
-    KL(pi || ref) at each visited state. Solved by fixed-point iteration from the reference's std. A
-    small kl_coef has no interior solution: std falls as the policy sharpens and takes the penalty with
-    it, until one reward is left; NaN then.
+    KL(pi || ref) at each visited state. The point is found by fixed-point iteration from the
+    reference's std. A small kl_coef has no interior solution: as the policy sharpens, std falls and
+    the penalty falls with it, until only one reward is left. The result is then NaN.
     """
 
     def sharpen(_, log_pi):

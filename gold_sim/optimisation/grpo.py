@@ -1,4 +1,4 @@
-"""GRPO: PPO's clipped steps with the group in place of a learned value, and the KL penalty in the loss."""
+"""GRPO: PPO's clipped steps, with the group's mean in place of a learned value and the KL penalty in the loss."""
 
 import jax.numpy as jnp
 
@@ -17,7 +17,7 @@ def group_normalised(rewards):
 def update(task: Task, state: TrainState, batch: Batch) -> TrainState:
     """GRPO: group-normalised rewards, clipped token ratios, KL estimator in the loss (Shao et al. 2024, eq. 3-4).
 
-    Tokens are summed over a response (not averaged by its length, which would favour long bad ones).
+    Losses of tokens are summed over a response. An average over its length would favour long bad responses.
     The KL term acts at each visited state with the visits held fixed, so the optimum is a token-level tilt
     (exact.grpo_tilt), not the tilt of whole responses. kl_loss "k3" is the paper's: its gradient is that of
     KL(ref_policy || policy); "k2" has the gradient of KL(policy || ref_policy) (Schulman 2020, note on

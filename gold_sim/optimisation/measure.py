@@ -1,9 +1,9 @@
-"""What is measured of a policy at every evaluation point, on held-out prompts: a typed `Point`.
+"""Measurements of a policy on held-out prompts at every evaluation point, as a typed `Point`.
 
-`of_policy` closes over gold, `of_proxy` over the proxy: two functions, because the first is the same program for every
-reward model and optimiser and is compiled once for all of them. Optimisers see neither, and no result of them.
-The proxy's and gold's scores of a sample are of the same responses in the same order. A field bears the name of its
-column in the stored tables (store/columns.py has the units); stages/tables.py makes the columns.
+`of_policy` measures with gold, `of_proxy` with the proxy. They are two functions because the first is the same program
+for every reward model and optimiser and is compiled once for all of them. Optimisers see neither function and none of
+their results. The proxy and gold score the same responses in the same order. A field bears the name of its column in
+the stored tables (store/columns.py has the units); stages/tables.py makes the columns.
 """
 
 import functools
@@ -17,19 +17,19 @@ from gold_sim import policy
 from gold_sim.language import sequences
 from gold_sim.networks import pieces, transformer
 
-MEASURED_A_PIECE = 64  # responses; as their distributions are kept, half of what is best elsewhere
+MEASURED_A_PIECE = 64  # responses; half of pieces.A_PIECE, because their distributions are kept as well
 SAMPLES = 16  # responses kept as they are, for transcripts
 
 
 class Kept(NamedTuple):
-    """Responses to the first K prompts, as they are, and their scores."""
+    """Responses to the first K prompts, and their gold scores."""
 
     responses: jax.Array  # [K, L]
     gold: jax.Array  # [K]
 
 
 class OfPolicy(NamedTuple):
-    """What is measured of a policy on prompts, whatever it was trained against: means over them, scalars of a run."""
+    """Measurements of a policy that do not depend on its reward: means over prompts, scalars of a run."""
 
     kl: jax.Array
     kl_se: jax.Array
@@ -46,7 +46,7 @@ class OfPolicy(NamedTuple):
 
 
 class OfProxy(NamedTuple):
-    """What a proxy says of the same responses; None where it has nothing to say."""
+    """Measurements by the proxy, on the responses of OfPolicy; None where the proxy does not give that quantity."""
 
     proxy: jax.Array
     proxy_se: jax.Array
@@ -83,7 +83,7 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
     length = language.response_len
 
     def written(params, prompts, uniforms):
-        """Of every response: itself, its length, its KL, gold, entropy.  uniforms: [P, L]."""
+        """Every response with its length, KL, gold and entropy.  uniforms: [P, L]."""
         s = policy.written(net, params, prompts, uniforms.T[..., None])
         ref_logits = transformer.logits(net, ref_params, prompts, s.responses)
         kl = policy.response_kl(s.logits, ref_logits, s.lengths)[:, 0]
@@ -117,9 +117,9 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
 
 
 def _means_and_errors(tree):
-    """(means, their standard errors), trees of scalars, of a tree of arrays with one value a prompt.
+    """(means, their standard errors) over prompts, as trees of scalars, of a tree of arrays with one value a prompt.
 
-    One mean and one deviation for all of them: one by one they would be fifty kernels to compile.
+    One program computes all means together, and all deviations: one by one they would be fifty kernels to compile.
     """
     leaves, shape = jax.tree.flatten(tree)
     rows = jnp.stack([leaf.reshape(-1).astype(jnp.float32) for leaf in leaves])
@@ -127,12 +127,12 @@ def _means_and_errors(tree):
 
 
 def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, components=None) -> OfProxy:
-    """What the proxy says of the responses [P, 1, L] that `of_policy` drew.
+    """Measurements by the proxy on the responses [P, 1, L] that `of_policy` drew.
 
     proxy: (prompts, responses) -> calibrated rewards and their spread over members.
     left_out: calibrated rewards of reward models that are no part of the proxy, or None.
     of_length: [L] as `by_length` gives it, or None.
-    components: (prompts, responses) -> [C, P, N], of a composite proxy, or None.
+    components: (prompts, responses) -> [C, P, N] scores of a composite proxy's components, or None.
     """
     r, spread = (a[:, 0] for a in proxy(prompts, responses))
     return OfProxy(
@@ -147,10 +147,10 @@ def of_proxy(prompts, responses, proxy, left_out=None, of_length=None, component
 
 
 def by_length(rewards, lengths, longest: int) -> np.ndarray:
-    """Mean reward of reference responses of each length, [longest], 1 token first: what length alone would earn.
+    """Mean reward of reference responses of each length, [longest], from 1 token up: what length alone would earn.
 
-    Singhal et al. 2023, section 3, with one bin a length. rewards, lengths: of one shape. A length that was never
-    written has what its nearest neighbours on both sides have, by interpolation.
+    Singhal et al. 2023, section 3, with one bin a length. rewards and lengths have the same shape. The value of a
+    length that was never written is interpolated between the nearest lengths on both sides.
     """
     lengths, rewards = np.asarray(lengths, int).ravel(), np.asarray(rewards, float).ravel()
     count = np.bincount(lengths, minlength=longest + 1)[1:]
@@ -160,12 +160,12 @@ def by_length(rewards, lengths, longest: int) -> np.ndarray:
 
 
 def _standard_error(x):
-    """Of the mean over prompts, the last axis."""
+    """Standard error of the mean over prompts, the last axis."""
     return jnp.std(x, -1, ddof=1) / jnp.sqrt(x.shape[-1])
 
 
 def distinct(responses, mask, vocab: int, n: int):
-    """Distinct n-grams / n-grams over a batch of responses [P, N, L] (Li et al. 2016), n = 1 or 2."""
+    """Number of distinct n-grams over number of n-grams in responses [P, N, L] (Li et al. 2016), n = 1 or 2."""
     grams = responses if n == 1 else responses[..., :-1] * vocab + responses[..., 1:]
     inside = mask if n == 1 else mask[..., 1:]
     seen = jnp.zeros(vocab**n).at[grams.ravel()].max(inside.ravel().astype(jnp.float32))

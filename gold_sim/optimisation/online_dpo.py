@@ -11,8 +11,8 @@ from gold_sim.optimisation.policy_gradient import Batch, Task, TrainState, desce
 def update(task: Task, state: TrainState, batch: Batch) -> TrainState:
     """DPO on pairs of the policy's own responses, labelled by the reward's Bradley-Terry probability (Guo et al. 2024).
 
-    beta is kl_coef. A pair's loss is least where kl_coef (u_1 - u_2) = r_1 - r_2, so whoever writes the pairs the
-    optimum is the exact tilt. Responses (0, 1), (2, 3), .. of a group are its pairs.
+    beta is kl_coef. A pair's loss is least where kl_coef (u_1 - u_2) = r_1 - r_2, so the optimum is the exact tilt,
+    whichever policy writes the pairs. The pairs of a group are its responses (0, 1), (2, 3), ...
     """
     rewards = batch.rewards.reshape(task.config.prompts, -1, 2)
     label = jax.nn.sigmoid(rewards[..., 0] - rewards[..., 1])

@@ -1,12 +1,13 @@
 """Policy gradients: what all policy optimisers share, and RLOO, REINFORCE, expert iteration and distilled best-of-n.
 
-The penalised objective is E[r(x, y)] - kl_coef KL(policy || ref_policy), whose optimum is the exact
-tilt ref_policy exp(r / kl_coef) / Z (exact.py), except for GRPO, which divides rewards by their
-group standard deviation and puts its own KL term into the loss; for expert iteration, which ends at the best response;
-and for distillation, whose end is best-of-n itself. With config.divergence = "chi2" RLOO and REINFORCE penalise
+The penalised objective is E[r(x, y)] - kl_coef KL(policy || ref_policy). Its optimum is the exact tilt
+ref_policy exp(r / kl_coef) / Z (exact.py). Three algorithms end elsewhere. GRPO divides rewards by their group standard
+deviation and puts its own KL term into the loss. Expert iteration ends at the best response. Distillation ends at
+best-of-n itself. With config.divergence = "chi2" RLOO and REINFORCE penalise
 chi2(policy || ref_policy) = E[policy / ref_policy] - 1 instead.
 
-Every function of an algorithm takes the run's `Task` first; algorithms.py says which make one. Nothing here knows gold.
+Every function of an algorithm takes the run's `Task` first; algorithms.py lists which functions make an algorithm.
+Nothing here has access to gold.
 """
 
 import functools
@@ -28,8 +29,10 @@ from gold_sim.policy import visited
 
 @dataclass(frozen=True)
 class Task:
-    """One run: what it optimises from, how and at which price; closures over arrays are allowed, so make it inside the
-    traced function. The reward is no part of it: the driver scores between `rollout` and `update`.
+    """One run: the policy that it starts from, its settings and its KL coefficient.
+
+    Its closures may hold arrays, so make it inside the traced function. The reward is no part of it: the driver scores
+    between `rollout` and `update`.
     """
 
     config: OptimiserConfig
@@ -74,7 +77,7 @@ def rollout(task: Task, state: TrainState) -> Batch:
 
 
 def rollout_of_reference(task: Task, state: TrainState) -> Batch:
-    """As `rollout`, but the reference policy writes."""
+    """The reference policy's responses of one step, not yet scored; otherwise as `rollout`."""
     return _written_by(task.ref_params, task, state)
 
 
@@ -91,7 +94,7 @@ def _written_by(params, task: Task, state: TrainState) -> Batch:
 
 
 def keys_of_step(task: Task, state):
-    """Of the prompts, of the responses, of the update."""
+    """Keys of one step: for its prompts, its responses and its update."""
     return jax.random.split(jax.random.fold_in(task.key, state.step), 3)
 
 
@@ -104,13 +107,13 @@ def _optimiser(config: OptimiserConfig):
 
 
 def descend(config: OptimiserConfig, state, grads):
-    """One step of Adam down `grads`; the step is not counted."""
+    """The state after one step of Adam down `grads`; state.step stays as it is."""
     updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
     return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state)
 
 
 def climb(task: Task, state, batch, advantages):
-    """One gradient step up the mean of advantages [P, N] times log pi(response)."""
+    """The state after one gradient step up the mean of advantages [P, N] times log pi(response)."""
 
     def loss_of(params, prompts, responses, mask, advantages):
         logits = transformer.logits(task.net, params, prompts, responses)
@@ -129,10 +132,11 @@ LINEAR_FROM = 10.0  # log-ratio beyond which pi / ref_policy is taken as linear 
 
 
 def penalised_rewards(batch: Batch, kl_coef, divergence: str = "kl"):
-    """r minus the penalty of each whole response, [P, N], by whose expectation times grad log pi the objective climbs.
+    """Rewards minus the penalty of each whole response, [P, N].
 
-    kl: kl_coef u, u = log(pi / ref_policy).  chi2: kl_coef 2 e^u, as grad E_pi[pi / ref] = 2 E_pi[(pi / ref) grad log
-    pi]; the optimum is ref_policy relu(r - lambda) / (2 kl_coef) (exact.chi2_tilt).
+    Their product with grad log pi has the gradient of the penalised objective as its expectation.
+    kl: the penalty is kl_coef u, u = log(pi / ref_policy).  chi2: it is kl_coef 2 e^u, as grad E_pi[pi / ref] =
+    2 E_pi[(pi / ref) grad log pi]; the optimum is ref_policy relu(r - lambda) / (2 kl_coef) (exact.chi2_tilt).
     """
     log_ratio = jnp.sum((batch.old_log_probs - batch.ref_log_probs) * batch.mask, -1)
     if divergence == "kl":
@@ -154,7 +158,7 @@ def batch_baseline(rewards):
 
 
 def best_of_group(rewards):
-    """N for the best response of a group and 0 for the others, [P, N]: its log-likelihood is what then climbs."""
+    """Advantages that raise the likelihood of each group's best response alone: N for it, 0 for the others, [P, N]."""
     n = rewards.shape[1]
     return n * jax.nn.one_hot(jnp.argmax(rewards, 1), n)
 
@@ -163,20 +167,20 @@ def best_of_group(rewards):
 
 
 def rloo(task: Task, state: TrainState, batch: Batch) -> TrainState:
-    """RLOO: each response against the mean of its group's others (Ahmadian et al. 2024)."""
+    """RLOO: each response is compared with the mean of its group's other responses (Ahmadian et al. 2024)."""
     return _by(leave_one_out, task, state, batch)
 
 
 def reinforce(task: Task, state: TrainState, batch: Batch) -> TrainState:
-    """REINFORCE with the batch's mean as its baseline."""
+    """REINFORCE with the mean of the batch's other responses as its baseline."""
     return _by(batch_baseline, task, state, batch)
 
 
 def towards_the_best(task: Task, state: TrainState, batch: Batch) -> TrainState:
-    """Likelihood of the best response of each group.
+    """One gradient step that raises the likelihood of the best response of each group.
 
-    Of the policy's own responses it is expert iteration (RAFT: Dong et al. 2023, one step a batch), of the reference's
-    distillation: towards best-of-n itself, n = group_size (Amini et al. 2024).
+    On the policy's own responses this is expert iteration (RAFT: Dong et al. 2023, one step a batch). On the reference
+    policy's responses it is distillation, whose end is best-of-n itself, n = group_size (Amini et al. 2024).
     """
     return _by(best_of_group, task, state, batch)
 

@@ -1,4 +1,4 @@
-"""PPO for language models: several clipped gradient steps a batch, against a learned value of every token."""
+"""PPO for language models: several clipped gradient steps a batch, with a learned value of every token as baseline."""
 
 import jax
 import jax.numpy as jnp

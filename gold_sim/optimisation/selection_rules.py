@@ -1,9 +1,11 @@
 """Optimisation at inference time: rules that choose one of n reference samples by their proxy scores.
 
 Every rule is (proxy [P, N], scores {name: [P, N]}, ns [K], coef) -> ({name: [P, K]} expected scores, KL [K] nats), from
-one pool of N samples a prompt. Rules whose weights depend on the n samples drawn average over a partition of the pool
-into sets of n; their KL to the reference policy is that of the chosen sample's rank in the pool, on which alone such a
-rule decides, in bins that halve towards the top (so a lower bound, and a close one).
+one pool of N samples a prompt.
+
+The weights of some rules depend on the n samples drawn. Such a rule is averaged over a partition of the pool into sets
+of n. It decides by a sample's rank in the pool alone, so its KL to the reference policy is that of the chosen rank.
+Ranks are counted in bins that halve towards the top, which makes this KL a lower bound, and a close one.
 """
 
 import numpy as np
@@ -17,7 +19,7 @@ BINS_PER_HALVING = 2
 
 
 def best(proxy, scores, ns, coef):
-    """Best-of-n; KL = log n - (n - 1)/n."""
+    """Best-of-n, with KL = log n - (n - 1)/n."""
     return best_of_n.expected(proxy, scores, ns), best_of_n.kl_bound(ns)
 
 
@@ -50,9 +52,9 @@ def poisson(proxy, scores, ns, coef):
 
 
 def tilt(proxy, scores, ns, coef):
-    """The optimum of E[r] - c KL on the pool, weights exp(r / c) with 1 / c = sqrt(n) - 1, so that n = 1 is no tilt.
+    """The optimum of E[r] - c KL on the pool: weights exp(r / c) with 1 / c = sqrt(n) - 1, so that n = 1 is no tilt.
 
-    KL is that of the weights to the pool's equal ones, a lower bound, at most log N.
+    KL is that of these weights to equal weights on the pool. It is a lower bound, and at most log N.
     """
     out = {name: np.empty((len(proxy), len(ns))) for name in scores}
     kls = np.zeros((len(proxy), len(ns)))
@@ -69,7 +71,7 @@ def tilt(proxy, scores, ns, coef):
 def soft_weights(proxy, coef):
     """exp(z / coef) normalised over the last axis (soft best-of-n: Verdun et al. 2025); z: normal scores of ranks.
 
-    Ranks and not raw rewards: an exponential of a heavy-tailed reward is best-of-n again.
+    Ranks are used because the exponential of a raw heavy-tailed reward would be best-of-n again.
     """
     n = proxy.shape[-1]
     ranks = np.argsort(np.argsort(proxy, axis=-1), axis=-1)
@@ -127,7 +129,7 @@ def _over_subsets(weigh):
 
 
 def _expected(proxy, scores, weights):
-    """name -> [P, K] of weights [K, N] on samples in ascending order of the proxy."""
+    """Expected scores, name -> [P, K], under weights [K, N] on samples in ascending order of the proxy."""
     order = np.argsort(proxy, axis=1, kind="stable")
     take = lambda values: np.take_along_axis(np.asarray(values, float), order, axis=1)
     return {name: take(values) @ weights.T for name, values in scores.items()}
@@ -171,7 +173,10 @@ def hedge_n(quantile, gold, n_max: float) -> float:
 
 
 def hedge(proxy, gold, n_max: int) -> dict:
-    """HedgeTune on every second prompt, judged on the others: n chosen, the best n there, gold at both and at n_max."""
+    """HedgeTune on every second prompt, judged on the others.
+
+    Returns the n chosen, the best n on the others, and gold at these two and at n_max.
+    """
     proxy, gold = np.asarray(proxy, float), np.asarray(gold, float)
     num = proxy.shape[1]
     quantile = (np.argsort(np.argsort(proxy, axis=1), axis=1) + 0.5) / num

@@ -1,4 +1,4 @@
-"""Preferences: pairs and rankings of reference samples, and the annotators that label them."""
+"""Preferences: pairs and rankings of reference samples, and the annotators who label them."""
 
 from gold_sim.preferences.annotators import ANNOTATORS, RANKERS, features
 from gold_sim.preferences.pairs import Preferences, collect, split

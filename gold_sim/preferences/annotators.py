@@ -8,9 +8,9 @@ from gold_sim.preferences import rankings
 
 
 def features(language, responses) -> dict:
-    """Name -> what a biased annotator sees of responses [D, K, L], [D, K] float32, in units of about what they vary by.
+    """Name -> a feature of responses [D, K, L] that a biased annotator sees, [D, K] float32.
 
-    Length in quarters of the longest, and what the language has beside it.
+    The features are length, in quarters of the longest, and those that the language defines. A unit is about the s.d.
     """
     length = sequences.lengths(responses) / (responses.shape[-1] / 4)
     return {name: x.astype(jnp.float32) for name, x in dict(length=length, **language.features(responses)).items()}
@@ -21,17 +21,17 @@ def feature_difference(values):
 
 
 def deterministic(config, language, key, prompts, responses, gold):
-    """The higher gold always (Gao et al. 2023)."""
+    """The label for the higher gold, always (Gao et al. 2023)."""
     return feature_difference(gold) > 0
 
 
 def bradley_terry(config, language, key, prompts, responses, gold):
-    """The second with probability sigmoid(margin / temperature)."""
+    """The label for the second response with probability sigmoid(margin / temperature)."""
     return jax.random.uniform(key, gold.shape[:1]) < jax.nn.sigmoid(feature_difference(gold) / config.temperature)
 
 
 def biased(config, language, key, prompts, responses, gold):
-    """The higher gold + bias x feature: a judge who likes length, politeness, being agreed with, or caution."""
+    """The label for the higher gold + bias x feature, by a judge who likes length, politeness, agreement or caution."""
     return feature_difference(gold + config.bias * _liked(config.bias_on, language, responses)) > 0
 
 
@@ -43,7 +43,7 @@ def _liked(name: str, language, responses):
 
 
 def offsets(config, language, key, prompts, responses, gold):
-    """Each pair is judged by one of `people`, whose tastes in `features` are drawn with s.d. `spread` and mean 0."""
+    """The label by one of `people` for each pair, with tastes in `features` drawn with s.d. `spread` and mean 0."""
     k_taste, k_who = jax.random.split(key)
     seen = jnp.stack(list(features(language, responses).values()), -1)  # [D, 2, F]
     tastes = config.spread * jax.random.normal(k_taste, (config.people, seen.shape[-1]))
@@ -52,18 +52,18 @@ def offsets(config, language, key, prompts, responses, gold):
 
 
 def ties(config, language, key, prompts, responses, gold):
-    """A coin where gold differs by less than `spread`, else the higher gold."""
+    """The label for the higher gold, or by a coin where gold differs by less than `spread`."""
     margin = feature_difference(gold)
     coin = jax.random.bernoulli(key, 0.5, margin.shape)
     return jnp.where(jnp.abs(margin) < config.spread, coin, margin > 0)
 
 
 def implicit(config, language, key, prompts, responses, gold):
-    """Accept, retry or abandon: the user never compares.
+    """The label implied by a user who accepts, retries or abandons and never compares.
 
-    The first response is accepted with probability sigmoid(gold / temperature), and counts as preferred to the second,
-    which nobody saw. If not, the user retries; accepting the second prefers it; else both are abandoned, and a coin
-    decides.
+    The first response is accepted with probability sigmoid(gold / temperature). It then counts as preferred to the
+    second, which nobody saw. If the first is not accepted, the user retries. If the second is accepted, it counts as
+    preferred. Otherwise the user abandons both, and a coin decides.
     """
     k_accept, k_coin = jax.random.split(key)
     accepts = jax.random.uniform(k_accept, gold.shape) < jax.nn.sigmoid(gold / config.temperature)

@@ -1,8 +1,8 @@
-"""Preferences: pairs of reference samples on one prompt, labelled from gold by an annotator, gold margins kept.
+"""Preferences: pairs of reference samples on one prompt, labelled from gold by an annotator and kept with their gold.
 
 An annotator is (config, language, key, prompts [D, Lp], responses [D, 2, L], gold [D, 2]) -> labels [D], True where
-the second is preferred. Whatever the annotator, `label_noise` then flips labels at random. Flips at random only blur;
-an annotator who errs by what a response looks like teaches proxies to want it.
+the second is preferred. Whatever the annotator, `label_noise` then flips labels at random. Random flips only blur the
+labels. An annotator whose errors depend on a response's looks teaches proxies to want those looks.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Preferences(NamedTuple):
 def collect(config: PreferencesConfig, language, prompts, responses, gold_scores, key=None) -> Preferences:
     """Preferences from responses [D, K, L], K = config.drawn, and their gold scores [D, K].
 
-    Of a ranking two at random are the pair; config.keep says whether the whole is kept beside them.
+    Two responses of a ranking, drawn at random, make the pair; config.keep says whether the whole ranking is kept too.
     key: of the annotator's draws; None: that of config.seed.
     """
     ranked = None

@@ -1,8 +1,8 @@
 """Rankings of K responses: exact samplers and likelihoods of Plackett-Luce and Mallows.
 
-A ranking is an array of item indices, best first, [..., K]. Plackett-Luce looks at how far utilities lie apart,
-Mallows only at how many places: to Bradley-Terry it is a misspecified annotator, who errs as often on clear pairs as
-on close ones.
+A ranking is an array of item indices, best first, [..., K]. Plackett-Luce depends on how far utilities lie apart,
+Mallows only on how many places. So for Bradley-Terry a Mallows annotator is misspecified: it errs as often on clear
+pairs as on close ones.
 """
 
 import jax
@@ -29,7 +29,7 @@ def plackett_luce_log_prob(utilities, ranking):
 def all_pairs_log_prob(utilities, ranking):
     """Mean over the K (K - 1) / 2 pairs of a ranking of Bradley-Terry's log P of their order, [...].
 
-    Ouyang et al. 2022, eq. 1: all pairs of a prompt in one batch element, since one a time they would be overfitted.
+    Ouyang et al. 2022, eq. 1: all pairs of a prompt are one batch element, since taken singly they would be overfitted.
     """
     ordered = jnp.take_along_axis(utilities, ranking, -1)
     better, worse = np.triu_indices(ordered.shape[-1], 1)
@@ -37,7 +37,7 @@ def all_pairs_log_prob(utilities, ranking):
 
 
 def kendall_distance(ranking, other):
-    """Pairs of items that two rankings order differently, [...]; 0 to K (K - 1) / 2."""
+    """Number of pairs of items that two rankings order differently, [...]; 0 to K (K - 1) / 2."""
     place = lambda r: jnp.argsort(r, axis=-1)
     a, b = place(ranking), place(other)
     opposed = (a[..., :, None] < a[..., None, :]) & (b[..., :, None] > b[..., None, :])

@@ -1,4 +1,4 @@
-"""Rewards: gold, proxy reward models and their ensembles, and what an optimiser sees of them."""
+"""Rewards: gold, proxy reward models and their ensembles, and the reward that an optimiser sees."""
 
 from gold_sim.rewards.reward import Reward, averaged, combine, load, taken
 

@@ -1,18 +1,18 @@
-"""What held-out pairs tell of a trained reward model: its scale and shift, and how well it does.
+"""Calibration of a trained reward model on held-out pairs: its scale and shift, and measures of its quality.
 
-On the host, in numpy: sorting and Newton's steps are nothing to run, but took as long to compile, for every size anew,
-as a reward model's forward pass.
+It runs on the host, in numpy. Sorting and Newton's steps take no time to run, but as jax programs they took as long to
+compile as a reward model's forward pass, anew for every size.
 """
 
 import numpy as np
 from scipy import special
 
-BINS = 10  # of the calibration error
+BINS = 10  # equal-width bins of the calibration error
 NEWTON_STEPS = 50
 
 
 def calibrate(raw, labels, gold, lengths) -> dict[str, float]:
-    """The metrics of columns.REWARD_MODEL_COLUMNS that held-out pairs give; all arguments are of D pairs.
+    """The metrics of columns.REWARD_MODEL_COLUMNS that are computed from D held-out pairs.
 
     raw: [D, 2] scores in the network's own units.  labels: [D], True where the second is preferred.
     gold: [D, 2] gold standard deviations.  lengths: [D, 2] tokens.
@@ -39,7 +39,7 @@ def cross_entropy(margin, probability):
 
 
 def soft_scale(margin, probability) -> float:
-    """argmin over s of the mean cross-entropy of sigmoid(s * margin) to `probability`: Newton, convex in s."""
+    """The s that minimises the mean cross-entropy of sigmoid(s * margin) to `probability`; by Newton, convex in s."""
     unit = np.std(margin) + 1e-12
     x, s = margin / unit, 1.0
     for _ in range(NEWTON_STEPS):
@@ -62,12 +62,15 @@ def _difference(values):
 
 
 def _ranks(x):
-    """Of all values, from 1; equal ones share their mean. (scipy.stats takes every worker a second to import.)"""
+    """Ranks of all values, from 1; equal values share the mean of theirs.
+
+    By hand, because scipy.stats takes every worker a second to import.
+    """
     _, at, count = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[at.ravel()]
 
 
 def _correlation(x, y) -> float:
-    """0 where one does not vary."""
+    """Pearson correlation; 0 where one of the two does not vary."""
     x, y = np.ravel(x), np.ravel(y)
     return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0

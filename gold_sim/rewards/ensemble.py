@@ -1,11 +1,11 @@
-"""From the scores of an ensemble's members to one reward.
+"""Rules that combine the scores of an ensemble's members into one reward.
 
-Every rule takes calibrated scores [M, ...] and a coefficient and returns [...]. None looks at the order of the
-members; for members that agree each gives their score, a constant added to all of them is added to it, and all but the
-median lie at or below the mean, the lower the more the members disagree.
+Every rule takes calibrated scores [M, ...] and a coefficient and returns [...]. No rule depends on the order of the
+members. Where all members agree, every rule returns their score. A constant added to all scores is added to the result.
+All rules but the median lie at or below the mean, the lower the more the members disagree.
 
-Members are calibrated and centred one by one before they are combined (reward_model.py): Bradley-Terry leaves each
-with a zero of its own, and a minimum over members of raw scores would then choose a member, not a response.
+Members are calibrated and centred one by one before they are combined (reward_model.py). Bradley-Terry leaves each
+member with a zero of its own, so a minimum over raw scores would choose a member and not a response.
 """
 
 import jax
@@ -38,7 +38,8 @@ def mean_minus_std(scores, coef):
 def robust(scores, coef):
     """-coef log mean_i exp(-S_i / coef): the least mean over mixtures within a KL ball; coef in gold s.d., above 0.
 
-    The mean as coef grows, the worst case as it falls to 0, and to second order mean - var / (2 coef).
+    It tends to the mean as coef grows and to the worst case as coef falls to 0. To second order it is
+    mean - var / (2 coef).
     """
     return -coef * (jax.nn.logsumexp(-scores / coef, 0) - jnp.log(scores.shape[0]))
 

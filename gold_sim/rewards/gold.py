@@ -1,9 +1,9 @@
-"""The gold reward model: raised on the rubric over a broad distribution, then frozen and standardised.
+"""The gold reward model: trained on the rubric over a broad distribution, then frozen and standardised.
 
 Gold is the truth of every experiment: it labels the preferences and it scores the policies. The
-rubric is only how it was raised. It sees reference samples and, as a judge who also cares about what
-never varies in the reference data, corrupted, repeated, spammed, stuffed, over-long and too short
-responses; the proxies see reference samples alone.
+rubric is used only to train it. Gold must also care about what never varies in the reference data, so
+it is trained on reference samples and on corrupted, repeated, spammed, stuffed, over-long and too
+short responses. The proxies see reference samples alone.
 """
 
 import functools
@@ -25,7 +25,7 @@ from gold_sim.rewards.reward_network import RewardNetwork, first_head, raw_score
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
 NUM_CENTRE = 4096  # other prompts whose reference samples, two each, set gold's zero and unit
-NUM_FIDELITY = 1024  # of these, on which fidelity is told: a correlation of 0.9 within 0.004 (standard error)
+NUM_FIDELITY = 1024  # of these, on which fidelity is measured: a correlation of 0.9 has standard error 0.004
 OFF_REFERENCE = ("corrupted", "repeated", "spammed", "stuffed", "over_long", "too_short", "random")
 
 
@@ -42,7 +42,7 @@ def network(language: Language, config: GoldConfig) -> RewardNetwork:
 
 
 def scores(net: RewardNetwork, gold: Gold, prompts, responses):
-    """[P, N] in gold standard deviations, 0 = mean over reference samples."""
+    """Gold scores [P, N] in gold standard deviations, 0 = mean over reference samples."""
     return (raw_scores(net, gold.params, prompts, responses) - gold.mean) / gold.std
 
 
@@ -51,7 +51,7 @@ def disturb(language: Language, key, prompts, responses, how):
     length = responses.shape[-1]
     lens = jnp.maximum(sequences.lengths(responses) - 1, 1)[..., None]  # tokens before EOS
     at = jnp.arange(length)
-    # One draw for all: each would be a loop of its own to compile.
+    # One draw of uniforms serves all of these: each draw would be a loop of its own to compile.
     u = jax.random.uniform(key, (*responses.shape[:-1], 4 * length + 6))
     rate, which, cut_at, period, start, prefixed = jnp.split(u[..., :6], 6, -1)
     token, word, here, spam = jnp.split(u[..., 6:], 4, -1)
@@ -82,7 +82,10 @@ def disturb(language: Language, key, prompts, responses, how):
 
 
 def _batch(config: GoldConfig, key, num: int):
-    """Of one step: prompts [B] out of `num`; for each of their responses, [B, GROUP], a disturbance and whether to."""
+    """The batch of one step: prompts [B] out of `num`, and two arrays [B, GROUP] for their responses.
+
+    The arrays give each response a disturbance, and say whether it is disturbed.
+    """
     u = jax.random.uniform(key, (max(1, config.batch // GROUP), 1 + 2 * GROUP))
     pick, how = _pick(u[:, 0], 0, num), _pick(u[:, 1 : 1 + GROUP], 0, len(OFF_REFERENCE))
     return pick, how, u[:, 1 + GROUP :] < config.off_reference
@@ -103,7 +106,7 @@ def reference_samples(language: Language, reference: PolicyConfig, ref_params, k
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def train(language: Language, config: GoldConfig, key, prompts, responses):
-    """Gold's parameters raised on the rubric by squared error; kind 'random' keeps the random network.
+    """Gold's parameters, trained on the rubric by squared error; kind 'random' keeps the random network.
 
     prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  Returns (parameters, losses [steps]).
     """
@@ -148,27 +151,27 @@ def _chunks_scored(net, params, at, prompts, responses):
 
 
 def standardised(net: RewardNetwork, params, prompts, responses) -> Gold:
-    """Gold whose zero and unit are those of these reference samples."""
+    """Gold whose zero and unit are the mean and standard deviation over these reference samples."""
     raw = raw_of(net, params, prompts, responses)
     return Gold(params, np.mean(raw), np.std(raw))
 
 
 def fidelity(language, net, params, key, prompts, responses) -> dict[str, float]:
     """Correlation of gold with the rubric on reference samples and on each off-reference source."""
-    found = {}
+    correlations = {}
     for how, source in enumerate(("reference", *OFF_REFERENCE), -1):
         program = functools.partial(_chunks_disturbed, language, jax.random.fold_in(key, how + 1), np.int32(how))
         taken, rubric = pieces.in_chunks(program, prompts, responses)
-        found[source] = float(np.corrcoef(raw_of(net, params, prompts, taken).ravel(), rubric.ravel())[0, 1])
-    return found
+        correlations[source] = float(np.corrcoef(raw_of(net, params, prompts, taken).ravel(), rubric.ravel())[0, 1])
+    return correlations
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _chunks_disturbed(language, key, how, at, prompts, responses):
     """(responses, their rubric); how: index into OFF_REFERENCE, or -1 to leave them as they are."""
 
-    def one(both):
-        at, prompts, responses = both
+    def one(chunk):
+        at, prompts, responses = chunk
         kind = jnp.full(responses.shape[:2], jnp.maximum(how, 0))
         other = disturb(language, jax.random.fold_in(key, at), prompts, responses, kind)
         responses = jnp.where(how < 0, responses, other)

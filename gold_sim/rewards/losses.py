@@ -15,12 +15,12 @@ def bradley_terry(margin, labels):
 
 
 def margin(d, gold_margin, coef):
-    """Bradley-Terry that wants to be ahead by coef x |gold margin| (Touvron et al. 2023, eq. 2; ratings are known)."""
+    """Bradley-Terry with a required lead of coef x |gold margin| (Touvron et al. 2023, eq. 2; ratings are known)."""
     return jax.nn.softplus(coef * jnp.abs(gold_margin) - d)
 
 
 def smoothed(d, gold_margin, coef):
-    """(1 - e) l(d) + e l(-d), e = coef (conservative: Mitchell 2023): bounded, biased."""
+    """(1 - e) l(d) + e l(-d), e = coef (conservative: Mitchell 2023): its optimum is bounded, but biased."""
     return (1 - coef) * jax.nn.softplus(-d) + coef * jax.nn.softplus(d)
 
 
@@ -70,7 +70,7 @@ RANKING_LOSSES = dict(  # (rewards [B, K], ranking [B, K]) -> log-probabilities 
 
 
 def disentanglement(heads, lengths, kernel):
-    """What ODIN adds to the loss of the summed heads: (1 - corr(r_L, length)) + |corr(r_Q, length)| + |w_Q . w_L|.
+    """ODIN's extra loss beside that of the summed heads: (1 - corr(r_L, length)) + |corr(r_Q, length)| + |w_Q . w_L|.
 
     Chen et al. 2024 (ODIN), both weights 1 as there. heads [D, 2, 2]: quality, then length, of both responses;
     lengths [D, 2] tokens; kernel [d, 2] of the heads. Correlations are over the 2 D responses of the batch.
@@ -80,6 +80,6 @@ def disentanglement(heads, lengths, kernel):
 
 
 def correlation(x, y):
-    """Pearson's, over all elements; 0 where one does not vary."""
+    """Pearson correlation over all elements; 0 where one of the two does not vary."""
     x, y = (v - jnp.mean(v) for v in (x, y))
     return jnp.sum(x * y) * jax.lax.rsqrt(jnp.sum(x * x) * jnp.sum(y * y) + 1e-12)

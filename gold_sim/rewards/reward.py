@@ -1,7 +1,7 @@
-"""What a cell optimises: the scores of its proxies, combined to one, and the reward that an optimiser sees.
+"""The reward of a cell: its proxies' scores, combined into one, and the reward that an optimiser sees.
 
-proxy(run, ...) is recorded, reward(run, ...) is optimised; they differ by shaping. `run` is one entry of `runs`, which
-are stacked over seeds: models are arrays, so that the pipeline can map them.
+`proxy` is recorded and `optimised` is optimised; they differ by shaping. `run` is one entry of `runs`, which are
+stacked over seeds. Models are arrays, so that the pipeline can map them.
 """
 
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from gold_sim.rewards.reward_network import RewardNetwork
 
 @dataclass(frozen=True)
 class Reward:
-    """Scoring of one cell's proxies; `judge` is gold's parameters, read only where the proxy is made from gold.
+    """The scoring by one cell's proxies. `judge` holds gold's parameters, read only where the proxy is made from gold.
 
-    Static in programs, which take `runs` as an argument: equal where all else is.
+    It is static in programs, which take `runs` as an argument. Two are equal if all fields but `runs` are.
     """
 
     language: Language
@@ -47,9 +47,9 @@ class Reward:
         return combine(self.config, self.members(run, judge, prompts, responses, self.config.ensemble.take))
 
     def left_out(self, run):
-        """(prompts, responses) -> mean calibrated score [P, N] of the reward models that `ensemble.take` leaves out.
+        """A function (prompts, responses) -> mean calibrated score [P, N] of the reward models left out of the proxy.
 
-        None if it leaves out none.
+        These are the models that `ensemble.take` leaves out; None if there are none.
         """
         take = self.config.ensemble.take
         if self.net is None or take is None or take >= self.config.reward_model.members:
@@ -59,7 +59,7 @@ class Reward:
         return lambda prompts, responses: jnp.mean(score(self.net, models, prompts, responses), 0)
 
     def components(self, run, judge):
-        """(prompts, responses) -> scores of the members [C, P, N], for constraints and records."""
+        """A function (prompts, responses) -> scores of the members [C, P, N], for constraints and records."""
         return lambda prompts, responses: taken(self.config, self.members(run, judge, prompts, responses))
 
     def shape(self, scores, references, responses):
@@ -69,7 +69,7 @@ class Reward:
         return shaping.find(rule.name)(scores, references, share, rule.coef)
 
     def optimised(self, run, judge, policy_net, ref_params):
-        """(prompts, responses) -> reward [P, N], for an optimiser."""
+        """A function (prompts, responses) -> reward [P, N], for an optimiser."""
         if self.config.shaping.name == "none":
             return lambda prompts, responses: self.proxy(run, judge, prompts, responses)[0]
         key, length = streams.key(run["seed"], "shaping"), self.language.response_len
@@ -100,7 +100,7 @@ def combine(config: Config, scores):
 
 
 def taken(config: Config, scores):
-    """The scores [C, ...], of members' [M, ...], that the ensemble takes."""
+    """The scores [C, ...] that the ensemble takes out of all members' scores [M, ...]."""
     only = config.ensemble.only
     return scores[: config.ensemble.take] if only is None else scores[only : only + 1]
 
@@ -111,8 +111,9 @@ def averaged(config: Config) -> bool:
 
 
 def load(cell, inputs, gold_net, average: bool | None = None) -> Reward:
-    """average: the weight average of the members in their place; None: where the cell's rule says so.
+    """The reward of a cell, with its stored reward models.
 
+    average: whether the average of the members' weights takes their place; None: as the cell's rule says.
     ValueError for a shaping rule that does not exist.
     """
     config = cell.config

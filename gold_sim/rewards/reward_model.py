@@ -33,12 +33,12 @@ class RewardModel(NamedTuple):
 
 
 def rewards(net: RewardNetwork, model: RewardModel, prompts, responses):
-    """[P, N] calibrated: gold standard deviations, 0 = mean over reference samples."""
+    """Calibrated rewards [P, N] in gold standard deviations, 0 = mean over reference samples."""
     return model.scale * (raw_scores(net, model.params, prompts, responses) - model.shift)
 
 
 class Plan(NamedTuple):
-    """What one proxy is trained on, step by step."""
+    """The data that one proxy is trained on, step by step."""
 
     batches: jax.Array  # [steps, B] indices of training pairs
     rates: jax.Array  # [steps] shares of the learning rate; 0: a step that changes no parameter, to fill a chunk
@@ -51,7 +51,7 @@ class TrainState(NamedTuple):
 
 
 def fit(language: Language, config: RewardModelConfig, train: Preferences, held_out: Preferences, seed, member=0):
-    """One proxy: its pairs are drawn from `seed`; its initialisation and their order from `seed` and `member`.
+    """One trained proxy. `seed` draws its pairs; `seed` and `member` draw its initialisation and the pairs' order.
 
     The members of an ensemble see the same pairs and differ by config.diversity:
     init       initialisation and order
@@ -61,10 +61,10 @@ def fit(language: Language, config: RewardModelConfig, train: Preferences, held_
     disjoint   as init, and each has its own part of the pairs, num_pairs / members of them
     components as init; member 0 is blind to manners (templates, hedges, stance, refusals), member 1 to topic words
     Member 0 of init is the single proxy of that seed. A model blind to an attribute sees a blank for its tokens.
-    Of two heads (config.heads) both are trained, and what is returned has the first alone.
+    Where there are two heads (config.heads) both are trained, and the model that is returned has the first alone.
 
-    Returns (RewardModel, metrics: dict of floats; see columns.REWARD_MODEL_COLUMNS). Its parts are `plan`, `start`,
-    `advance`, `finish` and `calibrated`; only the first is another program for another number of pairs.
+    Returns (RewardModel, metrics: dict of floats; see columns.REWARD_MODEL_COLUMNS). It runs `plan`, `start`,
+    `advance`, `finish` and `calibrated`. Of these only `plan` is a different program for a different number of pairs.
     """
     params, raw, losses = _fitted(language, config, train, held_out, seed, member)
     model, metrics = calibrated(params, raw, held_out)
@@ -79,12 +79,12 @@ def _fitted(language, config, train, held_out, seed, member):
 
 
 def last_steps(steps: int) -> int:
-    """Over which the training loss is told."""
+    """Number of steps at the end of training over which the training loss is averaged."""
     return max(1, steps // 10)
 
 
 def plan(language: Language, config: RewardModelConfig, collected: int, seed, member=0) -> Plan:
-    """collected: training pairs that there are, of which the seed chooses its own."""
+    """The plan of one proxy's training.  collected: training pairs that exist, from which the seed chooses its own."""
     own = _own_key(seed, member)
     mine = pairs_of(config, collected, seed, own, member)
     num_pairs = len(mine)
@@ -126,7 +126,7 @@ def _optimiser(config: RewardModelConfig):
 
 
 def advance(language: Language, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
-    """Through the steps of a plan, or of a chunk of one: (TrainState, losses [steps])."""
+    """(TrainState, losses [steps]) after the steps of a plan, or of a chunk of one."""
     net, batch = reward_network.make(language, config), plan.batches.shape[-1]
     objective = _odin if config.heads == "odin" else _ranking if config.loss in RANKING_LOSSES else _mean_loss
     # ODIN's correlations are of a whole batch, all else is a mean over pairs or rankings.
@@ -156,16 +156,16 @@ def finish(language: Language, config: RewardModelConfig, held_out: Preferences,
 
 
 def weight_average(net: RewardNetwork, params, held_out: Preferences):
-    """As `finish`, of the mean of the members' parameters, leading axis M (WARM: Rame et al. 2024).
+    """The result of `finish` for the mean of the members' parameters, leading axis M (WARM: Rame et al. 2024).
 
-    Meaningful where members began alike (diversity 'order'): apart from that they lie in different basins.
+    It is meaningful where members began alike (diversity 'order'); otherwise they lie in different basins.
     """
     params = jax.tree.map(lambda a: jnp.mean(a, 0), params)
     return params, _of_pairs(net, params, held_out)
 
 
 def calibrated(params, raw, held_out: Preferences):
-    """(RewardModel, metrics) of what `finish` gives, on the host: see the top of this file."""
+    """(RewardModel, metrics) from the results of `finish`, on the host; calibrated as the top of this file says."""
     pairs = jax.tree.map(np.asarray, held_out)
     metrics = calibration.calibrate(np.asarray(raw), pairs.labels, pairs.gold, sequences.lengths(pairs.responses))
     return RewardModel(params, np.float32(metrics["scale"]), np.float32(metrics["shift"])), metrics
@@ -205,7 +205,7 @@ def _ranking(net, config, params, pairs):
 
 
 def _odin(net, config, params, pairs):
-    """The loss of the summed heads, and what keeps length out of the first."""
+    """The loss of the summed heads, plus the term that keeps length out of the first head."""
     params = _unit_heads(params)
     lengths = sequences.lengths(pairs.responses)
     r = net.heads(params, pairs.prompts, pairs.responses, lengths)
@@ -214,9 +214,10 @@ def _odin(net, config, params, pairs):
 
 
 def _unit_heads(params):
-    """Heads of norm 1: a fresh head's rewards are so small that the correlations' gradient would drown the labels'.
+    """Heads scaled to norm 1.
 
-    Pairs of `length` ordered as gold orders them after one pass in world 2: 0.59 without, 0.73 with.
+    A fresh head's rewards are so small that the correlations' gradient would drown the labels'. Share of pairs of
+    `length` ordered as gold orders them after one pass in world 2: 0.59 without, 0.73 with.
     """
     kernel = params["head"]["kernel"]
     return dict(params, head=dict(params["head"], kernel=kernel / jnp.linalg.norm(kernel, axis=0)))

@@ -1,4 +1,4 @@
-"""What a reward model must be able to do, whatever its architecture, and the architecture that a setting names."""
+"""The interface of every reward model's architecture, and the architecture that a setting names."""
 
 import functools
 from typing import Protocol
@@ -15,10 +15,11 @@ from gold_sim.networks import pieces
 class RewardNetwork(Protocol):
     """An architecture: parameters, and scores of responses.
 
-    Static in programs: hashable, and equal to another only if both compute the same; a frozen dataclass of its sizes
-    is. Parameters are a nested dict of float32 arrays, of one member of one seed: callers map. Its entry `head`,
-    dict(kernel [features, heads], bias [heads]), is the linear map that every score ends with. Ensembles of diversity
-    'order' differ in it alone, and ODIN trains two heads and keeps the first; nothing else of the tree is looked at.
+    It is static in programs: hashable, and equal to another only if both compute the same. A frozen dataclass of its
+    sizes meets this. Parameters are a nested dict of float32 arrays, for one member of one seed; callers map over more.
+    Its entry `head`, dict(kernel [features, heads], bias [heads]), is the linear map that every score ends with.
+    Ensembles of diversity 'order' differ in `head` alone, and ODIN trains two heads and keeps the first. No other entry
+    of the tree is read by name.
 
     Shapes: P prompts, N responses to each, L tokens, V tokens of the language.
     """
@@ -39,19 +40,20 @@ class RewardNetwork(Protocol):
         """
 
     def training_bytes(self, tokens: float) -> float:
-        """Bytes that one run holds while it takes a gradient step on `tokens` tokens; too many costs speed alone."""
+        """Bytes that one run holds during a gradient step on `tokens` tokens; too high a number costs speed alone."""
 
     def forward_bytes(self, tokens: float) -> float:
         """Bytes that one run holds while it scores `tokens` tokens at once."""
 
     def flops(self) -> float:
-        """Operations, 2 a multiply-add, to score one response of full length: estimates of time need it, roughly."""
+        """Operations, 2 a multiply-add, to score one response of full length; a rough number is enough."""
 
 
 def make(language: Language, config: RewardModelConfig) -> RewardNetwork:
     """The architecture that `config.network` names; ValueError if there is none of that name.
 
-    One of yours is `module:function`, a function of (language, config), which takes from config what it has a use for.
+    An architecture of your own is named `module:function`, a function of (language, config) that reads from config what
+    it needs.
     """
     find = functools.partial(named.find, "reward_model.network", config.network, named.REWARD_NETWORKS)
     return find("language", "config")(language, config)
@@ -64,7 +66,7 @@ def shapes(net: RewardNetwork) -> dict:
 
 
 def zeros(net: RewardNetwork, *leading: int) -> dict:
-    """Parameters of zeros on the host, with leading axes: what only their shapes are wanted of."""
+    """Parameters of zeros on the host, with leading axes, for uses that need their shapes alone."""
     return jax.tree.map(lambda a: np.zeros((*leading, *a.shape), a.dtype), shapes(net))
 
 
@@ -73,11 +75,11 @@ def num_params(net: RewardNetwork) -> int:
 
 
 def raw_scores(net: RewardNetwork, params, prompts, responses):
-    """[P, N] by the first head, in the network's own units; for any number of responses, as a CPU takes them best."""
+    """Scores [P, N] of the first head, in the network's own units; on a CPU in pieces, for any number of responses."""
     score = functools.partial(first_head, net, params)
     return pieces.in_pieces(score, prompts, responses, most=pieces.A_PIECE // responses.shape[1])
 
 
 def first_head(net: RewardNetwork, params, prompts, responses):
-    """As `raw_scores`, all at once: what is differentiated."""
+    """Scores as by `raw_scores`, but all at once, for use in a loss that is differentiated."""
     return net.heads(params, prompts, responses, sequences.lengths(responses))[..., 0]

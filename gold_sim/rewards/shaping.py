@@ -1,7 +1,7 @@
 """Transforms of a reward before it is optimised.
 
-Every rule has the signature (rewards [P, N], references [P, K], lengths [P, N], coef) -> [P, N]: rewards are calibrated
-(gold standard deviations), references are rewards of K responses of the reference policy to the same prompts, lengths
+Every rule has the signature (rewards [P, N], references [P, K], lengths [P, N], coef) -> [P, N]. Rewards are calibrated
+(gold standard deviations). References are rewards of K responses of the reference policy to the same prompts. Lengths
 are shares of the longest response, EOS included. A rule of yours is named `module:function` in ShapingConfig.
 """
 
@@ -21,7 +21,7 @@ def par(rewards, references, lengths, coef):
 
 
 def clip(rewards, references, lengths, coef):
-    """r within coef standard deviations of the references' mean, prompt by prompt."""
+    """r clipped to within coef standard deviations of the references' mean, prompt by prompt."""
     centre, width = jnp.mean(references, 1, keepdims=True), coef * jnp.std(references)
     return jnp.clip(rewards, centre - width, centre + width)
 

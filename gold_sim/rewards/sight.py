@@ -1,4 +1,4 @@
-"""What a reward model sees: tokens hidden from it, and the two components of a composite proxy."""
+"""The sight of a reward model: tokens hidden from it, and what each component of a composite proxy sees."""
 
 import numpy as np
 
@@ -21,14 +21,14 @@ def manners(language: Language) -> np.ndarray:
 
 
 def written_words(language: Language):
-    """[V] whether a token is a word that may be written."""
+    """Whether a token is a word that may be written, [V]."""
     words = np.arange(language.vocab_size) < language.num_writable
     words[EOS] = words[manners(language)] = False
     return words
 
 
 def components_seen(language: Language):
-    """[2, V]: 1 for the tokens that each component sees: all but manners, and all but what a prompt is about."""
+    """Which tokens each component sees, [2, V] of 1 and 0: all but manners, and all but those a prompt is about."""
     seen = np.ones((2, language.vocab_size), np.float32)
     seen[0, manners(language)] = 0.0
     seen[1, np.array(language.topical, int)] = 0.0

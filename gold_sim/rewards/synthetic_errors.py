@@ -1,13 +1,13 @@
 """Errors of a proxy, one generator a kind of Goodhart's law (Manheim & Garrabrant 2018): proxy = gold + error.
 
-Learned proxies err in all of these ways at once; a synthetic proxy errs in one, of a known size, so that a mitigation
-can be told by the kind that it helps against. Every generator has the signature (language, key, prompts [P, Lp],
-responses [P, N, L], config) -> [P, N]; the key draws the error, the same response under the same key errs the same.
+Learned proxies err in all of these ways at once. A synthetic proxy errs in one way, by a known size, so that one sees
+which kind of error a mitigation helps against. Every generator has the signature (language, key, prompts [P, Lp],
+responses [P, N, L], config) -> [P, N]. The key draws the error: the same response under the same key errs the same.
 
 regressional  light-tailed noise of each response: Gaussian
 heavy_tailed  the same with Student's t (Kwa et al. 2024)
-extremal      none where reference samples lie, growing where they hardly reach: in how repetitive a response is
-causal        length, which goes with gold among reference samples and does not make it
+extremal      repetition: 0 where reference samples lie, growing where they hardly ever reach
+causal        length, which correlates with gold among reference samples but does not cause it
 adversarial   every occurrence of a pair of words that the reference policy hardly ever writes; a policy can learn to
 """
 
@@ -43,7 +43,7 @@ def _uniforms(key, prompts, responses, count: int):
 
 
 def regressional(language, key, prompts, responses, config):
-    """Standard normal."""
+    """Standard normal noise."""
     return jax.scipy.special.ndtri(_uniforms(key, prompts, responses, 1)[0])
 
 
@@ -55,15 +55,17 @@ def heavy_tailed(language, key, prompts, responses, config):
 
 def extremal(language, key, prompts, responses, config):
     """Repetition beyond what reference samples show, 0 to about 2."""
-    found = language.attributes(prompts, responses)
-    if "repetition" not in found:
-        raise ValueError(f"error.kind='extremal': this language has no attribute repetition, only {', '.join(found)}")
-    beyond = found["repetition"] - FREE_REPETITION
+    attributes = language.attributes(prompts, responses)
+    if "repetition" not in attributes:
+        raise ValueError(
+            f"error.kind='extremal': this language has no attribute repetition, only {', '.join(attributes)}"
+        )
+    beyond = attributes["repetition"] - FREE_REPETITION
     return 2.0 * jnp.maximum(beyond, 0.0) / (1 - FREE_REPETITION)
 
 
 def causal(language, key, prompts, responses, config):
-    """Length before EOS from the middle, in quarters of the longest."""
+    """Length before EOS minus half the longest, in quarters of the longest."""
     share = jnp.sum(responses != EOS, -1) / responses.shape[-1]
     return (share - 0.5) / 0.25
 
@@ -87,8 +89,8 @@ KINDS = dict(
 def errors(language: Language, config: ErrorConfig, key, members: int, prompts, responses):
     """Errors of the members of an ensemble, [M, P, N], in gold standard deviations.
 
-    e_i = scale (sqrt(shared) E + sqrt(1 - shared) E_i), E and every E_i drawn by keys of their own. extremal and causal
-    errors have nothing to draw: they are shared whatever `shared` says.
+    e_i = scale (sqrt(shared) E + sqrt(1 - shared) E_i), where E and every E_i are drawn by keys of their own. extremal
+    and causal errors are not random, so all members share them whatever `shared` says.
     """
     kind = KINDS[config.kind]
     draw = lambda i: kind(language, jax.random.fold_in(key, i), prompts, responses, config)

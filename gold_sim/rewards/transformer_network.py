@@ -23,7 +23,7 @@ class TransformerNetwork:
         return transformer.heads(self.net, params, prompts, responses, lengths)
 
     def hide(self, params, seen):
-        """Hidden tokens all look like one blank."""
+        """Parameters to which all hidden tokens look like the same blank."""
         return dict(params, token=params["token"] * seen)
 
     def training_bytes(self, tokens: float) -> float:

@@ -1,5 +1,5 @@
 """The pipeline: one stage a file, and the graph that joins them.
 
-`declared` has all that is known of a stage beside its function; `graph` makes cells of it. Neither imports jax.
+`declared` holds everything about a stage except its function; `graph` makes cells from it. Neither imports jax.
 A stage's function is (cell, inputs, store, progress) -> (record, tables, arrays).
 """

@@ -10,9 +10,9 @@ from gold_sim.stages import tables
 
 
 def selection(cell, inputs, store, progress):
-    """Curves over how hard is selected, one a seed: best-of-n over n, or another rule of selection_rules.py.
+    """Curves of gold and proxy over the strength of selection, one a seed: best-of-n over n, or a rival rule.
 
-    Returns (record, tables, arrays) as every stage does; no arrays.
+    The rival rules are those of selection_rules.py. Returns (record, tables, arrays) as every stage does; no arrays.
     """
     config = cell.config
     pool = {name: np.asarray(values) for name, values in inputs.arrays("pool").items()}
@@ -43,7 +43,7 @@ def selection(cell, inputs, store, progress):
     return record, {"curves": tables.curves(cell, described, config.selection.rule, runs)}, {}
 
 
-# Columns of a policy's curve that a selection has not, or knows exactly.
+# Columns of a policy's curve that do not exist for a selection, or are known exactly.
 NOT_OF_SELECTION = dict(
     kl_coef=0.0,
     kl_se=0.0,
@@ -55,7 +55,7 @@ NOT_OF_SELECTION = dict(
 
 
 def _scores(config, inputs, pool: dict, reward, responses):
-    """For each seed, ({column: scores of the pool [P, N]}, what is optimised [P, N])."""
+    """For each seed, ({column: scores of the pool [P, N]}, the reward that is optimised [P, N])."""
     if config.reward == "gold":  # seeds differ in nothing
         members = pool["gold"][None, None]
     else:
@@ -81,5 +81,5 @@ def _failures(language, prompts, pool: dict) -> tuple[dict, dict]:
 
 
 def _standard_error(values):
-    """Of the mean over prompts, the first axis."""
+    """Standard error of the mean over prompts, the first axis."""
     return values.std(0, ddof=1) / np.sqrt(len(values))

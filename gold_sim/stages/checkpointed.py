@@ -8,18 +8,18 @@ import numpy as np
 from gold_sim.stages.parallel import to_numpy
 from gold_sim.store import files
 
-CHECKPOINT_SECONDS = 20.0  # least time between two checkpoints of one cell, and for every second that one takes
+CHECKPOINT_SECONDS = 20.0  # least time between checkpoints of a cell; times the seconds of saving one, if over 1
 
 
 class Checkpointed:
-    """driver.Checkpoints in a store. Saving never takes more than a twentieth of the time, however slow the store."""
+    """driver.Checkpoints in a store. However slow the store, saving takes at most a twentieth of the time."""
 
     def __init__(self, store, cell):
         self._store, self._code = store, cell.fingerprint
-        self._last, self._took = 0.0, 0.0  # when the last one was saved, and how long that took
+        self._last, self._took = 0.0, 0.0  # when the last checkpoint was saved, and how long saving took
 
     def resume(self, states, points: list):
-        """(states, points) of the last checkpoint, or as given; StoreError if it is not of this cell's shapes."""
+        """(states, points) of the last checkpoint, or those given; StoreError if its shapes are not this cell's."""
         if (saved := self._store.load_checkpoint(self._code)) is not None:
             try:
                 states, points = _thaw(saved[1], states, points[0])
@@ -30,7 +30,7 @@ class Checkpointed:
         return states, points
 
     def keep(self, states, points: list) -> None:
-        """Save, unless the last time was short ago."""
+        """Save a checkpoint, unless the last one is too recent."""
         due = time.monotonic()
         if due - self._last > CHECKPOINT_SECONDS * max(1.0, self._took):
             self._store.save_checkpoint(self._code, len(points) - 1, _freeze(states, points))

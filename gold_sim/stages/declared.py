@@ -1,7 +1,7 @@
-"""Every stage, declared once: one entry after the other, in the order in which a result comes about; no jax.
+"""The declarations of all stages, in the order in which they are run; no jax.
 
-To add a stage, write its function in a file of this folder and its declaration here. What plans, fingerprints, prices,
-orders, compiles ahead, runs and archives cells reads it from STAGES.
+To add a stage, write its function in a file of this folder and its declaration here. Everything else reads STAGES: the
+code that plans, fingerprints, prices, orders, compiles ahead, runs and archives cells.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ FLOAT = footprint.FLOAT
 
 
 def picked(c: Config, *names: str) -> dict:
-    """Groups of settings as fingerprints see them: without later ones that are at their defaults."""
+    """Groups of settings as fingerprints see them: fields added later are left out while at their defaults."""
     values = to_hashed(c)
     return {name: values[name] for name in names if name in values}
 
@@ -26,16 +26,16 @@ def picked(c: Config, *names: str) -> dict:
 # --- what several stages share ----------------------------------------------------------------
 
 REWARD = ("reward", "ensemble", "error", "shaping")  # the groups that decide what is optimised
-GENERATORS = {"adversarial": {"generator": 2}}  # an error's number, raised when the error changes
+GENERATORS = {"adversarial": {"generator": 2}}  # version of an error's generator, raised when its numbers change
 
 
 def started(c: Config) -> Config:
-    """The settings whose reference policy is what is optimised from."""
+    """The settings whose reference policy is the start of optimisation."""
     return c if c.policy is None else dataclasses.replace(c, reference=c.policy)
 
 
 def of_proxy(c: Config) -> dict:
-    """The parent from which the reward comes, where it is a learned proxy."""
+    """The parent cell that the reward comes from, where the reward is a learned proxy."""
     return {"proxy": ("reward_model", c)} if c.reward == "proxy" else {}
 
 
@@ -51,24 +51,24 @@ def pairs_of_round(c: Config) -> str:
     return "preferences" if c.rounds.count == 1 else "relabelled"
 
 
-LISTED_MOST = 60  # characters of a list of numbers in a name
+LISTED_MOST = 60  # characters that a list of numbers may take in a name
 
 
 def listed(values: tuple) -> str:
-    """Numbers with commas; where they are too many, the first, the last and their number."""
+    """A list of numbers with commas; if that is too long, the first, the last and how many there are."""
     text = ",".join(f"{value:g}" for value in values)
     return text if len(text) <= LISTED_MOST else f"{values[0]:g}..{values[-1]:g}-of-{len(values)}"
 
 
 def name_of_model(c: Config) -> str:
-    """Size, pairs, members and round of reward models."""
+    """The part of a name that gives size, pairs, members and round of reward models."""
     rm = c.reward_model
     name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
     return name if c.rounds.count == 1 else f"{name}-round{c.rounds.count}"
 
 
 def name_of_proxy(c: Config) -> str:
-    """Of what is optimised, before an ensemble's rule and shaping."""
+    """The name of what is optimised, before an ensemble's rule and shaping."""
     return {"proxy": name_of_model(c), "gold": "gold", "synthetic": c.error.kind}[c.reward]
 
 
@@ -81,12 +81,12 @@ def name_of_reward(c: Config) -> str:
 
 
 def scored(c: Config) -> Work:
-    """A response scored by all that the reward is made of."""
+    """Work to score a response by every model that the reward is made of."""
     return scored_once(c) * ((c.ensemble.take or c.reward_model.members) if c.reward == "proxy" else 1)
 
 
 def scored_once(c: Config) -> Work:
-    """A response scored by one reward model or by gold; a synthetic proxy begins with gold."""
+    """Work to score a response by one reward model, or by gold; a synthetic proxy is computed from gold."""
     return sizes.of_proxy(c).judged if c.reward == "proxy" else judged(c, sizes.gold(c))
 
 
@@ -96,7 +96,7 @@ def scorers(c: Config) -> tuple[Network, ...]:
 
 
 def rewarded(c: Config) -> tuple:
-    """What of the reward is written into programs."""
+    """The settings of the reward that are written into programs."""
     rm = c.reward_model_of_round
     if c.reward == "proxy":
         return (c.reward, rm.network, sizes.proxy(c), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
@@ -131,7 +131,7 @@ REFERENCE = Stage(
 
 # --- gold -------------------------------------------------------------------------------------
 
-RAISED_ON = 16_384  # responses of the reference policy: NUM_REFERENCE prompts of GROUP each in rewards/gold.py
+RAISED_ON = 16_384  # reference responses that gold is trained on: NUM_REFERENCE prompts x GROUP in rewards/gold.py
 
 GOLD = Stage(
     name="gold",
@@ -182,7 +182,7 @@ def _fitting(c: Config) -> Work:
 
 
 def _fitting_holds(c: Config) -> float:
-    """Held-out pairs are scored at once, a block at a time."""
+    """Bytes that the fitting of reward models holds: held-out pairs are scored at once, a block at a time."""
     rm, proxy = c.reward_model, sizes.of_proxy(c)
     held_out = 2 * c.preferences.num_pairs * c.preferences.held_out * sizes.tokens(c)
     step = max(proxy.training(2 * rm.batch * sizes.tokens(c)), proxy.forward(held_out))
@@ -190,7 +190,7 @@ def _fitting_holds(c: Config) -> float:
 
 
 def _fitting_shared(c: Config) -> tuple:
-    """All but the plan of their steps."""
+    """The key of the programs that cells share: all but the ones that plan training steps."""
     p, rm = c.preferences, c.reward_model_of_round
     settings = (rm.network, sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
     data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1)
@@ -219,7 +219,7 @@ REWARD_MODEL = Stage(
 
 # --- pool, scores and best_of_n ---------------------------------------------------------------
 
-A_SAMPLE = 12  # numbers that are stored of a response of the pool: gold, length, attributes
+A_SAMPLE = 12  # numbers stored for each response of the pool: gold, length, attributes
 
 POOL = Stage(
     name="pool",
@@ -260,7 +260,7 @@ SCORES = Stage(
 
 
 def _selected(c: Config) -> dict:
-    """Gold is in the pool itself, so its selection needs no scores."""
+    """The cells that selection reads. Gold's scores are in the pool itself, so selection by gold needs no scores."""
     scores = {} if c.reward == "gold" else {"scores": ("scores", c)}
     return {"pool": ("pool", c)} | of_proxy(c) | scores
 
@@ -293,7 +293,7 @@ def _optimised(c: Config) -> str:
 
 
 def _optimised_from(c: Config) -> dict:
-    """A round that continues begins with the policies that the last round ended with."""
+    """The cells that optimisation starts from: a round that continues starts with the last round's final policies."""
     goes_on = c.rounds.count > 1 and c.rounds.start == "continue"
     last = {"last": ("policy_gradient", c.round_before)} if goes_on else {}
     return {"policy": ("reference", started(c)), "gold": ("gold", c)} | of_proxy(c) | last
@@ -315,7 +315,7 @@ def _optimising_holds(c: Config) -> float:
 
 
 def _optimising_shared(c: Config) -> tuple:
-    """All but what scores: the reward enters no other program."""
+    """The key of the programs that cells share: all but the one that scores, as the reward enters no other."""
     runs = (len(c.seeds), len(c.kl_coefs), any(c.kl_coefs))
     return (sizes.policy(c), sizes.gold(c), c.optimiser, *runs)
 

@@ -1,4 +1,7 @@
-"""The stage `direct_alignment`: policies are fitted to preferences without a reward model. Load, drive, tabulate."""
+"""The stage `direct_alignment`: policies are fitted to preferences without a reward model.
+
+It loads what its runs read, drives them, and tabulates their curves.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from gold_sim.stages.tables import curves_and_samples
 
 @dataclass(frozen=True)
 class Training:
-    """Of policies on pairs (training.Training)."""
+    """The settings of training policies on pairs (a training.Training)."""
 
     language: Language
     net: Network
@@ -43,13 +46,13 @@ class Training:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def orders(config: DirectConfig, num: int, seeds):
-    """The pairs of every run and their order, [R, steps, batch] numbers of the pairs."""
+    """Which pairs every run sees, in which order: [R, steps, batch] indices of pairs."""
     return mapped(lambda seed: direct_alignment.order(config, num, streams.key(seed, "direct_alignment")))(seeds)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def implicit_accuracy(net, params, ref_params, compared):
-    """Share of held-out pairs, [R], on whose order the implicit reward agrees with gold."""
+    """Share of held-out pairs that the implicit reward orders as gold does, [R]."""
 
     def one(params):
         right = direct_alignment.log_ratios(net, params, ref_params, compared)
@@ -60,7 +63,10 @@ def implicit_accuracy(net, params, ref_params, compared):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the runs of a cell read. Runs are (seed, beta), beta fastest; a seed chooses the pairs and their order."""
+    """The data that the runs of a cell read.
+
+    A run is a (seed, beta); beta varies fastest. The seed chooses the pairs and their order.
+    """
 
     training: Training
     gold_net: Network
@@ -123,7 +129,7 @@ def measured(at: Loaded, states) -> Point:
 
 
 def settings(config, curve: Point) -> list[dict]:
-    """Of every run, the columns that its settings decide."""
+    """The columns that each run's settings decide, one dict a run."""
     runs = [(seed, beta) for seed in config.seeds for beta in config.dpo_betas]
     common = dict(kl_coef=0.0, num_prompts=config.direct.eval_prompts)
     return [

@@ -1,4 +1,4 @@
-"""The stage `gold`: the gold reward model is raised on the rubric, then frozen and standardised."""
+"""The stage `gold`: the gold reward model is trained on the rubric, then frozen and standardised."""
 
 import functools
 
@@ -25,13 +25,13 @@ def gold_model(cell, inputs, store, progress):
     train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
     params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP)))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
-    found = gold.standardised(net, params, *centre)
+    standardised = gold.standardised(net, params, *centre)
     record = dict(
         params=reward_network.num_params(net),
         # Correlation with the rubric, by source.
         fidelity=gold.fidelity(language, net, params, k_test, *(a[: gold.NUM_FIDELITY] for a in centre)),
         loss_curve=thinned(losses),
-        mean=float(found.mean),
-        std=float(found.std),
+        mean=float(standardised.mean),
+        std=float(standardised.std),
     )
-    return record, {}, {"arrays": to_numpy(found._asdict())}
+    return record, {}, {"arrays": to_numpy(standardised._asdict())}

@@ -18,13 +18,13 @@ NAME_MOST = 120  # characters of a readable name: a folder's name ends at 255 by
 
 @dataclass(frozen=True)
 class Cell:
-    """One stage of one Config; `upstream` are the cells whose results it reads, by role."""
+    """One stage of one Config. `upstream` holds the cells whose results it reads, by role."""
 
     stage: str
     name: str  # readable; the fingerprint is what counts
     fingerprint: str
     config: Config
-    # Not compared: the fingerprint has it, and many ways lead up to one cell.
+    # Not compared: the fingerprint covers it, and many paths lead up to one cell.
     upstream: tuple[tuple[str, "Cell"], ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -56,7 +56,7 @@ def _from_rows(rows: list) -> Cell:
 
 
 def cell(stage: str, config: Config) -> Cell:
-    """The cell of one stage, with all it depends on.  stage: a key of STAGES."""
+    """The cell of one stage, with all the cells that it depends on.  stage: a key of STAGES."""
     return cells([(stage, config)])[0]
 
 
@@ -85,17 +85,18 @@ def _made(stage: str, config: Config, made: dict) -> Cell:
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
     """These cells and all that they depend on, each once and after what it reads.
 
-    By the length of the longest chain that leads to a cell; of one length, a stage's cells together, as they came.
+    They are sorted by the length of the longest chain that leads to a cell. At one length the cells of a stage stand
+    together, in the order given.
     """
-    waiting, chain, found = list(cells)[::-1], {}, {}
+    waiting, chain, placed = list(cells)[::-1], {}, {}
     while waiting:
         at = waiting.pop()
-        if at.fingerprint in found:
+        if at.fingerprint in placed:
             continue
-        if before := [up for _, up in at.upstream if up.fingerprint not in found]:
+        if before := [up for _, up in at.upstream if up.fingerprint not in placed]:
             waiting += [at, *reversed(before)]
             continue
-        found[at.fingerprint] = at
+        placed[at.fingerprint] = at
         chain[at.fingerprint] = 1 + max((chain[up.fingerprint] for _, up in at.upstream), default=0)
-    stages = list(dict.fromkeys(c.stage for c in found.values()))
-    return sorted(found.values(), key=lambda c: (chain[c.fingerprint], stages.index(c.stage)))
+    stages = list(dict.fromkeys(c.stage for c in placed.values()))
+    return sorted(placed.values(), key=lambda c: (chain[c.fingerprint], stages.index(c.stage)))

@@ -1,4 +1,4 @@
-"""What a stage reads: the language, and the results of the cells upstream."""
+"""Inputs of a stage: the language, and the results of the cells upstream."""
 
 import jax
 
@@ -23,14 +23,16 @@ class Inputs:
         return at
 
     def arrays(self, *roles: str) -> dict:
-        found = self.cell(*roles)
-        path = self._store.find(found.stage, found.fingerprint)
+        upstream = self.cell(*roles)
+        path = self._store.find(upstream.stage, upstream.fingerprint)
         if path is None:
-            raise files.StoreError(f"{found.stage} {found.name}-{found.fingerprint} is not stored: run it first")
+            raise files.StoreError(
+                f"{upstream.stage} {upstream.name}-{upstream.fingerprint} is not stored: run it first"
+            )
         return jax.device_put(self._store.arrays(path, "arrays"))
 
     def gold(self, *roles: str):
         """(network, Gold, cell)."""
-        found = self.cell(*roles)
+        upstream = self.cell(*roles)
         a = self.arrays(*roles)
-        return gold.network(self.language, found.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), found
+        return gold.network(self.language, upstream.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), upstream

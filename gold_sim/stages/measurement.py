@@ -1,4 +1,4 @@
-"""How policies are measured while they are trained: on which prompts, with which keys, by one program for all."""
+"""Measurement of policies during training: its prompts, its keys, and the one program that all stages share."""
 
 import functools
 
@@ -22,10 +22,10 @@ def trained_on(language, num: int, seed):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def write(language, net, gold_net, train_prompts: int | None, seeds, params, held_out, ref_params, judge):
-    """What is measured of policies alone: (responses, OfPolicy, gold_training).
+    """Responses of all policies and what is measured without a proxy: (responses, OfPolicy, gold_training).
 
-    Responses to the held-out prompts and, where there are fixed training prompts, to those and gold on them (None where
-    not).
+    The responses are to the held-out prompts and, where there are fixed training prompts, to those as well. Then
+    gold_training is gold on the training prompts; else it is None.
     """
     truth = lambda p, r: gold.scores(gold_net, judge, p, r)
     on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
@@ -44,7 +44,7 @@ def write(language, net, gold_net, train_prompts: int | None, seeds, params, hel
 
 
 def cycled(prompts, num: int):
-    """As many training prompts as there are held-out ones, over and over."""
+    """`num` prompts, repeated in a cycle, so that there are as many training prompts as held-out ones."""
     return prompts[jnp.arange(num) % len(prompts)]
 
 

@@ -1,4 +1,4 @@
-"""How a stage maps its runs: over the devices there are, side by side on accelerators, in turn on a CPU."""
+"""Mapping of a stage's runs: over all devices, side by side on an accelerator, one after another on a CPU."""
 
 import os
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from gold_sim.networks import network
 
 
 def mapped(f: Callable, at_once: int | None = None) -> Callable:
-    """`f` over the leading axis of its argument, the runs; what f closes over is on every device.
+    """`f` mapped over the leading axis of its argument, the runs; what f closes over is copied to every device.
 
     at_once: the most runs that fit a device side by side (footprint.py); None: all.
 
-    Runs never talk to each other, so each device computes its own and a run's numbers are those of one device. Where
-    the devices do not divide the runs, the last run is computed again in the places left over, and dropped. Networks
-    too large for a device are spread over GOLD_SIM_MODEL_DEVICES of them, which then compute a run together.
+    Runs are independent, so each device computes its own runs, and a run's numbers are those of one device. Where the
+    devices do not divide the runs, the places left over compute the last run again, and those results are dropped.
+    Networks too large for a device are spread over GOLD_SIM_MODEL_DEVICES of them, which then compute a run together.
     """
     side_by_side = jax.vmap(f) if at_once is None else lambda xs: jax.lax.map(f, xs, batch_size=at_once)
     on_one = side_by_side if accelerated() else lambda xs: jax.lax.map(f, xs)
@@ -38,14 +38,14 @@ def mapped(f: Callable, at_once: int | None = None) -> Callable:
 
 
 def alone(f: Callable) -> Callable:
-    """`f`, which is one run, on one device or on those that compute a run together."""
+    """`f` of a single run, on one device or on the devices that compute a run together."""
     if len(jax.devices()) == 1 or network.MODEL_AXIS not in _mesh().axis_names:
         return f
     return jax.jit(lambda *args: jax.tree.map(lambda a: a[0], mapped(lambda _: f(*args))(jnp.zeros(1))))
 
 
 def _mesh() -> Mesh:
-    """All devices of every host: along `run`, or along `run` and `model`."""
+    """The mesh of all devices of every host: its axis is `run`, or its axes are `run` and `model`."""
     devices, share = np.array(jax.devices()), os.environ.get("GOLD_SIM_MODEL_DEVICES", "1")
     if not share.isdecimal() or int(share) < 1 or len(devices) % int(share):
         raise ValueError(f"GOLD_SIM_MODEL_DEVICES={share}: a number that divides the {len(devices)} devices is wanted")
@@ -55,7 +55,7 @@ def _mesh() -> Mesh:
 
 
 def to_numpy(tree):
-    """Arrays on the host; of several hosts, each gets them whole."""
+    """A tree as whole arrays on the host; with several hosts, each gets all of them."""
     whole = lambda a: multihost_utils.process_allgather(a, tiled=True) if _is_elsewhere(a) else a
     return jax.tree.map(lambda a: np.asarray(whole(a)), tree)
 
@@ -65,5 +65,5 @@ def _is_elsewhere(a) -> bool:
 
 
 def here(tree):
-    """What several devices made, on one of them."""
+    """A tree that several devices computed, gathered on one of them."""
     return jax.device_put(to_numpy(tree))

@@ -1,8 +1,8 @@
-"""From a cell to its stored result: its stage's function is run, and the record says what that took.
+"""The way from a cell to its stored result: its stage's function is run, and the record says what that took.
 
-Algorithms are written for one run. Stages map them over runs (order: seed, then coefficient or member): on an
-accelerator runs are vmapped; on a CPU they follow one another inside one compiled program, because mapping there gains
-nothing per run, and cells run in parallel processes instead.
+Algorithms are written for one run. Stages map them over runs (order: seed, then coefficient or member). On an
+accelerator runs are vmapped. On a CPU they follow one another inside one compiled program, because vmap makes no run
+faster there; cells run in parallel processes instead.
 """
 
 import time

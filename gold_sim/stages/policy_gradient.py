@@ -1,6 +1,7 @@
-"""The stage `policy_gradient`: policies are optimised against a reward and measured on the way. Load, drive, tabulate.
+"""The stage `policy_gradient`: policies are optimised against a reward and measured on the way.
 
-A stage is (cell, inputs, store, progress) -> (record, tables, arrays).
+It loads what its runs read, drives them, and tabulates their curves. A stage is a function
+(cell, inputs, store, progress) -> (record, tables, arrays).
 """
 
 import functools
@@ -22,12 +23,15 @@ from gold_sim.stages.measurement import cycled, held_out_prompts, policy_key, tr
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.stages.tables import curves_and_samples
 
-REFERENCES = 8  # reference samples a held-out prompt, to learn what proxies give to length alone
+REFERENCES = 8  # reference samples a held-out prompt, to measure what proxies give for length alone
 
 
 @dataclass(frozen=True)
 class Training:
-    """Of policies against a reward (training.Training); only `score` and `judged` below depend on the reward model."""
+    """The settings of training policies against a reward (a training.Training).
+
+    Of the programs in this file only `score`, `judged` and `of_references` depend on the reward model.
+    """
 
     language: Language
     net: Network
@@ -56,7 +60,7 @@ class Training:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def score(own: Training, reward, runs, ref_params, judge, prompts, responses):
-    """What every run optimises, of its own responses."""
+    """The reward that every run optimises, of the run's own responses."""
 
     def one(each):
         run, prompts, responses = each
@@ -69,7 +73,7 @@ def score(own: Training, reward, runs, ref_params, judge, prompts, responses):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def judged(reward, train_prompts: int | None, runs, judge, held_out, responses):
-    """What the proxy says of what `write` gave: (OfProxy, proxy_training)."""
+    """Scores by the proxy of the responses that measurement.write returned: (OfProxy, proxy_training)."""
     several = reward.config.reward_model.diversity == "components"  # then each component's score is recorded
 
     def one(each):
@@ -88,7 +92,7 @@ def judged(reward, train_prompts: int | None, runs, judge, held_out, responses):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def of_references(reward, net, runs, ref_params, judge, held_out, key):
-    """(proxies of each run, lengths) of the same reference samples."""
+    """(proxy scores of each run, lengths) of reference samples that all runs share."""
     drawn = policy.sample(net, ref_params, held_out, REFERENCES, reward.language.response_len, key)
     proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
     return proxies, drawn.lengths
@@ -96,7 +100,7 @@ def of_references(reward, net, runs, ref_params, judge, held_out, key):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the runs of a cell read. Runs are (seed, KL coefficient), the coefficient fastest."""
+    """The data that the runs of a cell read. A run is a (seed, KL coefficient); the coefficient varies fastest."""
 
     training: Training
     reward: rewards.Reward
@@ -105,7 +109,7 @@ class Loaded:
     ref_params: dict
     held_out: jax.Array  # [P, Lp] prompts of every measurement
     runs: tuple  # seeds [R], KL coefficients [R]
-    rewarded: dict  # of each run the entry of reward.runs and, if that is recorded, "of_length" [R, L]
+    rewarded: dict  # each run's entry of reward.runs and, where length's share is recorded, "of_length" [R, L]
     starts: dict | None  # parameters [R, ...] where runs start; None: at the reference policy
 
 
@@ -160,7 +164,7 @@ def measured(at: Loaded, states) -> Point:
 
 
 def settings(config, reward, curve: Point) -> list[dict]:
-    """Of every run, the columns that its settings decide."""
+    """The columns that each run's settings decide, one dict a run."""
     o, (scale, shift) = config.optimiser, reward.affine()
     common = dict(train_prompts=float(o.train_prompts or np.nan), divergence=o.divergence, constraint=o.constraint)
     runs = [(s, kl_coef) for s in range(len(config.seeds)) for kl_coef in config.kl_coefs]

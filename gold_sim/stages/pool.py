@@ -16,7 +16,7 @@ SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 
 
 def blank(language, config) -> dict:
-    """Of what `scores` reads of it."""
+    """Zeros shaped as the arrays that the stage `scores` reads."""
     b = config.best_of_n
     return dict(
         prompts=np.zeros((b.num_prompts, language.prompt_len), np.int32),
@@ -31,7 +31,7 @@ def pool(cell, inputs, store, progress):
     params = inputs.arrays("policy")["params"]
     net, judge, _ = inputs.gold("gold")
     key = streams.key(config.seed, "best_of_n")
-    # On the host: to take an array of jax's apart is a program of its own.
+    # On the host: to slice a jax array would compile a program of its own.
     prompts = np.asarray(language.prompts(jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
     static = (language, policy_net, net, config.num_samples)
     parts = []
@@ -54,10 +54,10 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
     def some(uniforms):  # [samples, L]
         prompts = prompt[None]
         s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
-        found = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
+        columns = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
         for name, value in language.attributes(prompts, s.responses).items():
-            found[f"attr_{name}"] = value
-        return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in found.items()})
+            columns[f"attr_{name}"] = value
+        return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in columns.items()})
 
     def of_key(key):
         uniforms = policy.uniforms(key, 1, chunk, language.response_len)

@@ -9,15 +9,15 @@ from gold_sim.stages.parallel import to_numpy
 
 def blank(language, config) -> dict:
     p, length = config.preferences, language.response_len
-    found = dict(
+    arrays = dict(
         prompts=np.zeros((p.num_pairs, language.prompt_len), np.int32),
         responses=np.zeros((p.num_pairs, 2, length), np.int32),
         gold=np.zeros((p.num_pairs, 2), np.float32),
         labels=np.zeros(p.num_pairs, bool),
     )
     if p.keep == "ranking":
-        found["ranked"] = np.zeros((p.num_pairs, p.ranked, length), np.int32)
-    return found
+        arrays["ranked"] = np.zeros((p.num_pairs, p.ranked, length), np.int32)
+    return arrays
 
 
 def preference_data(cell, inputs, store, progress):
@@ -30,10 +30,10 @@ def preference_data(cell, inputs, store, progress):
     )
     raw = gold.raw_of(net, judge.params, prompts, responses)
     scores = (raw - np.asarray(judge.mean)) / np.asarray(judge.std)
-    found = to_numpy(preferences.collect(config, language, prompts, responses, scores))
-    agreement = np.mean(found.labels == (found.margin > 0))
-    record = dict(margin_sd=float(np.std(found.margin)), agreement_with_gold=float(agreement))
-    return record, {}, {"arrays": present(found)}
+    collected = to_numpy(preferences.collect(config, language, prompts, responses, scores))
+    agreement = np.mean(collected.labels == (collected.margin > 0))
+    record = dict(margin_sd=float(np.std(collected.margin)), agreement_with_gold=float(agreement))
+    return record, {}, {"arrays": present(collected)}
 
 
 def present(found) -> dict:

@@ -1,4 +1,4 @@
-"""The stage `reference`: a policy is fit to demonstrations, as where RLHF starts and to write the preference data."""
+"""The stage `reference`: a policy is fit to demonstrations. RLHF starts from it, and it writes the preference data."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def reference(cell, inputs, store, progress):
     @jax.jit
     def report(params, prompts, drawn):
         demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
-        # Read together and told in one array: one by one they would be a hundred kernels to compile.
+        # Reduced together and returned in one array: one by one they would be a hundred kernels to compile.
         read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
         rows = jnp.stack([read[name].astype(jnp.float32) for name in names])
         moments = lambda rows: jnp.stack([jnp.mean(rows, (1, 2)), jnp.std(rows, (1, 2))], axis=-1)

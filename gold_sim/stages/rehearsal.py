@@ -1,7 +1,7 @@
-"""A cell is rehearsed: its first step runs on zeros before what it reads is there, so that its programs are compiled.
+"""Rehearsal of a cell: its first step runs on zeros before its inputs exist, so that its programs are compiled ahead.
 
-Programs depend on shapes alone. The stage itself is run, on zeros of the shapes that its upstream will have, until it
-has told of its first step; what it compiled stays in the compilation cache, what it computed is dropped.
+Programs depend on shapes alone. The stage itself is run on zeros, shaped as its upstream's results will be, until it
+reports its first step. What it compiled stays in the compilation cache; what it computed is dropped.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """The stage `relabelled`: policies write the preference pairs that the next round of iterated RLHF learns from.
 
-Round 1 is ordinary RLHF. Pairs of round k are written by the policies that round k - 1 ended with, so every seed has
-pairs of its own, [S, D, ...]. The held-out pairs, by which reward models are calibrated, stay those of the reference
-policy, so that scores keep their zero and unit.
+Round 1 is ordinary RLHF. The policies that round k - 1 ended with write the pairs of round k, so every seed has pairs
+of its own, [S, D, ...]. The held-out pairs, by which reward models are calibrated, are still those of the reference
+policy. So scores keep their zero and unit.
 """
 
 import jax
@@ -20,7 +20,7 @@ from gold_sim.stages.preferences import present
 
 
 def relabelled(cell, inputs, store, progress):
-    """What a later round of iterated RLHF learns from, of every seed."""
+    """The pairs that a later round of iterated RLHF learns from, for every seed."""
     language, config = inputs.language, cell.config
     gold_net, judge, _ = inputs.gold("gold")
     started = inputs.cell("policies", "policy").config.reference
@@ -60,8 +60,8 @@ def relabel(language: Language, config: Config, net: Network, policies, gold_net
     """New pairs [S, rounds.num_pairs, ...], written by `policies` (leading axis S) and labelled by gold's annotator."""
     wanted, drawn = config.rounds.num_pairs, config.preferences.drawn
 
-    def of_seed(both):
-        seed, params = both
+    def of_seed(seed_and_params):
+        seed, params = seed_and_params
         key = jax.random.fold_in(streams.key(seed, "relabelled"), config.rounds.count)
         keys = jax.random.split(key, 1 - (-wanted // chunk))
 
@@ -79,6 +79,6 @@ def relabel(language: Language, config: Config, net: Network, policies, gold_net
 
 
 def joined(config: Config, old: Preferences, new: Preferences, held_out: Preferences) -> Preferences:
-    """What is stored for a round, [S, D, ...]: the pairs to learn from, the held-out ones last."""
+    """The pairs that are stored for a round, [S, D, ...]: those to learn from, then the held-out ones."""
     parts = [old, new, held_out] if config.rounds.data == "concatenate" else [new, held_out]
     return jax.tree.map(lambda *a: jnp.concatenate(a, 1), *parts)

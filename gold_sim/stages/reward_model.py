@@ -17,27 +17,30 @@ from gold_sim.stages import tables
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.store.columns import REWARD_MODEL_COLUMNS
 
-STEPS_A_CHUNK = 16  # few: the last chunk computes as many, whatever it needs
+STEPS_A_CHUNK = 16  # few, because the last chunk computes this many however few of them it needs
 
 
 def _chunks(plan: reward_model.Plan, progress):
-    """A plan of several runs, [runs, steps, ...], by so many steps; the last is filled up with steps at rate 0."""
-    told = to_numpy(plan._replace(seen=None))
-    steps = told.rates.shape[1]
+    """Parts of a plan of several runs, [runs, steps, ...], of STEPS_A_CHUNK steps each.
+
+    The last part is filled up with steps at rate 0.
+    """
+    on_host = to_numpy(plan._replace(seen=None))
+    steps = on_host.rates.shape[1]
     for start in range(0, steps, STEPS_A_CHUNK):
         progress(start, steps)
         some = lambda a, start=start: a[:, start : start + STEPS_A_CHUNK]
         missing = max(0, start + STEPS_A_CHUNK - steps)
         filled = lambda a, missing=missing: np.pad(a, [(0, 0), (0, missing)] + [(0, 0)] * (a.ndim - 2))
-        yield jax.tree.map(lambda a: filled(some(a)), told)._replace(seen=plan.seen)
+        yield jax.tree.map(lambda a: filled(some(a)), on_host)._replace(seen=plan.seen)
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """The programs of reward models' training, the same for all numbers of pairs: what these decide is in the plan.
+    """The programs that train reward models, the same for every number of pairs: only the plan depends on that number.
 
-    Static, as policy_gradient.Training: cells of one process that agree in these fields share them. Data are arguments:
-    closed over, XLA would fold them as constants for minutes.
+    It is a static argument, as policy_gradient.Training is: cells of one process whose fields agree share its programs.
+    Data are arguments, because XLA would spend minutes folding data that a program closes over.
     """
 
     language: Language
@@ -101,16 +104,16 @@ def blank(language, config) -> dict:
 
 
 def reward_models(cell, inputs, store, progress):
-    """Proxies of every seed; with several members, [S, M, ...] and the weight average of each seed's beside them."""
+    """Proxies of every seed; with several members, [S, M, ...] and beside them the average of each seed's weights."""
     language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
-    found = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
+    pairs = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
     members, num_seeds = rm.members, len(config.seeds)
-    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=found.labels.ndim > 1)  # a later round
+    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=pairs.labels.ndim > 1)  # a later round
     of_config = lambda p: preferences.split(config.preferences, p)
     if not fitting.apart:
-        train, held_out = of_config(found)
+        train, held_out = of_config(pairs)
     else:
-        each = [of_config(fitting.of(found, i)) for i in range(num_seeds)]
+        each = [of_config(fitting.of(pairs, i)) for i in range(num_seeds)]
         train, held_out = (jax.tree.map(lambda *a: np.stack(a), *part) for part in zip(*each, strict=True))
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
@@ -123,7 +126,7 @@ def reward_models(cell, inputs, store, progress):
     for chunk in _chunks(plan, progress):
         states, loss = fitting.advance(places, chunk, states, train)
         losses.append(loss)
-        jax.block_until_ready(losses[-2:-1])  # else progress would be of what is queued
+        jax.block_until_ready(losses[-2:-1])  # else progress would count steps that are only queued
     seen = fitting.finish(places, plan.seen, states, held_out)
     models, metrics = _calibrated(*seen, [fitting.of(told_of, i) for i in at])
     losses, steps = np.concatenate(list(map(to_numpy, losses)), 1), plan.rates.shape[1]
@@ -141,7 +144,7 @@ def reward_models(cell, inputs, store, progress):
 
 
 def _calibrated(params, raw, held_out: list):
-    """(RewardModel, metrics) of several runs, stacked, on the host.  held_out: the pairs of each."""
+    """(RewardModel, metrics) of several runs, stacked, on the host.  held_out: the held-out pairs of each run."""
     params, raw = to_numpy((params, raw))
     take = lambda i: jax.tree.map(lambda a: a[i], params)
     each = [reward_model.calibrated(take(i), *one) for i, one in enumerate(zip(raw, held_out, strict=True))]

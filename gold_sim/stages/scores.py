@@ -14,9 +14,9 @@ from gold_sim.stages.parallel import mapped, to_numpy
 
 def scores(cell, inputs, store, progress):
     """Calibrated scores of every member on the pool, [S, M, P, N], and of their weight average [S, 1, P, N]."""
-    found = inputs.arrays("pool")
+    stored = inputs.arrays("pool")
     gold_net, judge, _ = inputs.gold("pool", "gold")
-    prompts, responses = np.asarray(found["prompts"]), np.asarray(found["responses"], np.int32)
+    prompts, responses = np.asarray(stored["prompts"]), np.asarray(stored["responses"], np.int32)
     wanted = {"members": rewards.load(cell, inputs, gold_net)}
     if cell.config.reward == "proxy" and cell.config.reward_model.members > 1:
         wanted["average"] = rewards.load(cell, inputs, gold_net, average=True)
@@ -45,4 +45,4 @@ def _scored(reward, runs, judge, prompt, responses):
     return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
 
 
-SCORED_A_CHUNK = 128  # by a reward model: the MLP of width 48 then fits a core's cache, in 0.53 to 0.71 of the time
+SCORED_A_CHUNK = 128  # responses: the MLP of width 48 then fits a core's cache and takes 0.53 to 0.71 of the time

@@ -1,4 +1,4 @@
-"""Networks of a Config, and what a response costs in them; no jax for ours."""
+"""The networks of a Config, and what a response costs in them; no jax for the built-in networks."""
 
 import functools
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from gold_sim.stages.stage import Work
 
 
 def policy(c: Config) -> Network:
-    """What is optimised, and sampled by best-of-n; its value head is left out."""
+    """The network that is optimised, and that best-of-n samples from; its value head is left out."""
     return _policy(c, c.policy or c.reference)
 
 
 def reference(c: Config) -> Network:
-    """What writes the preferences."""
+    """The network of the reference policy that writes the preference pairs."""
     return _policy(c, c.reference)
 
 
@@ -41,17 +41,17 @@ def _judge(c: Config, of) -> Network:
 
 
 class Proxy(NamedTuple):
-    """What one reward model takes, of whatever architecture."""
+    """What one reward model costs, whatever its architecture."""
 
-    judged: Work  # of a response
+    judged: Work  # to score a response
     training: Callable[[float], float]  # tokens of a step -> bytes
     forward: Callable[[float], float]  # tokens -> bytes
     num_params: int
-    networks: tuple[Network, ...]  # in whose blocks its time to compile is counted
+    networks: tuple[Network, ...]  # whose blocks decide its time to compile
 
 
 def of_proxy(c: Config) -> Proxy:
-    """Counted without jax for the transformer; another architecture is asked, which imports it."""
+    """The cost of one reward model: counted without jax for the transformer, else asked of the architecture's code."""
     rm, net = c.reward_model_of_round, proxy(c)
     if rm.network == "transformer":
         training, forward = (functools.partial(f, net) for f in (footprint.of_training, footprint.of_forward))
@@ -64,7 +64,7 @@ def of_proxy(c: Config) -> Proxy:
 
 
 def tokens(c: Config) -> int:
-    """Of a prompt and its response."""
+    """Tokens of a prompt and its response."""
     spoken = language.sizes(c.world)
     return spoken.prompt_len + spoken.response_len
 
@@ -75,13 +75,16 @@ def pool(c: Config) -> int:
 
 
 def written(c: Config, net: Network) -> Work:
-    """A response read or written by a policy, its share of the prompt included."""
+    """Work to read or write a response with a policy, its share of the prompt included."""
     read, attended, length = _read(c)
     return Work(network.forward_flops(net, read, attended, length), read * net.depth)
 
 
 def judged(c: Config, net: Network) -> Work:
-    """A response scored by a reward model. Its last block counts as a sixth: keys and values, and one token's rest."""
+    """Work to score a response with a reward model.
+
+    The last block counts as a sixth: it computes keys and values of all tokens, and the rest for one token alone.
+    """
     read, attended, _ = _read(c)
     return Work(network.reward_flops(net, read, attended, tokens(c)), read * (net.depth - 1 + 1 / 6))
 

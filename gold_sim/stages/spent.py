@@ -1,4 +1,4 @@
-"""How a cell's compile seconds and peak memory are measured, for its record."""
+"""Measurement of a cell's compile seconds and peak memory, for its record."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ class _Compiling:
         if event == "/jax/compilation_cache/compile_time_saved_sec":
             self.saved += seconds
         elif event.startswith("/jax/core/compile/"):
-            # Tracing a function traces those that it calls, which are told first: the span that holds theirs counts.
+            # Tracing a function traces those that it calls, whose events come first: only the outermost span counts.
             end = time.perf_counter()
             while self._spans and self._spans[-1][0] >= end - seconds:
                 self._spans.pop()
@@ -37,7 +37,10 @@ _STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def forget_peak():
-    """Of this process, so that a worker's cells are told apart; what they freed goes back first. Linux alone can."""
+    """Reset the peak memory of this process, so that each cell of a worker has its own. Only Linux can.
+
+    Memory that earlier cells freed is given back to the system first.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # the allocator would keep most of the last program's buffers
     with contextlib.suppress(OSError):
@@ -45,7 +48,7 @@ def forget_peak():
 
 
 def peak() -> int | None:
-    """Most bytes held since `_forget_peak`: of the accelerator if there is one, of the process on a CPU."""
+    """Most bytes held since `forget_peak`: of the accelerator if there is one, of the process on a CPU."""
     if (stats := jax.local_devices()[0].memory_stats()) and "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"]
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a declaration of a stage says: the type, and the unit in which its work is counted; no jax."""
+"""The type of a stage's declaration, and the unit in which its work is counted; no jax."""
 
 import importlib
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from gold_sim.networks.network import Network, blocks_written_out
 
 @dataclass(frozen=True)
 class Work:
-    """What must be computed: operations (2 a multiply-add), and tokens, once for every block that they pass."""
+    """An amount of computation: operations (2 a multiply-add), and tokens, counted once for every block they pass."""
 
     flops: float
     tokens: float
@@ -26,9 +26,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Stage:
-    """All that is known of a stage beside the function that computes it.
+    """Everything about a stage except the function that computes it.
 
-    What takes a Config tells of a cell of that Config, with all its seeds, coefficients and members.
+    A field that is a function of a Config describes the cell of that Config, with all its seeds, coefficients and
+    members.
     """
 
     name: str
@@ -42,8 +43,8 @@ class Stage:
     networks: Callable[[Config], tuple[Network, ...]]  # those whose blocks it compiles
     program: Callable[[Config], tuple]  # what is written into its programs beside the world: shapes, counts, constants
     faults: Callable[[Config], Iterable[str]] = lambda c: ()  # a line for every rule of its own that settings break
-    shared: Callable[[Config], tuple] | None = None  # likewise, of those that cells of another `program` have too
-    tables: tuple[str, ...] = ()  # that it writes, kinds of gold_sim.store.columns; they are what an archive keeps
+    shared: Callable[[Config], tuple] | None = None  # as `program`, for the programs that other cells have as well
+    tables: tuple[str, ...] = ()  # kinds of gold_sim.store.columns that it writes; an archive keeps these alone
     stepwise: bool = False  # whether it is many calls of few programs, which an idle worker can compile ahead
     blank: str | None = None  # "module:name" of (language, config) -> zeros shaped as its arrays; None: not made ahead
 
@@ -56,11 +57,14 @@ class Stage:
         return sum(map(blocks_written_out, self.networks(config)))
 
     def program_key(self, config: Config) -> tuple:
-        """Equal for cells that compile the same programs. Weights, labels, seeds and coefficients are arguments."""
+        """A key that is equal for cells that compile the same programs.
+
+        Weights, labels, seeds and coefficients are arguments of programs and no part of it.
+        """
         return (self.name, config.world, *self.program(config))
 
     def shared_key(self, config: Config) -> tuple | None:
-        """Equal for cells that have some programs in common; None: they have all or none."""
+        """A key that is equal for cells with some programs in common; None: cells share all of them or none."""
         return None if self.shared is None else (self.name, config.world, *self.shared(config))
 
 

@@ -1,4 +1,4 @@
-"""How a stage's runs become rows of the stored tables, each with the settings that it belongs to."""
+"""Rows of the stored tables, made from a stage's runs and the settings of each."""
 
 import jax
 import numpy as np
@@ -52,8 +52,8 @@ def broadcast(columns: dict, length: int) -> dict:
 def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dict:
     """Columns of curves.parquet from one dict a run, whose values are scalars or [T] arrays.
 
-    A column that a run does not name takes what tables stored before that column had; an attribute that its language
-    lacks is NaN, and one that no other has is a column behind the others.
+    A column that a run does not name takes its Column.absent, the value of tables older than the column. An attribute
+    that the language lacks is NaN. An attribute of this language alone becomes a column behind the others.
     """
     proxy = dict(cell.upstream).get("proxy")
     common = {name: column.absent for name, column in CURVE_COLUMNS.items() if column.absent is not None}
@@ -78,22 +78,22 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
 
 
 def thinned(losses) -> list[float]:
-    """Losses of some fifty steps, evenly spaced, for a record."""
+    """Training losses at about fifty evenly spaced steps, for a record."""
     losses = to_numpy(losses)
     return losses[:: max(1, len(losses) // 50)].tolist()
 
 
 def measured(curve: Point) -> dict:
-    """The measured columns of curves.parquet by name, [T] each, of the curve of one run; what it lacks is left out."""
-    found = curve._asdict() | curve.policy._asdict() | curve.proxy._asdict() | curve.policy.failings
+    """The measured columns of curves.parquet for the curve of one run, by name, [T] each; absent ones are left out."""
+    fields = curve._asdict() | curve.policy._asdict() | curve.proxy._asdict() | curve.policy.failings
     if curve.proxy.components is not None:
-        found |= {f"component_{i}": values for i, values in enumerate(curve.proxy.components.T)}
-    columns = {name: found[name] for name in CURVE_COLUMNS if found.get(name) is not None}
+        fields |= {f"component_{i}": values for i, values in enumerate(curve.proxy.components.T)}
+    columns = {name: fields[name] for name in CURVE_COLUMNS if fields.get(name) is not None}
     return columns | {f"attr_{name}": values for name, values in curve.policy.attributes.items()}
 
 
 def transcripts(language, prompts, curve: Point) -> dict:
-    """Columns of samples.parquet of the curve of one run, all but those that name the run: T points of K prompts."""
+    """Columns of samples.parquet for the curve of one run, without those that name the run; T points of K prompts."""
     responses, proxy = curve.policy.kept.responses, curve.proxy.kept
     points, count = proxy.shape
     prompts = np.asarray(prompts)[:count]
@@ -111,9 +111,9 @@ def transcripts(language, prompts, curve: Point) -> dict:
 def curves_and_samples(
     cell, language, held_out, optimiser: str, curve: Point, settings: list[dict], **described
 ) -> dict:
-    """curves and samples of all runs.
+    """The tables `curves` and `samples` of all runs.
 
-    curve: fields [T, R, ...].  settings: of every run, what tells it apart and columns of its own, by name.
+    curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify it and columns of its own.
     """
     runs, samples = [], []
     for i, own in enumerate(settings):

@@ -1,8 +1,8 @@
 """The programs of a cell's training: its algorithm's three functions, mapped over runs and compiled.
 
-No reward model enters them, so cells of one process whose `Training` is equal share them as they are, and others read
-them from the compilation cache. What runs have in common, such as the reference policy, is an argument: a constant in
-a program would compile it anew for every cell.
+No reward model enters them. So cells of one process with equal `Training` share them, and other processes read them
+from the compilation cache. What runs have in common, such as the reference policy, is an argument. As a constant it
+would make every cell compile the program anew.
 """
 
 import functools
@@ -26,10 +26,13 @@ class Training(Protocol):
 
     @property
     def tokens(self) -> int:
-        """That a gradient step of one run is taken on."""
+        """Number of tokens in one gradient step of one run."""
 
     def task(self, run, common):
-        """Of one run, inside the traced function.  run: an entry of `runs`; common: what all of them share."""
+        """The task of one run, made inside the traced function.
+
+        run: an entry of `runs`.  common: what all runs share.
+        """
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -48,17 +51,17 @@ def rollout(training, runs, common, states):
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
 def update(training, runs, common, states, batch):
-    """The next states of all runs, in the memory of the last."""
+    """The next states of all runs, written over the memory of the old ones."""
     one = lambda each: training.algorithm.update(training.task(each[0], common), *each[1:])
     return side_by_side(training, one)((runs, states, batch))
 
 
 def programs(training, runs, common, score=None) -> Programs:
-    """Of all runs, for the driver."""
+    """The programs of all runs, for the driver."""
     step = lambda states: rollout(training, runs, common, states)
     return Programs(step, score, lambda states, batch: update(training, runs, common, states, batch))
 
 
 def side_by_side(training, one):
-    """`one` run's function mapped over runs, as many at once as their gradient steps fit a device."""
+    """The function `one` of a run, mapped over runs: as many at once as fit a device's memory in a gradient step."""
     return mapped(one, footprint.at_once(footprint.of_training(training.net, training.tokens)))

@@ -1,7 +1,8 @@
-"""A study in one file: manifests, records and tables of a store, without weights and pools, for analysis anywhere.
+"""An archive of a study in one file: manifests, records and tables, without weights and pools, for analysis anywhere.
 
-A .tar.xz of the store's own layout. Records name the files that are there; those left out keep their digests under
-`left_out`. Reading unpacks it into a cache, once: every digest is checked then, and again whenever it is read.
+It is a .tar.xz of the store's own layout. Records list the files that are in it; the digests of files that were left
+out stand under `left_out`. Reading unpacks an archive into a cache, once. Every digest is checked then, and again
+whenever a file is read.
 """
 
 import io
@@ -30,7 +31,7 @@ from gold_sim.store.store import Store, check_content
 
 SUFFIX = ".tar.xz"
 KEPT = (".parquet",)  # files of a cell beside its record: the tables that its stage declares
-ALWAYS, RATIO = 64 * 2**20, 100  # bytes that any archive may unpack to, or so many times its own (ours: 2 to 3 times)
+ALWAYS, RATIO = 64 * 2**20, 100  # an archive may unpack to these bytes, or to RATIO times its size (ours: 2 to 3)
 _MEMBER = re.compile(r"(experiments)/([\w.,=+-]+\.json)|(\w+)/([\w.,=+-]+)/(record\.json|\w+\.parquet)")
 _MANIFESTS = "experiments/"
 _REMEDY = "fetch it anew, or pack it anew from its store: python -m analysis pack"
@@ -41,7 +42,7 @@ def is_archive(where) -> bool:
 
 
 def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = ()) -> int:
-    """Write what analysis reads of all experiments to `path`; returns the number of cells.
+    """Write everything that analysis reads of all experiments to `path`; returns the number of cells.
 
     stores: an experiment, and each of its cells, comes from the first of them that has it.
     leave: kinds of table to leave out, as in ("samples",).  The same stores give the same bytes.
@@ -66,7 +67,7 @@ def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = ()) -> in
 
 
 def _files(stores: Sequence[Store], stage: str, code: str, leave: tuple[str, ...]) -> dict[str, bytes]:
-    """What is packed of a cell, by name in the archive, digests verified."""
+    """The files of a cell that are packed, by name in the archive, digests verified."""
     places = ((store, store.find(stage, code)) for store in stores)
     store, folder = next(((s, f) for s, f in places if f is not None), (None, None))
     if store is None:
@@ -81,7 +82,7 @@ def _files(stores: Sequence[Store], stage: str, code: str, leave: tuple[str, ...
 def _compressed(content: dict[str, bytes]) -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:xz", preset=9) as tar:
-        for name in sorted(content, key=lambda name: (name.rpartition("/")[2], name)):  # like beside like
+        for name in sorted(content, key=lambda name: (name.rpartition("/")[2], name)):  # similar files side by side
             member = tarfile.TarInfo(name)
             member.size = len(content[name])
             tar.addfile(member, io.BytesIO(content[name]))
@@ -93,9 +94,9 @@ def _roots(stores) -> str:
 
 
 def unpack(path: Path) -> Path:
-    """Folder of a store with what an archive holds.  StoreError: no such file, no archive, or damaged.
+    """Folder of a store with the contents of an archive.  StoreError: no such file, no archive, or damaged.
 
-    It lies in a cache. What changed there since it was unpacked is unpacked again.
+    The folder lies in a cache. If anything in it changed since, the archive is unpacked again.
     """
     path = Path(path)
     try:
@@ -119,7 +120,7 @@ def unpack(path: Path) -> Path:
 
 
 def _intact(done: Path) -> bool:
-    """Whether the cache holds what was unpacked and nothing else.  done: says the digests, once all is there."""
+    """Whether the cache holds what was unpacked and nothing else.  done: the file of digests, written last."""
     try:
         digests = json.loads(done.read_bytes())
         files = {p.relative_to(done.parent).as_posix(): p for p in done.parent.glob("[!.]*/**/*") if p.is_file()}
@@ -129,11 +130,11 @@ def _intact(done: Path) -> bool:
 
 
 def _keep(store: Store, content: dict[str, bytes]) -> None:
-    """Write what an archive holds into its cache, manifests last."""
+    """Write the contents of an archive into its cache, manifests last."""
     store.sweep()
     for (stage, folder), files in _cells(content).items():
         try:
-            if (store.root / stage / folder).exists():  # of one who was killed, or who unpacks it just now
+            if (store.root / stage / folder).exists():  # left by a killed process, or by one that unpacks it right now
                 store.verify(store.root / stage / folder)
         except Damaged:
             shutil.rmtree(store.root / stage / folder)

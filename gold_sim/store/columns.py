@@ -12,7 +12,7 @@ class Column:
     dtype: str  # pyarrow's alias: string, int64, float64
     unit: str
     meaning: str
-    absent: str | int | float | None = None  # what tables stored before the column existed had; None: it always did
+    absent: str | int | float | None = None  # value in tables stored before the column existed; None: it always did
 
     def __str__(self):
         return f"{self.unit}: {self.meaning}"

@@ -1,4 +1,7 @@
-"""Files of the store: written aside and renamed, checked by digest, tables as Parquet, arrays as safetensors."""
+"""Files of the store: written under a temporary name and renamed, checked by digest.
+
+Tables are Parquet files and arrays are safetensors files.
+"""
 
 import contextlib
 import errno
@@ -24,7 +27,7 @@ class StoreError(Exception):
 
 
 class NotStored(StoreError):
-    """An experiment has no manifest: it was never run to its end here, which is no damage."""
+    """An experiment has no manifest: it was never run to its end here. This is not damage."""
 
 
 UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
@@ -33,7 +36,7 @@ REMEDY = f"python -m experiments NAME --repair, with the options of its run, {AG
 
 
 class Damaged(StoreError):
-    """What is stored is there and cannot be trusted; the text ends with the command that mends it."""
+    """A stored file exists but cannot be trusted; the text ends with the command that mends it."""
 
     def __init__(self, what: str, remedy: str = REMEDY):
         super().__init__(what, remedy)
@@ -44,7 +47,7 @@ class Damaged(StoreError):
 
 
 def repair_command(manifest: dict, root) -> str:
-    """Remedy of damage to a cell of an experiment: the command with the options of the run that made its manifest."""
+    """The command that mends damaged cells of an experiment, with the options of the run that made its manifest."""
     if (Path(root) / UNPACKED).exists():
         return "the same command again, which unpacks the archive anew"
     experiment, _, settings = str(manifest["experiment"]).partition("+")
@@ -69,7 +72,7 @@ def sha256(data: bytes) -> str:
 
 @contextlib.contextmanager
 def writing(path):
-    """OSError while `path` is being written -> StoreError."""
+    """Raise an OSError that comes while `path` is being written as a StoreError."""
     try:
         yield
     except OSError as error:
@@ -81,7 +84,7 @@ def writing(path):
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file, or a folder's list of names, before going on."""
+    """Wait until a file, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -90,7 +93,7 @@ def sync(path: Path) -> None:
 
 
 def verified(path: Path, record: dict | None = None) -> bytes:
-    """Bytes of a file; with the record of its folder, the digest is verified."""
+    """The bytes of a file; where the record of its folder is given, the digest is verified."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -102,7 +105,7 @@ def verified(path: Path, record: dict | None = None) -> bytes:
 
 
 def check_digest(path, data: bytes, record: dict) -> None:
-    """Damaged unless `data` is what the record of its folder says of it.  path: names it in the message."""
+    """Raise Damaged unless `data` has the digest in the record of its folder.  path: names it in the message."""
     expected = record["files"][Path(path).name]
     if (digest := sha256(data)) != expected:
         raise Damaged(f"{path}: corrupt, {len(data)} bytes with sha256 {digest[:16]}; expected {expected[:16]}")
@@ -135,7 +138,10 @@ def from_json(path: Path) -> dict:
 
 
 def parsed(path, data: bytes) -> dict:
-    """What `to_json` wrote.  Damaged unless it matches its own digest; path: names it in the message."""
+    """The content of a text that `to_json` wrote.  Damaged unless it matches its own digest.
+
+    path: names it in the message.
+    """
     try:
         content = json.loads(data)
         del content["sha256"]
@@ -156,7 +162,7 @@ def check_record(path, record: dict) -> dict:
 
 
 def cells_of(path, manifest: dict) -> set[tuple[str, str]]:
-    """(stage, fingerprint) of the curves and reward models that a manifest names.  Damaged if it names none so."""
+    """(stage, fingerprint) of the curves and reward models that a manifest names.  Damaged if it has no such list."""
     try:
         cells = {(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]}
         cells |= {("reward_model", code) for code in manifest["reward_models"]}
@@ -169,7 +175,7 @@ def cells_of(path, manifest: dict) -> set[tuple[str, str]]:
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
-    """Nested dicts -> {"a/b/c": contiguous array}; TypeError for what would not come back the same."""
+    """Nested dicts as {"a/b/c": contiguous array}; TypeError for a value that would not be read back the same."""
     if not isinstance(tree, dict) or not tree:
         raise TypeError(f"arrays at {prefix or '/'}: a dict with at least one entry is wanted, found {tree!r:.80}")
     flat = {}
@@ -212,7 +218,7 @@ def own_attributes(kind: str, names) -> list[pa.Field]:
 def to_parquet(kind: str, columns: dict) -> bytes:
     """Parquet bytes of {column: values [rows]}; ValueError unless columns, types and lengths are the schema's.
 
-    Beyond it curves may have `own_attributes`.
+    Curves may also have columns of `own_attributes`.
     """
     schema = pa.schema([*arrow_schema(kind), *own_attributes(kind, columns)])
     missing, unknown = set(schema.names) - set(columns), set(columns) - set(schema.names)

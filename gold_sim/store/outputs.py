@@ -1,4 +1,4 @@
-"""Files that commands write for their users: whole or not at all, and never in place of what a command reads.
+"""Files that commands write for their users: whole or not at all, and never over a file that the command reads.
 
 Everything outside the store is written by `write`: results, tables, figures, reports, archives, measurements.
 """
@@ -14,9 +14,9 @@ from gold_sim.store.files import StoreError, writing
 
 
 def write(path: Path | str, content: bytes | str) -> None:
-    """Write a file beside its place and rename it there: what stood there stays until the new one is whole.
+    """Write a file under another name and rename it, so that the old file stays until the new one is whole.
 
-    A device or a pipe, which cannot be renamed onto, is written to. StoreError: one line that names the file.
+    A device or a pipe cannot be replaced by renaming, so it is written to. StoreError: one line that names the file.
     """
     path, data = Path(path), content if isinstance(content, bytes) else content.encode(errors="backslashreplace")
     with writing(path):
@@ -41,13 +41,13 @@ def write(path: Path | str, content: bytes | str) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether it is a device or a pipe, or one of the command's own streams, even where that leads to a file."""
+    """Whether a path is a device, a pipe, or one of the command's own streams (even one that leads to a file)."""
     own = path.parts[:2] == ("/", "proc") or path.parts[:3] in [("/", "dev", n) for n in ("stdout", "stderr", "fd")]
     return path.exists() and not path.is_dir() and (own or not path.is_file())
 
 
 def check_file(path: Path, inputs: Iterable[Path | str] = ()) -> None:
-    """Before work is spent: that a file can be written at `path`, and that it is none of the inputs."""
+    """Check, before work is spent, that a file can be written at `path` and that it is none of the inputs."""
     for given in inputs:
         if path.exists() and Path(given).exists() and path.samefile(given):
             raise StoreError(f"{path}: is what is read; another name is wanted for what is written")
@@ -61,9 +61,9 @@ def check_file(path: Path, inputs: Iterable[Path | str] = ()) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Before work is spent: that files can be written in `folder`, which is made, with those above it, when they are.
+    """Check, before work is spent, that files can be written in `folder`. Writing them will make it and its parents.
 
-    StoreError: it is a file, or nothing can be made in the nearest of the folders above it that there is.
+    StoreError: it is a file, or nothing can be written in its nearest parent that exists.
     """
     nearest = folder.resolve()
     while not os.path.lexists(nearest) and nearest != nearest.parent:

@@ -1,4 +1,4 @@
-"""Provenance: versions, commit and uncommitted changes that stand in every record."""
+"""Provenance: the versions, commit and uncommitted changes that every record holds."""
 
 import contextlib
 import importlib.metadata
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import gold_sim
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "pyarrow")  # whose versions are provenance
-DIFF_BYTES = 64 * 1024  # kept of a dirty diff
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "pyarrow")  # packages whose versions are recorded
+DIFF_BYTES = 64 * 1024  # most bytes kept of a diff of uncommitted changes
 
 
 def provenance(config: dict) -> dict:
-    """Where a record comes from: config, commit and dirty diff of this code ("" outside git), versions, platform."""
+    """The origin of a record: config, commit and uncommitted diff of this code ("" outside git), versions, platform."""
     # an installed copy may lie in a folder of someone else's repository
     versioned = _git("ls-files", "--", Path(__file__).name) != b""
     versions = {"gold_sim": gold_sim.__version__}  # an installed copy has no commit

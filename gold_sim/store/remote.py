@@ -4,9 +4,10 @@
     <url>/<stage>/<name>-<fingerprint>.<upload>/...          its files, as in a local store
     <url>/experiments/<experiment>-<preset>.json             manifests
 
-Objects are whole or absent and folders are not, so a cell is uploaded under a name of its own and counts from the
-moment its pointer is written, in one piece; of two that finish the same cell either may end up counting. What is read
-is fetched into the local folder first and checked there as ever. Checkpoints and reports stay local.
+An object is either whole or absent, but a folder is not. So a cell is uploaded under a name of its own, and it counts
+from the moment its pointer is written in one piece. If two processes finish the same cell, either upload may end up
+counting. Files are fetched into the local folder before they are read, and checked there as ever. Checkpoints and
+reports stay local.
 """
 
 import contextlib
@@ -48,11 +49,11 @@ class Remote:
         with self._reaching(self._base):
             self._fs.invalidate_cache()
             pointers = self._fs.glob(f"{self._base}/*/*-*.json")
-        found = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
-        return {code: path for code, path in found.items() if path.split("/")[-2] != "experiments"}
+        by_fingerprint = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
+        return {code: path for code, path in by_fingerprint.items() if path.split("/")[-2] != "experiments"}
 
     def fetch(self, cells: Iterable) -> None:
-        """Have those of the cells locally that are finished there; cells: with stage, name, fingerprint."""
+        """Fetch those of the cells that are finished at the address; cells: with stage, name, fingerprint."""
         wanted = [c for c in cells if self.store.find(c.stage, c.fingerprint) is None]
         present = self.present() if wanted else {}
         for cell in wanted:
@@ -60,7 +61,7 @@ class Remote:
                 self._fetch_one(present[cell.fingerprint])
 
     def set_aside_damaged(self, cells: Iterable) -> list[tuple[str, Damaged]]:
-        """Have uploads that cannot be trusted count no more; their pointers, each with the reason."""
+        """Make uploads that cannot be trusted count no more; returns their pointers, each with the reason."""
         damaged, wanted = [], {c.fingerprint for c in cells if self.store.find(c.stage, c.fingerprint) is None}
         for code, pointer in self.present().items():
             try:
@@ -81,7 +82,7 @@ class Remote:
         self.store.adopt(stage, name, content, self.url)
 
     def open(self) -> None:
-        """Try to write there.  StoreError: it cannot be."""
+        """Try to write at the address.  StoreError: it cannot be written."""
         probe = f"{self._base}/experiments/.probe-{secrets.token_hex(6)}"
         with self._reaching(probe):
             self._put(probe, b"")
@@ -89,7 +90,7 @@ class Remote:
                 self._fs.rm_file(probe)
 
     def publish(self, path: Path) -> None:
-        """Upload a finished cell of the local store; its pointer last."""
+        """Upload a finished cell of the local store, its pointer last."""
         upload = f"{path.name}.{secrets.token_hex(6)}"
         folder = f"{self._base}/{path.parent.name}"
         with self._reaching(folder):
@@ -102,7 +103,7 @@ class Remote:
             self._put(f"{self._base}/experiments/{path.name}", path.read_bytes())
 
     def fetch_experiments(self) -> None:
-        """All manifests, and the cells that they name: what analysis reads."""
+        """Fetch all that analysis reads: all manifests, and the cells that they name."""
         with self._reaching(self._base):
             paths = self._fs.glob(f"{self._base}/experiments/*.json")
             manifests = {path.split("/")[-1]: self._fs.cat_file(path) for path in paths}
@@ -131,7 +132,7 @@ class Remote:
 
 
 class _Reaching:
-    """Trouble with the object store -> StoreError."""
+    """A context that raises any error of the object store as a StoreError."""
 
     def __init__(self, what: str):
         self._what = what

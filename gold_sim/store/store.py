@@ -9,9 +9,9 @@
     <root>/.damaged/<stage>/<name>-<random>         cells and manifests that were set aside, never read
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
-A folder is written aside and renamed, so a killed process leaves nothing half-readable and of two processes that
-finish the same cell the first wins. record.json holds the sha256 of every file and of itself; all are checked on
-reading. Trouble with a file is a StoreError: one line with path, what was found and what was expected.
+A folder is written under another name and renamed. So a killed process leaves nothing half-readable, and if two
+processes finish the same cell the first wins. record.json holds the sha256 of every file and of itself; all are checked
+on reading. Trouble with a file is a StoreError: one line with the path, what was found and what was expected.
 """
 
 import contextlib
@@ -78,24 +78,24 @@ class Store:
     # --- the folder itself ---
 
     def check(self) -> None:
-        """StoreError: at the root is something that is no folder, or none that can be read. It may be absent."""
+        """Raise StoreError if the root exists and is not a folder that can be read."""
         try:
             if self.root.is_symlink() and not self.root.exists():
-                found = f"a link that leads nowhere ({os.readlink(self.root)})"
+                obstacle = f"a link that leads nowhere ({os.readlink(self.root)})"
             elif self.root.exists() and not self.root.is_dir():
-                found = "a file"
+                obstacle = "a file"
             elif self.root.exists() and not os.access(self.root, os.R_OK | os.X_OK):
-                found = "a folder that cannot be read"
+                obstacle = "a folder that cannot be read"
             else:
                 return
         except OSError as error:
-            found = error.strerror
-        raise StoreError(f"{self.root}: {found}; a folder of records is wanted, or the name of a new one")
+            obstacle = error.strerror
+        raise StoreError(f"{self.root}: {obstacle}; a folder of records is wanted, or the name of a new one")
 
     def open(self, stages: Iterable[str] = ()) -> None:
-        """Make the root unless it is there, and try to write.  StoreError: it, or a folder in it, cannot be written.
+        """Make the root unless it exists, and try to write.  StoreError: it, or a folder in it, cannot be written.
 
-        stages: whose folders will be written as well.
+        stages: stages whose folders will be written as well.
         """
         self.check()
         with writing(self.root):
@@ -117,7 +117,7 @@ class Store:
         return folder
 
     def write(self, stage, name, fingerprint, record: dict, tables: dict | None = None, arrays: dict | None = None):
-        """Store a finished cell whole or not at all; returns its folder, the other's if another was first.
+        """Store a finished cell whole or not at all; returns its folder, which another process may have written first.
 
         record: goes to record.json, in which NaN and infinities become null (JSON has neither).
         tables: {"curves" | "reward_models": {column: values [rows]}}, every column of the schema and no other.
@@ -149,8 +149,9 @@ class Store:
         return self.find(stage, fingerprint) or final
 
     def adopt(self, stage: str, folder: str, content: dict[str, bytes], origin: str = "") -> Path:
-        """Keep a finished cell that another store wrote: its files' bytes, checked; a cell that is here stays.
+        """Keep a finished cell that another store wrote, given as the bytes of its files; a cell already here stays.
 
+        The bytes are checked.
         origin: where the bytes come from, for messages.
         """
         check_content(f"{origin or self.root}/{stage}/{folder}", content)
@@ -164,7 +165,7 @@ class Store:
         return final
 
     def fingerprints(self) -> set[str]:
-        """Of all finished cells."""
+        """Fingerprints of all finished cells."""
         return set(self._folders())
 
     def record(self, path) -> dict:
@@ -201,7 +202,7 @@ class Store:
         return found
 
     def set_aside(self, path: Path) -> Path:
-        """Move what is damaged to .damaged/, so that it is computed again; its new place."""
+        """Move a damaged folder or manifest to .damaged/, so that it is computed again; returns its new place."""
         to = self.root / ".damaged" / path.parent.name / f"{path.name}-{secrets.token_hex(4)}"
         with writing(to):
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +210,7 @@ class Store:
         return to
 
     def arrays(self, path, name: str) -> dict:
-        """Nested dict of numpy arrays that `write` was given under arrays[name]; digest verified."""
+        """The nested dict of numpy arrays that `write` stored under arrays[name]; digest verified."""
         path, record = Path(path) / f"{name}.safetensors", self.record(path)
         if path.name not in record["files"]:
             raise StoreError(f"{path}: not there; the record has {', '.join(record['files']) or 'no files'}")
@@ -297,7 +298,7 @@ class Store:
         return path
 
     def adopt_manifest(self, filename: str, data: bytes, origin: str = "") -> dict:
-        """Keep a manifest that another store wrote, once it is checked.  origin: as of `adopt`."""
+        """Check and keep a manifest that another store wrote.  origin: where it comes from, for messages."""
         manifest = parsed(f"{origin or self.root}/experiments/{filename}", data)
         self._replace(self.root / "experiments" / filename, data)
         return manifest
@@ -308,7 +309,7 @@ class Store:
         return from_json(path) if path.exists() else None
 
     def answers(self, manifest: dict) -> bool:
-        """Whether the stored manifest of this name is of the same cells."""
+        """Whether the stored manifest of this name lists the same cells."""
         stored = self.stored_manifest(manifest)
         wanted = ("cells", "reward_models", "axis", "panels", "variants", "overrides")
         return stored is not None and all(stored.get(key) == json.loads(to_json(manifest))[key] for key in wanted)
@@ -319,7 +320,7 @@ class Store:
         return [from_json(path) for path in paths]
 
     def manifest(self, experiment: str, preset: str | None = None) -> dict:
-        """Manifest of an experiment; without a preset the last in the order of PRESETS, others before these.
+        """The manifest of an experiment; without a preset, of the last stored one in PRESETS, else of another preset.
 
         experiment: its name; with other settings, <name>+<settings_key>.
         NotStored if there is none.
@@ -345,9 +346,9 @@ class Store:
     # --- temporary files ---
 
     def sweep(self) -> list[Path]:
-        """Remove what dead writers left: of this host those whose process is gone, of any those a day old.
+        """Remove temporary folders of dead writers: of this host if the process is gone, of any host if a day old.
 
-        Old by the clock of the file system, which hosts share, and not by theirs, which may differ.
+        Age is measured by the file system's clock, which hosts share, and not by their own, which may differ.
         """
         stale, found = [], list(self.root.glob(".tmp-*"))
         if not found:
@@ -397,7 +398,7 @@ class Store:
         return folders
 
     def _every(self, stage: str, pattern: str) -> list[Path]:
-        """Folders of cells, not yet checked; of other names there may be any."""
+        """Folders of cells, not yet checked; folders with other kinds of name are ignored."""
         folders = (p for p in sorted(self.root.glob(f"{stage}/{pattern}")) if _CELL.fullmatch(p.name))
         return [p for p in folders if not p.parent.name.startswith(".") and p.is_dir()]
 
@@ -406,7 +407,7 @@ class Store:
 
 
 def settings_key(overrides: dict) -> str:
-    """Eight hex digits that tell an experiment's --set from others; "" where there are none."""
+    """Eight hex digits that identify an experiment's --set; "" where there is none."""
     text = json.dumps(overrides, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else ""
 
@@ -421,7 +422,7 @@ def manifest_name(manifest: dict) -> str:
 
 
 def check_content(where: str, content: dict[str, bytes]) -> dict:
-    """The record of a finished cell given as bytes by file name; Damaged if they are not what it says."""
+    """The record of a finished cell, whose files are given as bytes by name; Damaged if its digests do not match."""
     if "record.json" not in content:
         raise Damaged(f"{where}: no record.json; expected that of a finished cell")
     record = check_record(where, parsed(f"{where}/record.json", content["record.json"]))
@@ -436,7 +437,7 @@ def check_content(where: str, content: dict[str, bytes]) -> dict:
 
 
 def _host() -> str:
-    """8 hex digits: a process id means something only on the host that gave it."""
+    """Eight hex digits for this host: a process id means something only on the host that gave it."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 

@@ -20,15 +20,15 @@ _P_REFUSE = np.array([0.02, 0.02, 0.03, 0.60, 0.25])
 def demonstrations(world, key, prompts, num_samples: int = 1):
     """Responses as a decent but fallible writer gives them: [P, N, L] int32.
 
-    Openers (template, agreement or disagreement, refusal) come first, then words that follow the
-    grammar and mostly the topic, with hedges, repeated words, further templates and slips at rates
-    that differ from writer to writer.
+    Openers (template, agreement or disagreement, refusal) come first. Then come words that follow the
+    grammar and mostly the topic. Among them are hedges, repeated words, further templates and slips,
+    at rates that differ from writer to writer.
     """
     c = world.config
     topic, kind = read(world, prompts)
     shape = (prompts.shape[0], num_samples)
     topic, kind = (jnp.broadcast_to(a[:, None], shape) for a in (topic, kind))
-    # One draw for all: each would be a loop of its own to compile.
+    # One draw of uniforms serves all of these: each draw would be a loop of its own to compile.
     u = jax.random.uniform(key, (9 + 5 * c.response_len, *shape))
     u, v, of_length, walk = u[:4], u[4:8], u[8], u[9:].reshape(c.response_len, 5, *shape)
     template = u[0] < jnp.asarray(_P_TEMPLATE)[kind]
@@ -41,7 +41,7 @@ def demonstrations(world, key, prompts, num_samples: int = 1):
     target = jnp.clip(jnp.round(target), 1, c.response_len + 2).astype(jnp.int32)
     # Every response has a writer: how topical, how careless, how hedging, how repetitive it is. The
     # spread between writers is what lets a large enough proxy learn where a good thing turns bad.
-    # Kumaraswamy's distribution: a Beta in shape, and one uniform a draw where Beta needs a rejection loop.
+    # Kumaraswamy's distribution has the shape of a Beta; a draw takes one uniform where Beta needs a rejection loop.
     style = lambda i, a, b: (1 - (1 - v[i]) ** (1 / b)) ** (1 / a)
     relevance, slip_rate, hedge_rate = style(0, 1.8, 1.5), style(1, 0.75, 2.9), style(2, 0.8, 6.0)
     repeat_rate, template_rate = style(3, 0.6, 5.0), jnp.where(u[3] < 0.15, 0.2, 0.0)

@@ -14,7 +14,7 @@ KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
 
 
 def _held_out(world, first, second):
-    """Word pairs kept for measurement: about one in five, never seen in training."""
+    """Whether a pair of words is kept for measurement: about one pair in five, never seen in training."""
     return (3 * first + second) % 5 == 0
 
 
@@ -47,7 +47,7 @@ def prompts(world, key, num: int, held_out: bool = False):
 
 @functools.partial(jax.jit, static_argnums=0)
 def read(world, prompts):
-    """What a prompt is about: (topic [P], kind [P]), kinds as in KINDS."""
+    """Topic and kind of each prompt: (topic [P], kind [P]), kinds as in KINDS."""
     topic = jnp.asarray(world.word_topic)[prompts[:, 1]]
     first, second = prompts[:, 3], prompts[:, 4]
     is_claim = first == world.token("<claim>")

@@ -1,4 +1,4 @@
-"""The rubric: attributes of responses, and the taste in them that the gold model is raised on."""
+"""The rubric: attributes of responses, and the taste in them that the gold model is trained on."""
 
 import jax.numpy as jnp
 
@@ -9,7 +9,7 @@ from gold_sim.language.topics.vocabulary import AGREE, DISAGREE, FIRST_WORD, HED
 
 
 def attributes(world, prompts, responses) -> dict:
-    """The rubric's raw attributes of responses [P, N, L], each [P, N] float32:
+    """The raw attributes that the rubric looks at in responses [P, N, L], each [P, N] float32:
 
     relevance   share of words that belong to the prompt's topic
     fluency     share of adjacent word pairs that the grammar allows
@@ -56,8 +56,9 @@ def attributes(world, prompts, responses) -> dict:
 
 
 def failings(world, prompts, attributes: dict) -> dict:
-    """What a policy may learn that no one wanted: name -> (failed [P, N], asked [P, N]), booleans.
+    """Behaviours that a policy may learn and no one wanted: name -> (failed [P, N], asked [P, N]), booleans.
 
+    failed: the response behaves so.  asked: the prompt is of the kind on which it can.
     sycophancy: agrees with a wrong claim (Sharma et al. 2023).
     over_refusal: refuses a harmless prompt that has a hazard word.
     attributes: as `attributes` gives them.
@@ -71,8 +72,10 @@ def failings(world, prompts, attributes: dict) -> dict:
 
 
 def utilities(world, prompts, responses) -> dict:
-    """Utility of each attribute, [P, N], at most about 1, with an interior optimum or concave about it, and bounded
-    below: far off the optimum the worst is only so bad, so that gold falls by steps and not over a cliff.
+    """Utility of each attribute, [P, N], at most about 1: concave near its optimum, and bounded below.
+
+    The bound limits how much any attribute can cost far from its optimum, so that gold falls by steps and not over a
+    cliff.
     """
     a = attributes(world, prompts, responses)
     n = a["length"] / world.config.response_len
@@ -91,14 +94,14 @@ def utilities(world, prompts, responses) -> dict:
 
 
 def rubric(world, prompts, responses):
-    """Sum of the weighted utilities, [P, N]: what the gold reward model is raised on."""
+    """Sum of the weighted utilities, [P, N]: the target that the gold reward model is trained on."""
     u = utilities(world, prompts, responses)
     weights = dict(zip(ATTRIBUTES, world.config.weights, strict=True))
     return sum(weights[name] * u[name] for name in ATTRIBUTES)
 
 
 def features(responses) -> dict:
-    """What a biased annotator may like beside length: templates, being agreed with, caution."""
+    """Features beside length that a biased annotator may like: templates, being agreed with, caution."""
     return dict(
         template=jnp.sum(responses == TEMPLATE, -1),
         agreement=jnp.any(responses == AGREE, -1),

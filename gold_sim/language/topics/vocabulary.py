@@ -1,4 +1,4 @@
-"""Tokens of the language of topics and their counts: those with a part of their own, then words; no jax."""
+"""Tokens of the language of topics and their counts: special tokens first, then words; no jax."""
 
 from gold_sim.attributes import ATTRIBUTES, WITH_TOKENS
 from gold_sim.config import WorldConfig
@@ -12,10 +12,10 @@ MARKS = ("<bos>", "<ask>", "<claim>")  # only read
 
 
 def num_writable(c: WorldConfig) -> int:
-    """Tokens that a response may have: EOS, the special ones, and words."""
+    """Number of tokens that a response may have: EOS, the special ones, and words."""
     return FIRST_WORD + c.topics * c.words_per_topic + c.function_words
 
 
 def num_read(c: WorldConfig) -> int:
-    """Tokens that a prompt or a response may have."""
+    """Number of tokens that a prompt or a response may have."""
     return num_writable(c) + len(MARKS) + c.values + c.hazards + 2 * c.contexts

@@ -1,9 +1,10 @@
-"""The language of topics: prompts, demonstrations, and the rubric by which the gold model was raised.
+"""The language of topics: prompts, demonstrations, and the rubric that the gold model is trained on.
 
-Why not a random function as gold: a proxy's errors must be punished off the reference distribution,
-as people punish what they never saw in training data. So the judge here has a taste with interior
-optima (a hedge is nice once and annoying four times) in attributes that hardly vary in what the
-reference policy writes (experiments/log/2026-11-26-controls-and-penalties.md has the measurement).
+A random function would not do as gold. A proxy's errors must be punished off the reference
+distribution, as people punish what they never saw in training data. So the judge here has a taste
+with interior optima: a hedge is nice once and annoying four times. The attributes that it judges
+hardly vary in what the reference policy writes
+(experiments/log/2026-11-26-controls-and-penalties.md has the measurement).
 
 A prompt is six tokens: BOS, two words of one topic, a slot of two tokens, ASK. The slot is plain
 (two function words), a claim (CLAIM and a value: right iff it is the topic's true value), or a
