@@ -4,14 +4,18 @@ tests/test_documents.py and tests/test_archive.py check that what is in the tree
 """
 
 import sys
-from functools import partial
+import tempfile
+from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from analysis import records  # noqa: E402
 from analysis.claims import catalogue  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
+from analysis.numbers import with_interval  # noqa: E402
+from analysis.studies import rm_size  # noqa: E402
 from gold_sim.store import Store, archive  # noqa: E402
 from gold_sim.store.columns import TABLES  # noqa: E402
 
@@ -29,9 +33,49 @@ def claims() -> str:
     return tables.markdown(catalogue.table([Store(archive.unpack(path)) for path in paths]))
 
 
+MAIN_JOB = f"docs/records/2026-11-30-gold-raised-for-longer{archive.SUFFIX}"  # the draw that the README shows
+
+
+@cache
+def main_job() -> dict:
+    """What `python -m analysis rm_size` writes to summary.json of the README's draw."""
+    data = records.load(Store(archive.unpack(ROOT / MAIN_JOB)), "rm_size")
+    with tempfile.TemporaryDirectory() as folder:
+        return rm_size.study(data, Path(folder)).summary
+
+
+def sizes() -> str:
+    """Laws, peaks and ends of the README's draw, a row a size of reward model."""
+    columns = ("RM parameters", "accuracy", "alpha_bon", "beta_bon", "R2", "best-of-n peak", "alpha_rl", "beta_rl")
+    columns += ("R2", "RL peak", "RL at the end")
+    rows = []
+    for size in main_job()["sizes"]:
+        bon, rl = size["bon"], size["rl"]
+        low, high = rl["gold_final_ci"]
+        cells = [f"{size['rm_params']:,}", f"{size['val_accuracy']:.3f}"]
+        for law in (bon, rl):
+            cells += [f"{law['alpha']:.2f}", f"{law['beta']:.3f}", f"{law['r2']:.3f}", f"{law['gold_peak']:.2f}"]
+        rows.append(f"| {' | '.join(cells)} | {rl['gold_final']:.2f} [{low:.2f}, {high:.2f}] |")
+    return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *rows])
+
+
+def slopes() -> str:
+    """How the coefficients of the README's draw change with size, in words."""
+    trends = main_job()["trends"]
+    change = lambda name: with_interval(trends[name].slope, trends[name].slope_ci)
+    return "\n".join(
+        [
+            f"A tenfold larger proxy changes alpha_bon by {change('bon_alpha')} and beta_rl by {change('rl_beta')}.",
+            "The table and these slopes are printed by",
+            f"`python -m analysis rm_size --runs {MAIN_JOB}`.",
+        ]
+    )
+
+
 PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
+    "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
 }
 
 

@@ -21,7 +21,7 @@ from analysis.templates import scaling
 from experiments.catalogue import NAMES, find
 from gold_sim.store import Store, StoreError, archive
 from gold_sim.store.columns import TABLES
-from tests.test_documents import marked
+from tests.test_documents import GENERATE, marked
 
 ROOT = Path(__file__).parent.parent
 # Of 2026-11-26: together they have every experiment.
@@ -168,7 +168,7 @@ def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
     """Peaks of the README's table and the claims of docs/, read off the records that the repository ships."""
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
     stores = [Store(archive.unpack(path)) for path in PUBLISHED]
-    data = load(stores[0], "rm_size")
+    data = load(Store(archive.unpack(ROOT / GENERATE["MAIN_JOB"])), "rm_size")
     groups = curves.groups(data.curves, data.axis)
     peaks = {form: {g.key: np.max(g.mean("gold")) for g in gs} for form, gs in groups.items()}
     rows = re.findall(r"^\| ([\d,]+) \|(.+)\|$", marked("README.md", "rm_size table"), re.M)
