@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from analysis import curves, records
+from analysis.__main__ import main
+from analysis.drawing.figures import plt
 from analysis.numbers import with_interval
 from analysis.templates import scaling
 from experiments.catalogue import NAMES
@@ -124,3 +126,42 @@ def test_the_page_of_experiments_is_what_the_declarations_say():
     written = (ROOT / "docs" / "experiments.md").read_text()
     assert written == markdown(), "python -m experiments --markdown > docs/experiments.md"
     assert re.findall(r"^\| `(\w+)`", written, re.M) == [*NAMES, "throughput"]
+
+
+COMMAND = re.compile(r"`python -m analysis (\w+) --runs (docs/records/[\w-]+\.tar\.xz)`")
+INTERVAL = re.compile(r"-?\d+\.\d+ \[-?[\d.]+, -?[\d.]+\]")
+
+
+def under_commands(text: str) -> dict[str, tuple[list[tuple[str, str]], set[str]]]:
+    """Names of commands -> ((experiment, archive) of each, the intervals that stand under them).
+
+    Commands that no table parts are of one block.
+    """
+    blocks, matches = [], list(COMMAND.finditer(text))
+    for match, following in zip(matches, [*matches[1:], None], strict=True):
+        below = text[match.end() : following.start() if following else len(text)].partition("\n## ")[0]
+        if not blocks or blocks[-1][1]:
+            blocks.append(([], ""))
+        commands, _ = blocks[-1]
+        commands.append(match.groups())
+        blocks[-1] = (commands, below if "\n|" in below else "")
+    found = [(commands, set(INTERVAL.findall(below))) for commands, below in blocks]
+    return {" ".join(name for name, _ in commands): (commands, figures) for commands, figures in found if figures}
+
+
+BLOCKS = under_commands((ROOT / "docs" / "results.md").read_text())
+
+
+@pytest.mark.parametrize("names", BLOCKS)
+def test_intervals_of_the_results_are_what_their_command_writes(names, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
+    commands, figures = BLOCKS[names]
+    for name, path in commands:
+        with plt.rc_context({"savefig.dpi": 20, "pdf.use14corefonts": True}):
+            assert main([name, "--runs", str(ROOT / path), "--out", str(tmp_path / "out")]) == 0
+    written = capsys.readouterr().out + "".join(p.read_text() for p in (tmp_path / "out").rglob("*.md"))
+    assert not {figure for figure in figures if figure not in written}
+
+
+def test_most_results_stand_under_a_command():
+    assert len(BLOCKS) > 12 and sum(len(figures) for _, figures in BLOCKS.values()) > 250
