@@ -33,7 +33,10 @@ from gold_sim.networks import network, transformer
 from gold_sim.optimisation import algorithms, driver, exact
 
 # Workers take whole files, and the last to be taken should be short.
-LONGEST = ("test_experiments", "test_smoke", "test_policy_gradient", "test_direct_alignment", "test_rehearsal")
+LONGEST = (
+    *("test_experiments", "test_smoke", "test_run_faults", "test_policy_gradient", "test_algorithms", "test_faults"),
+    *("test_documents", "test_extending", "test_direct_alignment", "test_rehearsal", "test_graph", "test_package"),
+)
 
 
 def pytest_collection_modifyitems(items):
