@@ -1,4 +1,4 @@
-"""The records of one experiment in the store: its manifest, its curves, its reward models and their provenance."""
+"""The records of one experiment in the store: its manifest, curves and reward models, and where they come from."""
 
 import contextlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The work of `python -m experiments`: list experiments, price them, or run their cells and write their manifests."""
+"""The work of `python -m experiments`: list experiments, predict their cost, or run their cells and write manifests."""
 
 import argparse
 import contextlib

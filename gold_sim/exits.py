@@ -1,6 +1,6 @@
 """The end of a command: one line on standard error and a status, even after a signal or with a full disk.
 
-This module imports nothing that takes time, so that a Ctrl-C during a command's own imports is one line as well.
+This module imports nothing that takes time, so that a Ctrl-C during a command's own imports gives one line as well.
 """
 
 import contextlib

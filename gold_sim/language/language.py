@@ -1,4 +1,4 @@
-"""The interface through which the rest of the project uses a language, and the language that a setting names."""
+"""The interface through which all other code uses a language; `make` finds the language that a setting names."""
 
 import functools
 from collections.abc import Mapping

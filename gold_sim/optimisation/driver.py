@@ -1,4 +1,4 @@
-"""The one loop that optimises policies. Stages, tests and probe problems run `drive`; the benchmark runs `step`.
+"""The one loop that optimises policies. Stages and tests run `drive`; the benchmark runs `step`.
 
     states  = algorithm.init(task)                  the first states, at the reference policy
     points  = [measure(states)]
@@ -15,6 +15,7 @@ Reference policies, gold and reward models are fitted before this loop begins, i
 An algorithm is written for one run. algorithms.py is the table of all algorithms. A stage maps an algorithm's functions
 over runs and compiles each function by itself (stages/training.py), so that only the program that scores depends on the
 reward model. A test or a benchmark takes the functions of one run (`of_run`) and compiles them as it likes.
+A run may also start at other parameters: `init(task, params)`.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The interface of every reward model's architecture, and the architecture that a setting names."""
+"""The interface of every reward model's architecture; `make` finds the architecture that a setting names."""
 
 import functools
 from typing import Protocol

@@ -1,7 +1,8 @@
 """The declarations of all stages, in the order in which they are run; no jax.
 
-To add a stage, write its function in a file of this folder and its declaration here. Everything else reads STAGES: the
-code that plans, fingerprints, prices, orders, compiles ahead, runs and archives cells.
+To add a stage, write its function in a file of this folder and its declaration here. All other code reads STAGES: that
+which plans, fingerprints, predicts the cost of, orders, compiles ahead, runs and archives cells. A cell is one stage of
+one configuration.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Files that commands write for their users: whole or not at all, and never over a file that the command reads.
+"""Files that commands write for their users: each is written whole or not at all, and never over a file that is read.
 
 Everything outside the store is written by `write`: results, tables, figures, reports, archives, measurements.
 """
