@@ -1,8 +1,7 @@
 """The declarations of all stages, in the order in which they are run; no jax.
 
-To add a stage, write its function in a file of this folder and its declaration here. All other code reads STAGES: that
-which plans, fingerprints, predicts the cost of, orders, compiles ahead, runs and archives cells. A cell is one stage of
-one configuration.
+To add a stage, write its function in a file of this folder and its declaration here. A cell is one stage of one
+configuration. All code that plans, fingerprints, prices, orders, compiles ahead, runs or archives cells reads STAGES.
 """
 
 import dataclasses
