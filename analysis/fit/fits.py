@@ -10,7 +10,6 @@ from analysis import escaped
 from analysis.findings import Table
 from analysis.fit import importers
 from analysis.fit.importers import BadInput
-from analysis.numbers import plain
 from gold_sim import laws
 from gold_sim.laws import comparison, intervals
 
@@ -314,7 +313,3 @@ def table(result: dict) -> Table:
         rows.append(row)
     shared = f", one {result['share']} for all" if result["share"] else ""
     return Table("fit", f"R(d) = {laws.FORMS[result['form']].formula}{shared}", pd.DataFrame(rows))
-
-
-def to_json(result: dict) -> dict:
-    return plain(result)
