@@ -210,8 +210,8 @@ def _fit(argv) -> int:
         say(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
     if args.compare:
         result["comparison"] = fits.compare(points, options)
-        for told in result["comparison"]:
-            say(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
+        for group in result["comparison"]:
+            say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
     return _tell(result, args.json)
 
 
@@ -249,9 +249,9 @@ def _advise(argv) -> int:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
     for form, key, ds, golds, units in parts:
-        told = advise.advise(form, ds, golds, units, args.at_kl)
-        result["groups"].append(key | vars(told))
-        say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {told.text}")
+        advice = advise.advise(form, ds, golds, units, args.at_kl)
+        result["groups"].append(key | vars(advice))
+        say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
     if tested["runs"]:
         result["backtest"] = tested
