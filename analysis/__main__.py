@@ -23,15 +23,16 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
 
 
-WHERE = "a folder, an address, or an archive (.tar.xz)"
-
-
 def _add_runs(parser):
-    parser.add_argument("--runs", default=RUNS, help=f"the records: {WHERE}")
+    from analysis.sources import FORMS
+
+    parser.add_argument("--runs", default=RUNS, help=f"the records: {FORMS}")
 
 
 def _add_several_runs(parser, of_several: str):
-    parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {WHERE}; {of_several}")
+    from analysis.sources import FORMS
+
+    parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {FORMS}; {of_several}")
 
 
 RUNS = "runs"
@@ -79,34 +80,33 @@ def _experiment(argv) -> int:
     from analysis import others, sources
     from gold_sim.store import outputs
 
-    given, args.name = args.name, others.named(args.name, args.set)
-
-    folder = args.out / args.name
-    with sources.opened(args.runs, makes=given) as [source]:
-        if args.name not in (*source.names(), "throughput"):
-            return _complain(as_typed(_no_records(source, given, args), COMMANDS))
+    name = others.named(args.name, args.set)
+    folder = args.out / name
+    with sources.opened(args.runs, makes=args.name) as [source]:
+        if name not in (*source.names(), "throughput"):
+            return _complain(_no_records(source, args))
         outputs.check_folder(folder)
-        if args.name == "throughput":
+        if name == "throughput":
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
-        data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
-        aside = [] if args.set else others.commands(source.store, given, data.manifest["preset"])
+        data, findings = analyse.analyse(source.store, name, args.preset, folder)
+        aside = [] if args.set else others.commands(source.store, args.name, data.manifest["preset"])
     analyse.show(data, findings, folder)
     for words in aside:
         say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
 
 
-def _no_records(source, given: str, args) -> str:
+def _no_records(source, args) -> str:
     from analysis import others
 
-    how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+    how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
     how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
     have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
-    if own := others.commands(source.store, given.partition("+")[0]):
+    if own := others.commands(source.store, args.name.partition("+")[0]):
         have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-    return f"experiment {given!r}: no records; {have}; {how} makes them"
+    return f"experiment {args.name!r}: no records; {have}; {how} makes them"
 
 
 def _list(runs: str) -> int:
