@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 # Name -> address, in the form `module:function`. To add one, write an entry here and the file that it names.
 LANGUAGES = {"topics": "gold_sim.language.topics.world:make"}
 REWARD_NETWORKS = {"transformer": "gold_sim.rewards.transformer_network:make"}
+SHAPINGS = {
+    name: f"gold_sim.rewards.shaping:{name}" for name in ("none", "par", "clip", "log_sigmoid", "length_penalty")
+}
 
 _YOURS = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*:[a-z_]\w*", re.ASCII | re.IGNORECASE)  # module:function
 
@@ -22,17 +25,14 @@ def allowed(known: Iterable[str]) -> str:
     return f"allowed are {', '.join(known)}, or module:function of yours"
 
 
-def find(setting: str, name: str, known: Mapping[str, str | Callable], *takes: str) -> Callable:
+def find(setting: str, name: str, known: Mapping[str, str], *takes: str) -> Callable:
     """The function that `name` stands for; ValueError, saying what is wrong, if there is no such function.
 
-    known: name -> function or its address.  takes: the arguments with which it will be called.
+    known: name -> address.  takes: the arguments with which it will be called.
     """
     if not is_allowed(name, known):
         raise ValueError(f"{setting}={name!r}: {allowed(known)}")
-    entry = known.get(name, name)
-    if callable(entry):
-        return entry
-    module, _, function = entry.partition(":")
+    module, _, function = known.get(name, name).partition(":")
     try:
         made = getattr(importlib.import_module(module), function)
         inspect.signature(made).bind(*takes)
