@@ -297,7 +297,7 @@ def _claims(argv) -> int:
     _add_out(parser)
     args = parser.parse_args(argv)
     from analysis import sources
-    from analysis.claims import catalogue
+    from analysis.claims import verdicts
     from analysis.drawing import tables
     from gold_sim.store import outputs
 
@@ -305,18 +305,18 @@ def _claims(argv) -> int:
     outputs.check_folder(folder)
     with sources.opened(*args.runs) as read:
         sources.check_preset(read, args.preset)
-        table = catalogue.table([source.store for source in read], args.preset)
+        table = verdicts.table([source.store for source in read], args.preset)
     tables.write(folder, [table])
     for row in table.frame.to_dict("records"):
         say(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})")
         say(f"{'':7}  {row['found']}")
     counts = table.frame[""].value_counts()
-    rest = (catalogue.NOT_TESTED, catalogue.NOT_RUN, catalogue.ERROR)
-    words = [word for word in (*catalogue.VERDICTS.values(), *rest) if word in counts]
+    rest = (verdicts.NOT_TESTED, verdicts.NOT_RUN, verdicts.ERROR)
+    words = [word for word in (*verdicts.VERDICTS.values(), *rest) if word in counts]
     say()
     say(", ".join(f"{counts[word]} {word}" for word in words))
     say(f"table  {folder / 'claims.md'}")
-    errors = table.frame.loc[table.frame[""] == catalogue.ERROR, "found"]
+    errors = table.frame.loc[table.frame[""] == verdicts.ERROR, "found"]
     return max((_complain(error) for error in errors), default=0)
 
 
