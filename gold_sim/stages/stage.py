@@ -48,10 +48,6 @@ class Stage:
     stepwise: bool = False  # whether it is many calls of few programs, which an idle worker can compile ahead
     blank: str | None = None  # "module:name" of (language, config) -> zeros shaped as its arrays; None: not made ahead
 
-    @property
-    def makes_curves(self) -> bool:
-        return "curves" in self.tables
-
     def blocks(self, config: Config) -> int:
         """Blocks in its programs."""
         return sum(map(blocks_written_out, self.networks(config)))
