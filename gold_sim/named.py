@@ -1,11 +1,14 @@
-"""Functions that a setting chooses by name: a built-in one or `module:function` of yours; no jax until one is used."""
+"""Functions known by an address, `module:function`, and those that a setting chooses by name; no jax until one is used.
+
+A setting names a built-in function, or has the address of one of yours.
+"""
 
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-# Name -> address, in the form `module:function`. To add one, write an entry here and the file that it names.
+# Name -> address. To add one, write an entry here and the file that it names.
 LANGUAGES = {"topics": "gold_sim.language.topics.world:make"}
 REWARD_NETWORKS = {"transformer": "gold_sim.rewards.transformer_network:make"}
 SHAPINGS = {
@@ -32,11 +35,16 @@ def find(setting: str, name: str, known: Mapping[str, str], *takes: str) -> Call
     """
     if not is_allowed(name, known):
         raise ValueError(f"{setting}={name!r}: {allowed(known)}")
-    module, _, function = known.get(name, name).partition(":")
     try:
-        made = getattr(importlib.import_module(module), function)
+        made = imported(known.get(name, name))
         inspect.signature(made).bind(*takes)
     except (Exception, SystemExit) as error:  # whatever a module of others does when it is imported
         wanted = f"a function ({', '.join(takes)}) is wanted"
         raise ValueError(f"{setting}={name!r}: {wanted}; {type(error).__name__}: {error}") from error
     return made
+
+
+def imported(address: str) -> Callable:
+    """The function at an address."""
+    module, _, function = address.partition(":")
+    return getattr(importlib.import_module(module), function)
