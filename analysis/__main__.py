@@ -23,15 +23,16 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_complain(f"{message} (see {self.prog} --help)"))
 
 
-WHERE = "a folder, an address, or an archive (.tar.xz)"
-
-
 def _add_runs(parser):
-    parser.add_argument("--runs", default=RUNS, help=f"the records: {WHERE}")
+    from analysis.sources import FORMS
+
+    parser.add_argument("--runs", default=RUNS, help=f"the records: {FORMS}")
 
 
 def _add_several_runs(parser, of_several: str):
-    parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {WHERE}; {of_several}")
+    from analysis.sources import FORMS
+
+    parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {FORMS}; {of_several}")
 
 
 RUNS = "runs"
@@ -79,34 +80,33 @@ def _experiment(argv) -> int:
     from analysis import others, sources
     from gold_sim.store import outputs
 
-    given, args.name = args.name, others.named(args.name, args.set)
-
-    folder = args.out / args.name
-    with sources.opened(args.runs, makes=given) as [source]:
-        if args.name not in (*source.names(), "throughput"):
-            return _complain(as_typed(_no_records(source, given, args), COMMANDS))
+    name = others.named(args.name, args.set)
+    folder = args.out / name
+    with sources.opened(args.runs, makes=args.name) as [source]:
+        if name not in (*source.names(), "throughput"):
+            return _complain(_no_records(source, args))
         outputs.check_folder(folder)
-        if args.name == "throughput":
+        if name == "throughput":
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
-        data, findings = analyse.analyse(source.store, args.name, args.preset, folder)
-        aside = [] if args.set else others.commands(source.store, given, data.manifest["preset"])
+        data, findings = analyse.analyse(source.store, name, args.preset, folder)
+        aside = [] if args.set else others.commands(source.store, args.name, data.manifest["preset"])
     analyse.show(data, findings, folder)
     for words in aside:
         say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
 
 
-def _no_records(source, given: str, args) -> str:
+def _no_records(source, args) -> str:
     from analysis import others
 
-    how = f"python -m experiments {given}" + (f" --preset {args.preset}" if args.preset else "")
+    how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
     how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
     have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
-    if own := others.commands(source.store, given.partition("+")[0]):
+    if own := others.commands(source.store, args.name.partition("+")[0]):
         have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-    return f"experiment {given!r}: no records; {have}; {how} makes them"
+    return f"experiment {args.name!r}: no records; {have}; {how} makes them"
 
 
 def _list(runs: str) -> int:
@@ -210,8 +210,8 @@ def _fit(argv) -> int:
         say(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
     if args.compare:
         result["comparison"] = fits.compare(points, options)
-        for told in result["comparison"]:
-            say(f"{args.by or 'all'} {told[args.by or 'group']}: {told['text']}")
+        for group in result["comparison"]:
+            say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
     return _tell(result, args.json)
 
 
@@ -249,9 +249,9 @@ def _advise(argv) -> int:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
     for form, key, ds, golds, units in parts:
-        told = advise.advise(form, ds, golds, units, args.at_kl)
-        result["groups"].append(key | vars(told))
-        say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {told.text}")
+        advice = advise.advise(form, ds, golds, units, args.at_kl)
+        result["groups"].append(key | vars(advice))
+        say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
     if tested["runs"]:
         result["backtest"] = tested
@@ -297,7 +297,7 @@ def _claims(argv) -> int:
     _add_out(parser)
     args = parser.parse_args(argv)
     from analysis import sources
-    from analysis.claims import catalogue
+    from analysis.claims import verdicts
     from analysis.drawing import tables
     from gold_sim.store import outputs
 
@@ -305,18 +305,18 @@ def _claims(argv) -> int:
     outputs.check_folder(folder)
     with sources.opened(*args.runs) as read:
         sources.check_preset(read, args.preset)
-        table = catalogue.table([source.store for source in read], args.preset)
+        table = verdicts.table([source.store for source in read], args.preset)
     tables.write(folder, [table])
     for row in table.frame.to_dict("records"):
         say(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})")
         say(f"{'':7}  {row['found']}")
     counts = table.frame[""].value_counts()
-    rest = (catalogue.NOT_TESTED, catalogue.NOT_RUN, catalogue.ERROR)
-    words = [word for word in (*catalogue.VERDICTS.values(), *rest) if word in counts]
+    rest = (verdicts.NOT_TESTED, verdicts.NOT_RUN, verdicts.ERROR)
+    words = [word for word in (*verdicts.VERDICTS.values(), *rest) if word in counts]
     say()
     say(", ".join(f"{counts[word]} {word}" for word in words))
     say(f"table  {folder / 'claims.md'}")
-    errors = table.frame.loc[table.frame[""] == catalogue.ERROR, "found"]
+    errors = table.frame.loc[table.frame[""] == verdicts.ERROR, "found"]
     return max((_complain(error) for error in errors), default=0)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis import records, studies
-from analysis.claims import catalogue
+from analysis.claims import verdicts
 from analysis.drawing import report, tables, transcripts
 from analysis.escaped import say, warn
 from analysis.findings import Findings
@@ -40,7 +40,7 @@ def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records
     controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
     folder.mkdir(parents=True, exist_ok=True)
     findings = study(read, folder)
-    if checks := catalogue.checks_of(read) | findings.summary.get("checks", {}):
+    if checks := verdicts.checks_of(read) | findings.summary.get("checks", {}):
         findings = dataclasses.replace(findings, summary=findings.summary | {"checks": checks})
     findings.tables.extend(transcripts.tables(read))
     tables.write(folder, findings.tables)

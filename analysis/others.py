@@ -1,11 +1,11 @@
 """Records of one experiment under other settings: `--set` names them, as it did when they were made."""
 
-import json
 import shlex
 from collections.abc import Sequence
 
-from gold_sim.settings import overrides, parse
+from gold_sim.settings import overrides
 from gold_sim.store import Store
+from gold_sim.store.files import words_of
 from gold_sim.store.store import settings_key
 
 
@@ -20,12 +20,4 @@ def named(experiment: str, changes: Sequence[str]) -> str:
 
 def commands(store: Store, experiment: str, preset: str | None = None) -> list[str]:
     """Words after `python -m analysis` for each set of records of an experiment whose settings are not its own."""
-    return [_command(manifest) for manifest in store.others(experiment, preset)]
-
-
-def _command(manifest: dict) -> str:
-    words = [manifest["experiment"], "--preset", manifest["preset"]]
-    for path, value in manifest["overrides"].items():
-        plain = isinstance(value, str) and parse(f"{path}={value}") == (path, value)
-        words += ["--set", f"{path}={value if plain else json.dumps(value)}"]
-    return shlex.join(words)
+    return [shlex.join(words_of(manifest)) for manifest in store.others(experiment, preset)]

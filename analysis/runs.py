@@ -45,7 +45,7 @@ def peak(gold) -> np.ndarray:
 
 def fall(gold) -> np.ndarray:
     """Gold at the peak of the mean curve minus gold at the end, [S]."""
-    return gold[:, int(np.argmax(gold.mean(0)))] - gold[:, -1]
+    return peak(gold) - gold[:, -1]
 
 
 def fall_share(gold) -> float:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from analysis import records  # noqa: E402
-from analysis.claims import catalogue  # noqa: E402
+from analysis.claims import verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
 from analysis.studies import rm_size  # noqa: E402
@@ -30,7 +30,7 @@ def columns(kind: str) -> str:
 def claims() -> str:
     """What `python -m analysis claims` writes of the four archives that together have every experiment (11 s)."""
     paths = sorted((ROOT / "docs" / "records").glob(f"2026-11-26-*{archive.SUFFIX}"))
-    return tables.markdown(catalogue.table([Store(archive.unpack(path)) for path in paths]))
+    return tables.markdown(verdicts.table([Store(archive.unpack(path)) for path in paths]))
 
 
 MAIN_JOB = f"docs/records/2026-11-30-gold-raised-for-longer{archive.SUFFIX}"  # the draw that the README shows

@@ -56,8 +56,7 @@ def _analysis(word: str, rest: list[str]) -> int:
     if word in COMMANDS:
         return analyse([word, *rest])
     allowed = ", ".join(("run", "analyse", *COMMANDS, "where", "--help", "--version"))
-    print(f"gold-sim: {word!r}: allowed are {allowed}", file=sys.stderr)
-    return 2
+    raise ValueError(f"{word!r}: allowed are {allowed}")
 
 
 def _help() -> str:

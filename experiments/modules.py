@@ -7,6 +7,7 @@ import traceback
 from importlib.util import find_spec
 from pathlib import Path
 
+from experiments.engine.job import in_a_line
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
 from gold_sim.stages.declared import STAGES
@@ -61,10 +62,9 @@ def _takes_a_preset(make) -> bool:
 
 def _told(error: BaseException) -> str:
     """Kind and text of an exception, and the line of code that raised it."""
-    first = next(iter(str(error).strip().splitlines()), "")
-    what = f"{type(error).__name__}{f': {first}' if first else ''}"
+    what = in_a_line(error)
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{what} ({error.filename}, line {error.lineno})" if "line" not in first else what
+        return f"{what} ({error.filename}, line {error.lineno})" if "line" not in what else what
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and Path(frame.filename) != Path(__file__)]
     return f"{what} ({own[-1].filename}, line {own[-1].lineno})" if own else what

@@ -48,7 +48,6 @@ _ONCE = Where(lambda values: len(set(values)) == len(values), "allowed is every 
 _AXIS = (Length(1, 1000), _ONCE)  # of a field that the pipeline maps
 RANKERS = ("plackett_luce", "mallows")  # annotators that rank several responses at once
 Precision = Literal["float32", "bfloat16"]  # of the products within blocks (networks/network.py)
-SHAPES = ("none", "par", "clip", "log_sigmoid", "length_penalty")  # rules of rewards/shaping.py
 
 
 def _named(known: Iterable[str]) -> Where:
@@ -242,7 +241,9 @@ class ErrorConfig(Checked):
 class ShapingConfig(Checked):
     """A transform of the reward before optimisation (rewards/shaping.py)."""
 
-    name: Annotated[str, _named(SHAPES)] = "none"  # a function of yours is imported when an experiment is planned
+    name: Annotated[str, _named(named.SHAPINGS)] = (
+        "none"  # a function of yours is imported when an experiment is planned
+    )
     coef: Annotated[float, Between(0.0, 1e6)] = (
         1.0  # slope of par, s.d. that length_penalty takes from the longest response
     )

@@ -14,7 +14,7 @@ import pytest
 
 from analysis import curves, older
 from analysis.__main__ import main
-from analysis.claims import catalogue
+from analysis.claims import catalogue, verdicts
 from analysis.drawing.tables import markdown
 from analysis.records import load
 from analysis.templates import scaling
@@ -100,14 +100,14 @@ def test_claims_read_an_experiment_whole_from_the_first_store_that_has_it(store,
     titled = catalogue.Claim("it", "own", "", "", lambda read: (True, read.manifest["title"]))
     monkeypatch.setattr(catalogue, "CLAIMS", [titled])
     read = lambda store, name, preset: types.SimpleNamespace(manifest=store.manifest(name, preset), variants=[])
-    monkeypatch.setattr(catalogue.records, "load", read)
+    monkeypatch.setattr(verdicts.records, "load", read)
     stores = {title: Store(tmp_path / title) for title in ("first", "second")}
     for title, of in stores.items():
         of.write_manifest("own-cpu", store.manifest("own") | {"title": title})
-    found = lambda *of: catalogue.table(of).frame.iloc[0][["", "found"]].tolist()
+    found = lambda *of: verdicts.table(of).frame.iloc[0][["", "found"]].tolist()
     assert found(stores["first"], stores["second"]) == ["holds", "first"]
     assert found(Store(tmp_path / "none"), stores["second"], stores["first"]) == ["holds", "second"]
-    assert found(Store(tmp_path / "none"))[0] == catalogue.NOT_RUN
+    assert found(Store(tmp_path / "none"))[0] == verdicts.NOT_RUN
 
 
 def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
@@ -161,7 +161,7 @@ def check_keys(stores):
         read = next(load(s, claim.experiment) for s in stores if list(s.root.glob(f"*/{claim.experiment}-cpu.json")))
         named = [key for wanted in claim.variants for key in fnmatch.filter(read.variants, wanted)]
         less = dataclasses.replace(read, curves=read.curves[read.curves["variant"].isin(named)])
-        assert catalogue.judged(claim, less)[0] in catalogue.VERDICTS.values(), claim.name
+        assert verdicts.judged(claim, less)[0] in verdicts.VERDICTS.values(), claim.name
 
 
 def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
         size, cells = int(params.replace(",", "")), rest.split("|")
         told = float(cells[4]), float(cells[8])
         assert told == pytest.approx((peaks["bon"][size], peaks["rl"][size]), abs=0.006), size
-    claims = catalogue.table(stores)
+    claims = verdicts.table(stores)
     assert marked("docs/claims.md", "claims").strip() == markdown(claims).strip(), "python docs/generate.py"
     told = claims.frame
     check_keys(stores)
@@ -185,11 +185,11 @@ def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
     twice = {name for one, other in itertools.combinations(here, 2) for name in one & other}
     assert twice == {"rm_size"}  # an experiment is of one draw, but for what `regret` reads beside its own
     assert set.union(*here) == set(NAMES)
-    assert not (told[""] == catalogue.NOT_RUN).any()
+    assert not (told[""] == verdicts.NOT_RUN).any()
     about = marked("docs/results.md", "claims")
     said = re.search(r"Of (\d+) claims (\d+)\s+hold, (\d+) fail and (\d+) are open", about)
     count = told[""].value_counts()
-    assert tuple(map(int, said.groups())) == (len(told), *(count[verdict] for verdict in catalogue.VERDICTS.values()))
+    assert tuple(map(int, said.groups())) == (len(told), *(count[verdict] for verdict in verdicts.VERDICTS.values()))
     figures, found = re.findall(r"-?\d[\d.]*%? \[.+?\]", about), " ".join(told["found"])
     assert len(figures) > 80 and not [figure for figure in figures if figure not in found]
 

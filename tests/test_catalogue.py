@@ -81,6 +81,6 @@ def test_a_manifest_has_keys_and_labels_and_the_study():
 
 
 def test_declarations_need_no_jax():
-    modules = "experiments.catalogue, experiments.page, analysis.claims.catalogue"
+    modules = "experiments.catalogue, experiments.page, analysis.claims.verdicts"
     code = f"import sys, {modules}; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

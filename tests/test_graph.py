@@ -13,10 +13,11 @@ from experiments import plan
 from experiments.__main__ import main
 from experiments.experiment import Experiment
 from gold_sim.config import Config
+from gold_sim.named import imported
 from gold_sim.settings import replace
 from gold_sim.stages import graph, pipeline
 from gold_sim.stages.declared import STAGES
-from gold_sim.stages.stage import Stage, Work, imported
+from gold_sim.stages.stage import Stage, Work
 from gold_sim.store import Store
 from gold_sim.store.columns import CURVE_COLUMNS
 

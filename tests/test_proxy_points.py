@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import records
-from analysis.claims import catalogue
+from analysis.claims import verdicts
 from analysis.drawing import figures
 from analysis.studies import constrained, proxy_points
 from gold_sim.store import columns
@@ -86,7 +86,7 @@ def made_constrained(root, ends=ENDS):
 
 def test_claims_follow_the_records_and_the_points_are_drawn(tmp_path):
     read = made_constrained(tmp_path / "runs")
-    found = catalogue.checks_of(read)
+    found = verdicts.checks_of(read)
     assert {name: c["holds"] for name, c in found.items()} == dict.fromkeys(
         ("constraints_met", "joint_points", "constrained_fall_less", "constrained_against_penalties"), True
     ), found
@@ -104,11 +104,11 @@ def test_a_constraint_that_is_missed_and_runs_that_are_missing_are_told(tmp_path
     missed = ENDS | {"xi_joint": ("xi", JOINT, (0.7, 0.6), 0.45)}
     missed = {name: value for name, value in missed.items() if name != "manners_alone"}
     read = made_constrained(tmp_path / "runs", missed)
-    checks = catalogue.checks_of(read)
+    checks = verdicts.checks_of(read)
     assert checks["constraints_met"]["holds"] is False and "xi 0.8: -12.5%" in checks["constraints_met"]["found"]
     assert checks["joint_points"]["holds"] is False and checks["constrained_fall_less"]["holds"] is not True
     without = {name: value for name, value in missed.items() if name != "mu_joint"}
-    found = catalogue.checks_of(made_constrained(tmp_path / "fewer", without))["constraints_met"]
+    found = verdicts.checks_of(made_constrained(tmp_path / "fewer", without))["constraints_met"]
     assert found["verdict"] == "not tested" and "no variant mu_joint" in found["found"]
     points, _, warnings = constrained.of_runs(read)
     assert points == {} and "manners_alone" in warnings[0]

@@ -8,8 +8,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.engine import worker
 from experiments.plan import plan
+from gold_sim.named import imported
 from gold_sim.stages import pipeline, rehearsal, training
-from gold_sim.stages.stage import imported
 from gold_sim.store import Store
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import analyse, records
-from analysis.claims import catalogue
+from analysis.claims import verdicts
 from analysis.studies import data_split, iterated
 from tests.test_analysis import SEEDS, Records, one_run
 
@@ -39,11 +39,11 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
         assert not found[name]["never"].any()
     assert found["proxy_same"]["never"].all()
     assert (found["proxy_same"]["d_parted"] == found["proxy_same"]["d"][:, -1]).all()
-    found = catalogue.checks_of(read)
+    found = verdicts.checks_of(read)
     assert found["larger_proxies_part_later"]["holds"] is True
     assert found["other_half_sees"]["holds"] is False and "proxy same 0.0%" in found["other_half_sees"]["found"]
     store = made_split(tmp_path / "sooner", {"proxy_small": 0.5, "proxy_large": 0.3})
-    assert catalogue.checks_of(records.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
+    assert verdicts.checks_of(records.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
 
 
 def made_rounds(root, peaks):
@@ -79,7 +79,7 @@ def test_rounds_are_told_from_the_reference_policy(tmp_path):
 @pytest.mark.parametrize(("peaks", "rise"), [((0.6, 0.75), True), ((0.8, 0.6), False)])
 def test_claims_on_rounds_follow_the_records(tmp_path, peaks, rise):
     store = made_rounds(tmp_path / "runs", peaks)
-    found = {name: c["holds"] for name, c in catalogue.checks_of(records.load(store, "iterated")).items()}
+    found = {name: c["holds"] for name, c in verdicts.checks_of(records.load(store, "iterated")).items()}
     wanted = dict(rounds=rise, k_rounds=False, old_pairs=True, no_recovery=True, where_labels_are=rise)
     assert found == wanted
     _, findings = analyse.analyse(store, "iterated", None, tmp_path / "out")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim.config import SHAPES
+from gold_sim import named
 from gold_sim.rewards import shaping
 
 REWARDS = jax.random.normal(jax.random.key(0), (3, 50))
@@ -13,7 +13,7 @@ REFERENCES = jax.random.normal(jax.random.key(1), (3, 8))
 LENGTHS = jnp.full((3, 50), 0.5)
 
 
-@pytest.mark.parametrize("name", list(shaping.RULES))
+@pytest.mark.parametrize("name", list(named.SHAPINGS))
 def test_properties_of_every_rule(name):
     given = shaping.find(name)(REWARDS, REFERENCES, LENGTHS, 1.0)
     assert given.shape == REWARDS.shape and np.isfinite(given).all()
@@ -30,7 +30,7 @@ def test_properties_of_every_rule(name):
 def test_rules_by_hand():
     """References (0, 2), reward 1: par at slope log 3 = (3 / 4 + 1 / 4) / 2; at 3, both as far above as 1 is from 0."""
     rewards, references, lengths = jnp.array([[1.0, 9.0]]), jnp.array([[0.0, 2.0]]), jnp.array([[0.5, 1.0]])
-    rule = lambda name, coef: shaping.RULES[name](rewards, references, lengths, coef)
+    rule = lambda name, coef: shaping.find(name)(rewards, references, lengths, coef)
     assert np.allclose(rule("none", 1.0), rewards)
     assert np.allclose(rule("par", np.log(3))[0, 0], 0.5)
     assert np.allclose(rule("clip", 1.0), [[1.0, 2.0]])  # mean 1, standard deviation 1
@@ -41,12 +41,12 @@ def test_rules_by_hand():
 def test_bounded_rules_stop_rising():
     far = jnp.array([[50.0, 100.0]])
     for name in ("par", "clip", "log_sigmoid"):
-        given = shaping.RULES[name](far, REFERENCES[:1], LENGTHS[:1, :2], 1.0)
+        given = shaping.find(name)(far, REFERENCES[:1], LENGTHS[:1, :2], 1.0)
         assert np.allclose(given[0, 0], given[0, 1], atol=1e-5), name
 
 
 def test_names_in_settings_are_those_of_the_rules():
-    assert tuple(shaping.RULES) == SHAPES
+    assert [shaping.find(name) for name in named.SHAPINGS] == [getattr(shaping, name) for name in named.SHAPINGS]
 
 
 def test_a_rule_of_the_users_own(tmp_path, monkeypatch):

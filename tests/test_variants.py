@@ -11,7 +11,7 @@ import pytest
 
 from analysis import analyse, curves, judgement, older, records, runs
 from analysis.__main__ import main
-from analysis.claims import catalogue
+from analysis.claims import catalogue, verdicts
 from analysis.claims import data as of_data
 from analysis.paper import venue
 from analysis.studies import behaviours, length, negative_controls, regret
@@ -87,12 +87,12 @@ def test_course_and_differences_by_hand(read):
 
 def test_claims_follow_the_records(read, tmp_path):
     """Made so that they hold; and made the other way round, so that they fail."""
-    found = catalogue.checks_of(read)
+    found = verdicts.checks_of(read)
     assert {name: c["holds"] for name, c in found.items()} == dict(
         ensembles_fall_less=True, pessimism_beats_the_mean=True, ensembles_gain_in_bon=True, spread_grows=True
     ), found
     upside_down = dict(zip(BETAS, reversed(BETAS.values()), strict=True))
-    found = catalogue.checks_of(records.load(made_ensembles(tmp_path, upside_down), "ensembles"))
+    found = verdicts.checks_of(records.load(made_ensembles(tmp_path, upside_down), "ensembles"))
     assert found["ensembles_fall_less"]["holds"] is False and found["pessimism_beats_the_mean"]["holds"] is False
 
 
@@ -207,13 +207,13 @@ def test_runs_that_diverged_are_not_tested_and_no_error(tmp_path):
     read = records.load(made_ensembles(tmp_path, BETAS, preset="cpu"), "ensembles")
     left = read.curves[read.curves["variant"] != "worst_case"]
     without = dataclasses.replace(read, curves=left, warnings=["left out 62 of 300 points"])
-    found = catalogue.checks_of(without)["ensembles_fall_less"]
+    found = verdicts.checks_of(without)["ensembles_fall_less"]
     assert found["verdict"] == "not tested" and "left out 62" in found["found"]
 
 
 def test_labels_are_what_is_read_and_keys_what_is_compared(read, tmp_path):
     """Reworded labels change no claim, and stand in tables and texts; summary.json has both."""
-    found = catalogue.checks_of(read)["ensembles_fall_less"]["found"]
+    found = verdicts.checks_of(read)["ensembles_fall_less"]["found"]
     assert "less spread" in found and "mean_minus" not in found
     _, findings = analyse.analyse(read.store, "ensembles", None, tmp_path)
     assert findings.tables[0].frame["variant"].unique().tolist() == list(LABELS.values())
@@ -232,7 +232,7 @@ def test_manifests_with_labels_alone_are_read_by_keys(tmp_path):
     store.write_manifest("ensembles-smoke", older | {"cells": cells})
     read = records.load(store, "ensembles")
     assert read.labels == labels and read.variants == list(labels)
-    assert {name: c["verdict"] for name, c in catalogue.checks_of(read).items()} == dict.fromkeys(
+    assert {name: c["verdict"] for name, c in verdicts.checks_of(read).items()} == dict.fromkeys(
         ("ensembles_fall_less", "pessimism_beats_the_mean", "ensembles_gain_in_bon", "spread_grows"), "holds"
     )
 
@@ -293,7 +293,7 @@ def made_length(of_length, follows, beta):
 
 
 def test_claims_on_length_follow_the_records():
-    holds = lambda *made: [check["holds"] for check in catalogue.checks_of(made_length(*made)).values()]
+    holds = lambda *made: [check["holds"] for check in verdicts.checks_of(made_length(*made)).values()]
     assert holds(0.8, 0.02, 0.2) == [True, True]  # ODIN's beta is lower: it keeps more gold
     assert holds(0.4, 0.2, 0.2) == [False, False]
     assert holds(0.8, 0.02, 0.4) == [False, True]
@@ -318,7 +318,7 @@ def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
 
 
 def test_an_empty_store_is_told(tmp_path):
-    assert catalogue.table([Store(tmp_path)]).frame[""].eq(catalogue.NOT_RUN).all()
+    assert verdicts.table([Store(tmp_path)]).frame[""].eq(verdicts.NOT_RUN).all()
 
 
 def test_intervals_decide_and_lack_of_evidence_is_open():

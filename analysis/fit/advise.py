@@ -141,11 +141,11 @@ def backtest(groups, level: float = laws.LEVEL) -> dict:
             continue
         for s in range(len(ds)):
             rest = [i for i in range(len(ds)) if i != s]
-            told = advise(form, [ds[i] for i in rest], [golds[i] for i in rest], level=level)
-            if told.kl_peak_interval is None:
+            advice = advise(form, [ds[i] for i in rest], [golds[i] for i in rest], level=level)
+            if advice.kl_peak_interval is None:
                 without += 1
                 continue
-            (at, open_ended), (low, high) = seen_peak(ds[s], golds[s]), np.sqrt(told.kl_peak_interval)
+            (at, open_ended), (low, high) = seen_peak(ds[s], golds[s]), np.sqrt(advice.kl_peak_interval)
             covered.append(low <= at and (at <= high or (open_ended and high >= AT_END * at)))
     share = float(np.mean(covered)) if covered else None
     return {"level": level, "runs": len(covered), "covered": int(sum(covered)), "share": share, "no_interval": without}

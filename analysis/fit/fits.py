@@ -10,7 +10,6 @@ from analysis import escaped
 from analysis.findings import Table
 from analysis.fit import importers
 from analysis.fit.importers import BadInput
-from analysis.numbers import plain
 from gold_sim import laws
 from gold_sim.laws import comparison, intervals
 
@@ -265,8 +264,8 @@ def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
         raise BadInput(f"--share {options.share}: no {name} occurs in every group; at least one common value is wanted")
     everything = set().union(*(group.seeds for group in runs.values()))
     if left := sorted(everything - common):
-        told = ", ".join(map(str, left))
-        warnings.append(f"left out {name} {told}: not in every group, and {options.share} is shared")
+        labels = ", ".join(map(str, left))
+        warnings.append(f"left out {name} {labels}: not in every group, and {options.share} is shared")
     out = {}
     for key, group in runs.items():
         keep = [i for i, seed in enumerate(group.seeds) if seed in common]
@@ -287,11 +286,11 @@ def compare(points: pd.DataFrame, options: Options) -> list[dict]:
         d, (gold,) = laws.seed_averaged(runs.ds, [runs.golds], d_min)
         if len(d) < 5:
             text = f"cannot tell: {len(d)} common distances, at least 5 are wanted"
-            told = {"verdict": None, "text": text, "errors": {}}
+            judged = {"verdict": None, "text": text, "errors": {}}
         else:
-            found = comparison.verdict(d, gold)
-            told = {"verdict": found.form, "text": found.text, "errors": found.scores}
-        out.append({options.by or "group": key} | told)
+            which = comparison.verdict(d, gold)
+            judged = {"verdict": which.form, "text": which.text, "errors": which.scores}
+        out.append({options.by or "group": key} | judged)
     return out
 
 
@@ -314,7 +313,3 @@ def table(result: dict) -> Table:
         rows.append(row)
     shared = f", one {result['share']} for all" if result["share"] else ""
     return Table("fit", f"R(d) = {laws.FORMS[result['form']].formula}{shared}", pd.DataFrame(rows))
-
-
-def to_json(result: dict) -> dict:
-    return plain(result)

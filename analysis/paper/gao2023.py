@@ -291,13 +291,18 @@ def proxy_slopes(book):
 
 
 def loss_by_data(book):
+    figure, least, losses = by_data(book, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
+    return figure, f"With {least:,} pairs the losses are {losses} (chance 0.693), smallest reward model to largest."
+
+
+def by_data(book, column: str, label: str, level: tuple):
+    """(figure of a column against the number of pairs, the fewest pairs, the column's values there)."""
     entries = book.grid_entries()
     figure, axes = book.page(1, 2.6)
-    grid.data_panel(axes[0], entries, "val_loss", "validation loss (nats a pair)", (np.log(2), "chance, ln 2"))
+    grid.data_panel(axes[0], entries, column, label, level)
     figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
     least = min(e["num_pairs"] for e in entries)
-    losses = ", ".join(number(e["val_loss"]) for e in entries if e["num_pairs"] == least)
-    return figure, f"With {least:,} pairs the losses are {losses} (chance 0.693), smallest reward model to largest."
+    return figure, least, ", ".join(number(e[column]) for e in entries if e["num_pairs"] == least)
 
 
 def loss_against_gold(book):
@@ -333,12 +338,7 @@ def loss_by_size(book):
 
 
 def gold_by_data(book):
-    entries = book.grid_entries()
-    figure, axes = book.page(1, 2.6)
-    grid.data_panel(axes[0], entries, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))
-    figures.key_outside(figure, sorted({e["rm_params"] for e in entries}), "RM parameters", [])
-    least = min(e["num_pairs"] for e in entries)
-    golds = ", ".join(number(e["gold_final"]) for e in entries if e["num_pairs"] == least)
+    figure, least, golds = by_data(book, "gold_final", "gold at the largest n (gold s.d.)", (0.0, ""))
     return figure, f"With {least:,} pairs: {golds} s.d., smallest reward model to largest."
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tueplots import bundles
 
-from analysis import curves, records
+from analysis import records
 from analysis.drawing import figures, tables
 from analysis.paper.gao2023 import PLATES, Book
 from analysis.templates import scaling
@@ -77,8 +77,7 @@ def write_tables(out: Path, book: Book):
         data = book.read("rm_size")
     except (NotStored, records.NoPoints):
         return
-    groups = curves.groups(data.curves, data.axis)
-    rows = [{data.axis: g.key} | scaling.law_and_peak(g, curves.law(g)) for gs in groups.values() for g in gs]
+    _, _, rows = scaling.laws_of(data)
     made = [tables.laws_table(data.axis, rows)]
     if len(data.reward_models):
         made.append(tables.reward_models_table(data.axis, data.reward_models))

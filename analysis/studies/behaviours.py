@@ -88,8 +88,8 @@ def warnings_table(gs) -> pd.DataFrame:
         )
         each = np.array([of(s) for s in range(seeds)])
         row = {"signal": name, "rises or falls": "rises" if sign > 0 else "falls"}
-        told = each[np.isfinite(each)]  # a seed under which gold always or never turns says nothing
-        mean, interval = (told.mean(), curves.interval(told)) if len(told) else (np.nan, [np.nan] * 2)
+        finite = each[np.isfinite(each)]  # a seed under which gold always or never turns says nothing
+        mean, interval = (finite.mean(), curves.interval(finite)) if len(finite) else (np.nan, [np.nan] * 2)
         out.append(row | tables.spread({"area": float(mean), "area_ci": interval}, "area"))
     return pd.DataFrame(out).sort_values("area", ascending=False, ignore_index=True)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis import curves
+from analysis import curves, runs
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
@@ -20,10 +20,7 @@ def study(data, folder) -> Findings:
     which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
         "verdict": which,
-        "sizes": [
-            {data.axis: key, **{row["method"]: row for row in rows if row[data.axis] == key}}
-            for key in sorted({row[data.axis] for row in rows})
-        ],
+        "sizes": scaling.by_size(data.axis, rows),
         "comparison": pairs,
         "checks": {"proxy_rises": scaling.proxy_rises(groups)} | checks(pairs, data.axis) | scaling.which_form(which),
     }
@@ -42,7 +39,7 @@ def compare(groups, axis) -> list[dict]:
         if not pair:
             continue
         bon, rl = pair
-        gold = [g.values["gold"][:, int(np.argmax(g.mean("gold")))] for g in (bon, rl)]
+        gold = [runs.peak(g.values["gold"]) for g in (bon, rl)]
         target = SHARE * min(gold[0].mean(), gold[1].mean())
         kls = [first_reached(g, target) for g in (bon, rl)]
         out.append(

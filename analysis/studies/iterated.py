@@ -30,10 +30,10 @@ def row(way, k, run) -> dict:
     gold, kl = run["gold"], run["kl"]
     at = int(gold.mean(0).argmax())
     values = {"gold_peak": gold[:, at], "gold_final": gold[:, -1], "proxy_final": run["proxy"][:, -1]}
-    told = {"way": way, "round": k, "pairs": int(run["num_pairs"][0, 0]), "peak at KL": float(kl[:, at].mean())}
+    out = {"way": way, "round": k, "pairs": int(run["num_pairs"][0, 0]), "peak at KL": float(kl[:, at].mean())}
     for name, of_seed in values.items():
-        told |= tables.spread({name: float(of_seed.mean()), f"{name}_ci": curves.interval(of_seed)}, name)
-    return told | {"kl_final": float(kl[:, -1].mean())}
+        out |= tables.spread({name: float(of_seed.mean()), f"{name}_ci": curves.interval(of_seed)}, name)
+    return out | {"kl_final": float(kl[:, -1].mean())}
 
 
 def draw(folder, found, law) -> list[Figure]:

@@ -97,8 +97,8 @@ def checks(frame, most) -> dict:
         few.iloc[0] > few.iloc[-1], f"gold s.d. lost to data, mean of sizes: {says}"
     )
     if frame["optimisation"].notna().any():
-        told = frame[frame["optimisation"].notna()].groupby("KL")["optimisation"].mean()
-        says = ", ".join(f"{loss:.2f} at {kl:g} nats" for kl, loss in told.items())
+        lost = frame[frame["optimisation"].notna()].groupby("KL")["optimisation"].mean()
+        says = ", ".join(f"{loss:.2f} at {kl:g} nats" for kl, loss in lost.items())
         out["optimisation"] = check(
             None, f"gold s.d. that RL loses against best-of-n at equal KL, mean of sizes: {says}"
         )
@@ -151,8 +151,8 @@ def draw(folder, frame, truth, groups, trained, most) -> list[Figure]:
     axes[2].set_title(f"along KL, {whose}")
     if middle in trained:
         steps, d = distances(trained[middle])
-        told = d <= end
-        stacked(axes[3], steps[told], along(d[told]))
+        within = d <= end
+        stacked(axes[3], steps[within], along(d[within]))
         axes[3].set_xlabel("policy step")
         axes[3].set_title(f"along RL, {whose}")
     axes[0].set_ylabel(f"gold lost at {kl:g} nats (gold s.d.)")

@@ -22,10 +22,7 @@ def study(data, folder) -> Findings:
     which, verdict_tables = scaling.verdicts(data.axis, groups)
     summary = {
         "verdict": which,
-        "sizes": [
-            {data.axis: key, **{row["method"]: row for row in rows if row[data.axis] == key}}
-            for key in sorted({row[data.axis] for row in rows})
-        ],
+        "sizes": scaling.by_size(data.axis, rows),
         "trends": {name: one.trend for name, one in between.items()},
         "worlds": each,
         "checks": checks(between, each) | scaling.which_form(which),

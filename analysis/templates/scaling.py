@@ -48,6 +48,12 @@ def laws_of(data) -> tuple[dict, dict, list[dict]]:
     return groups, fits, [{data.axis: g.key} | law_and_peak(g, fit) for g, fit in pairs]
 
 
+def by_size(axis: str, rows: list[dict]) -> list[dict]:
+    """The rows of `laws_of` for summary.json: of each size, its row by method."""
+    keys = sorted({row[axis] for row in rows})
+    return [{axis: key} | {row["method"]: row for row in rows if row[axis] == key} for key in keys]
+
+
 @dataclass(frozen=True)
 class Coefficients:
     """One coefficient along the sizes, seed by seed, and its trend per tenfold size."""

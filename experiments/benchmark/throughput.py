@@ -26,22 +26,15 @@ import time
 from pathlib import Path
 
 from experiments.benchmark import roofline
-from experiments.benchmark.roofline import COMPLETION, GROUP, LENGTH, PROMPT, VOCABULARY, forward_flops, reward_flops
+from experiments.benchmark.roofline import COMPLETION, GROUP, PROMPT, forward_flops, reward_flops
 from experiments.engine import worker
-from gold_sim.networks.network import Network
+from gold_sim.networks.network import num_params
 from gold_sim.store import outputs
 
-PROMPTS = 64
-REWARD_MODEL = (64, 2)  # width, depth: 0.1M parameters
-SIZES = {"smoke": ((32, 1),), "cpu": ((32, 1), (64, 2), (128, 4))}  # 16k, 0.1M, 0.8M parameters
+SCALE = roofline.SCALES["cpu"]
+SIZES = {"smoke": SCALE.policies[:1], "cpu": SCALE.policies}  # 16k, 0.1M, 0.8M parameters
 ROUNDS, STEPS = 3, 10
 OUT = Path("analysis/out")
-
-
-def networks(width: int, depth: int) -> tuple[Network, Network]:
-    """(policy, reward model)."""
-    of = lambda size, outputs: Network(*size, VOCABULARY, outputs, LENGTH)
-    return of((width, depth), VOCABULARY), of(REWARD_MODEL, 1)
 
 
 def flops_per_completion(width: int, depth: int) -> float:
@@ -50,7 +43,7 @@ def flops_per_completion(width: int, depth: int) -> float:
     The policy draws nothing from a completion's last token and does not read it; the reward model does, and of its last
     block needs little else.
     """
-    net, rm_net = networks(width, depth)
+    net, rm_net = roofline.networks(SCALE, width, depth)
     return 5 * forward_flops(net, tokens=COMPLETION - 1) + reward_flops(rm_net)
 
 
@@ -59,26 +52,13 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from gold_sim.config import OptimiserConfig
-    from gold_sim.language import sequences
-    from gold_sim.networks import transformer
-    from gold_sim.optimisation import algorithms, driver, policy_gradient
-
-    net, rm_net = networks(width, depth)
-    key = jax.random.key(0)
-    config = OptimiserConfig(name="rloo", prompts=PROMPTS, group_size=GROUP)
-    algorithm = algorithms.find(config)
-    start = jax.jit(lambda k: transformer.init(net, k))(key)
-    rm = jax.jit(lambda k: transformer.init(rm_net, k))(key)
+    net, rm_net = roofline.networks(SCALE, width, depth)
+    step, first = roofline.whole_step(SCALE, net, rm_net, "rloo")
 
     def run(state, ref_params, rm):
-        reward = lambda p, r: transformer.rewards(rm_net, rm, p, r, sequences.lengths(r))
-        draw = lambda key, num: jax.random.randint(key, (num, PROMPT), 1, VOCABULARY)
-        task = policy_gradient.Task(config, net, ref_params, COMPLETION, draw, key, 0.05)
-        programs = driver.of_run(algorithm, task, reward)
-        return jax.lax.scan(lambda s, _: (driver.step(programs, s), None), state, length=steps)[0]
+        return jax.lax.scan(lambda s, i: (step((s, ref_params, rm), i), None), state, length=steps)[0]
 
-    state = algorithm.init(policy_gradient.Task(config, net, start, COMPLETION, None, key))
+    state, start, rm = jax.jit(first)()
     began = time.perf_counter()
     compiled = jax.jit(run).lower(state, start, rm).compile()
     compile_seconds = time.perf_counter() - began
@@ -89,7 +69,7 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
         state = jax.block_until_ready(compiled(state, start, rm))
         wall.append(time.perf_counter() - at_wall)
         cpu.append(time.process_time() - at_cpu)
-    completions = PROMPTS * GROUP * steps
+    completions = SCALE.prompts * GROUP * steps
     x = jnp.ones((1024, 1024))
     product = jax.jit(lambda a: a @ a)
     product(x).block_until_ready()
@@ -97,7 +77,7 @@ def measure(width: int, depth: int, rounds: int, steps: int) -> dict:
     rate = 2 * 1024**3 / best
     per_cpu = completions / statistics.median(cpu)
     return dict(
-        policy_params=transformer.num_params(net),
+        policy_params=num_params(net),
         completions_per_cpu_second=per_cpu,
         completions_per_second=completions / statistics.median(wall),
         flops_per_completion=flops_per_completion(width, depth),
@@ -158,8 +138,8 @@ def _rate_of(peer: list, words: list) -> float:
 
 def _shape(width: int, depth: int) -> list:
     """Arguments of a peer script that give it our step; its own defaults are not trusted."""
-    sizes = dict(layers=depth, dim=width, batch=PROMPTS * GROUP, group=GROUP, prompt_len=PROMPT, new=COMPLETION)
-    sizes |= dict(rm_layers=REWARD_MODEL[1], rm_dim=REWARD_MODEL[0])
+    sizes = dict(layers=depth, dim=width, batch=SCALE.prompts * GROUP, group=GROUP, prompt_len=PROMPT, new=COMPLETION)
+    sizes |= dict(rm_layers=SCALE.reward_model[1], rm_dim=SCALE.reward_model[0])
     return [word for name, size in sizes.items() for word in (f"--{name.replace('_', '-')}", str(size))]
 
 

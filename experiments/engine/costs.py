@@ -199,8 +199,7 @@ HERE = Model(
 def model(found: Iterable[Measured]) -> Model:
     """The cost model with coefficients of measured stages, and those of HERE for the others."""
     own = fit(found)
-    both = (getattr(HERE, field.name) | getattr(own, field.name) for field in dataclasses.fields(Model))
-    return Model(*both)
+    return Model(*(getattr(HERE, field.name) | getattr(own, field.name) for field in dataclasses.fields(Model)))
 
 
 def seconds(predicted: Model, cells: Iterable, found: Iterable[Measured]) -> list[float]:
@@ -208,13 +207,13 @@ def seconds(predicted: Model, cells: Iterable, found: Iterable[Measured]) -> lis
 
     The first cell that compiles a program spares later ones the time.
     """
-    compiled, told = {key for m in found for key in _programs(m.cell)}, []
+    compiled, takes = {key for m in found for key in _programs(m.cell)}, []
     for cell in cells:
         own, of_others = _programs(cell)
         known = COMPILED if own in compiled else PARTLY if of_others and of_others in compiled else NEW
-        told.append(predicted.seconds(cell, known))
+        takes.append(predicted.seconds(cell, known))
         compiled |= {own, of_others}
-    return told
+    return takes
 
 
 @dataclass(frozen=True)
@@ -236,8 +235,8 @@ def measured(root: Path) -> list[Measured]:
             began = datetime.datetime.fromisoformat(r["created"]).timestamp() - r["wall_seconds"]
             cell = Stored(r["stage"], from_dict(Config, r["config"]))
             compiling, spared = pace * r["compile_seconds"], pace * r["compile_saved_seconds"]
-            told = Measured(cell, spent, compiling, spared, NEW, r.get("peak_bytes"))
-            read.append((began, began + r["compile_seconds"], _programs(cell), told))
+            took = Measured(cell, spent, compiling, spared, NEW, r.get("peak_bytes"))
+            read.append((began, began + r["compile_seconds"], _programs(cell), took))
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # older versions, other people's files
             continue
     since: dict[tuple | None, float] = {None: np.inf}  # what is written into programs -> when they were compiled
@@ -248,7 +247,7 @@ def measured(root: Path) -> list[Measured]:
     known = lambda began, own, of_others: (
         COMPILED if since[own] <= began else PARTLY if since[of_others] <= began else NEW
     )
-    return [dataclasses.replace(told, known=known(began, *codes)) for began, _, codes, told in read]
+    return [dataclasses.replace(took, known=known(began, *codes)) for began, _, codes, took in read]
 
 
 def left_out(found: list[Measured]) -> dict[str, np.ndarray]:
@@ -258,8 +257,8 @@ def left_out(found: list[Measured]) -> dict[str, np.ndarray]:
         own = [m for m in found if m.cell.stage == stage]
         if len(own) > FEWEST:
             of_others = [fit([*own[:i], *own[i + 1 :]]) for i in range(len(own))]
-            told = [model.seconds(m.cell, m.met) for model, m in zip(of_others, own, strict=True)]
-            ratios[stage] = np.array(told) / [max(m.seconds, 0.1) for m in own]
+            predicted = [model.seconds(m.cell, m.met) for model, m in zip(of_others, own, strict=True)]
+            ratios[stage] = np.array(predicted) / [max(m.seconds, 0.1) for m in own]
     return ratios
 
 

@@ -13,17 +13,6 @@ from experiments.engine.ray import Ray
 from experiments.engine.slurm import Slurm
 from gold_sim.store.remote import is_url
 
-# --- local ------------------------------------------------------------------------------------
-
-
-# --- Ray --------------------------------------------------------------------------------------
-
-
-# --- Slurm ------------------------------------------------------------------------------------
-
-
-# --- the table --------------------------------------------------------------------------------
-
 EXECUTORS: dict[str, Callable[[Path | str, int | None, dict], Executor]] = {"local": Local, "ray": Ray, "slurm": Slurm}
 
 

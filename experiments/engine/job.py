@@ -54,8 +54,14 @@ class Watched:
         if isinstance(error, self._lost) and self._how is not None:
             return WorkerLost(self._how())
         if isinstance(error, self._lost):
-            return WorkerLost(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+            return WorkerLost(in_a_line(error))
         return getattr(error, "cause", None) or error  # Ray wraps the cell's own
+
+
+def in_a_line(error: BaseException) -> str:
+    """Kind and first line of an exception."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}{f': {first}' if first else ''}"
 
 
 def check_resources(engine: str, resources: dict[str, str], allowed: tuple[str, ...]) -> None:

@@ -73,8 +73,8 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
         time.sleep(TURN_SECONDS)
         for code, (cell, job) in list(running.items()):
             if not job.done():
-                if (told := store.reported(code)) is not None:
-                    report("progress", cell, *told)
+                if (reported := store.reported(code)) is not None:
+                    report("progress", cell, *reported)
                 continue
             del running[code]
             error = job.exception()

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 import gold_sim
-from experiments.engine.job import CellFailed
+from experiments.engine.job import CellFailed, in_a_line
 from gold_sim.store import StoreError, outputs
 from gold_sim.store.remote import Remote, cache_of, is_url
 
@@ -81,9 +81,8 @@ def _traceback_of(root: Path | str, cell) -> Path:
 def failed(root: Path | str, cell, error: BaseException) -> CellFailed:
     """The exception of a failed cell in one line; its traceback is first kept in the store."""
     kept = _traceback_of(root, cell)
-    first = next(iter(str(error).strip().splitlines()), "")
-    what = f"{type(error).__name__}{f': {first}' if first else ''}"
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first:
+    what = in_a_line(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in what:
         what = (
             f"out of memory ({what}); fewer --workers or smaller settings are wanted, --dry-run tells what cells take"
         )

@@ -16,23 +16,24 @@ def features(language, responses) -> dict:
     return {name: x.astype(jnp.float32) for name, x in dict(length=length, **language.features(responses)).items()}
 
 
-def feature_difference(values):
+def difference(values):
+    """Second minus first of every pair: [D, 2] -> [D]."""
     return values[:, 1] - values[:, 0]
 
 
 def deterministic(config, language, key, prompts, responses, gold):
     """The label for the higher gold, always (Gao et al. 2023)."""
-    return feature_difference(gold) > 0
+    return difference(gold) > 0
 
 
 def bradley_terry(config, language, key, prompts, responses, gold):
     """The label for the second response with probability sigmoid(margin / temperature)."""
-    return jax.random.uniform(key, gold.shape[:1]) < jax.nn.sigmoid(feature_difference(gold) / config.temperature)
+    return jax.random.uniform(key, gold.shape[:1]) < jax.nn.sigmoid(difference(gold) / config.temperature)
 
 
 def biased(config, language, key, prompts, responses, gold):
     """The label for the higher gold + bias x feature, by a judge who likes length, politeness, agreement or caution."""
-    return feature_difference(gold + config.bias * _liked(config.bias_on, language, responses)) > 0
+    return difference(gold + config.bias * _liked(config.bias_on, language, responses)) > 0
 
 
 def _liked(name: str, language, responses):
@@ -48,12 +49,12 @@ def offsets(config, language, key, prompts, responses, gold):
     seen = jnp.stack(list(features(language, responses).values()), -1)  # [D, 2, F]
     tastes = config.spread * jax.random.normal(k_taste, (config.people, seen.shape[-1]))
     who = jax.random.randint(k_who, gold.shape[:1], 0, config.people)
-    return feature_difference(gold + jnp.einsum("dnf,df->dn", seen, tastes[who])) > 0
+    return difference(gold + jnp.einsum("dnf,df->dn", seen, tastes[who])) > 0
 
 
 def ties(config, language, key, prompts, responses, gold):
     """The label for the higher gold, or by a coin where gold differs by less than `spread`."""
-    margin = feature_difference(gold)
+    margin = difference(gold)
     coin = jax.random.bernoulli(key, 0.5, margin.shape)
     return jnp.where(jnp.abs(margin) < config.spread, coin, margin > 0)
 

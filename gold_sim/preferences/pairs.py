@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gold_sim import streams
 from gold_sim.config import PreferencesConfig
-from gold_sim.preferences.annotators import ANNOTATORS, RANKERS, feature_difference
+from gold_sim.preferences.annotators import ANNOTATORS, RANKERS, difference
 
 
 class Preferences(NamedTuple):
@@ -25,7 +25,7 @@ class Preferences(NamedTuple):
     @property
     def margin(self):
         """Gold of the second response minus gold of the first, [D]."""
-        return self.gold[:, 1] - self.gold[:, 0]
+        return difference(self.gold)
 
 
 def collect(config: PreferencesConfig, language, prompts, responses, gold_scores, key=None) -> Preferences:
@@ -45,7 +45,7 @@ def collect(config: PreferencesConfig, language, prompts, responses, gold_scores
         pick = jnp.argsort(jax.random.uniform(k_pick, gold_scores.shape), -1)[:, :2]
         responses = jnp.take_along_axis(responses, pick[..., None], 1)
         gold_scores = jnp.take_along_axis(gold_scores, pick, 1)
-        chosen = feature_difference(jnp.take_along_axis(place, pick, 1)) < 0
+        chosen = difference(jnp.take_along_axis(place, pick, 1)) < 0
     else:
         chosen = ANNOTATORS[config.annotator](config, language, k_choice, prompts, responses, gold_scores)
     flipped = jax.random.uniform(k_flip, chosen.shape) < config.label_noise

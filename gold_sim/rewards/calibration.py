@@ -7,6 +7,8 @@ compile as a reward model's forward pass, anew for every size.
 import numpy as np
 from scipy import special
 
+from gold_sim.preferences import difference
+
 BINS = 10  # equal-width bins of the calibration error
 NEWTON_STEPS = 50
 
@@ -18,11 +20,11 @@ def calibrate(raw, labels, gold, lengths) -> dict[str, float]:
     gold: [D, 2] gold standard deviations.  lengths: [D, 2] tokens.
     """
     raw, gold = np.asarray(raw, float), np.asarray(gold, float)
-    margin, soft = _difference(raw), special.expit(_difference(gold))
+    margin, soft = difference(raw), special.expit(difference(gold))
     scale = soft_scale(margin, soft)
     return dict(
         val_loss=np.mean(cross_entropy(margin, labels)),
-        val_accuracy=np.mean((margin > 0) == (_difference(gold) > 0)),
+        val_accuracy=np.mean((margin > 0) == (difference(gold) > 0)),
         ece=calibration_error(margin, labels),
         val_loss_soft=np.mean(cross_entropy(margin, soft)),
         val_loss_soft_calibrated=np.mean(cross_entropy(scale * margin, soft)),
@@ -55,10 +57,6 @@ def calibration_error(margin, labels) -> float:
     at = np.minimum((p * BINS).astype(int), BINS - 1)
     gaps = np.bincount(at, weights=p - labels, minlength=BINS)
     return np.sum(np.abs(gaps)) / len(p)
-
-
-def _difference(values):
-    return values[:, 1] - values[:, 0]
 
 
 def _ranks(x):

@@ -19,7 +19,7 @@ from gold_sim.config import RewardModelConfig
 from gold_sim.language import Language, sequences
 from gold_sim.networks import pieces
 from gold_sim.networks.adam import adam, schedule
-from gold_sim.preferences import Preferences
+from gold_sim.preferences import Preferences, difference
 from gold_sim.rewards import calibration, reward_network
 from gold_sim.rewards.losses import LOSSES, RANKING_LOSSES, bradley_terry, disentanglement
 from gold_sim.rewards.reward_network import RewardNetwork, first_head, raw_scores
@@ -209,7 +209,7 @@ def _odin(net, config, params, pairs):
     params = _unit_heads(params)
     lengths = sequences.lengths(pairs.responses)
     r = net.heads(params, pairs.prompts, pairs.responses, lengths)
-    fit = _loss(config, _difference(jnp.sum(r, -1)), pairs)
+    fit = _loss(config, difference(jnp.sum(r, -1)), pairs)
     return jnp.mean(fit) + disentanglement(r, lengths.astype(r.dtype), params["head"]["kernel"])
 
 
@@ -230,13 +230,9 @@ def _loss(config, margins, pairs):
 
 
 def _margins(net, params, pairs):
-    return _difference(_of_pairs(net, params, pairs))
+    return difference(_of_pairs(net, params, pairs))
 
 
 def _of_pairs(net, params, pairs):
     """Raw scores [D, 2]."""
     return first_head(net, params, pairs.prompts, pairs.responses)
-
-
-def _difference(values):
-    return values[:, 1] - values[:, 0]

@@ -36,9 +36,6 @@ def length_penalty(rewards, references, lengths, coef):
     return rewards - coef * lengths
 
 
-RULES = dict(none=none, par=par, clip=clip, log_sigmoid=log_sigmoid, length_penalty=length_penalty)
-
-
 def find(name: str):
     """A rule by its name here or as module:function; ValueError that says what is wrong with it."""
-    return named.find("shaping.name", name, RULES, "rewards", "references", "lengths", "coef")
+    return named.find("shaping.name", name, named.SHAPINGS, "rewards", "references", "lengths", "coef")

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import jax
 
+from gold_sim import named
 from gold_sim.settings import to_dict
 from gold_sim.stages.graph import Cell
 from gold_sim.stages.inputs import Inputs
 from gold_sim.stages.spent import COMPILING, forget_peak, peak
-from gold_sim.stages.stage import imported
 from gold_sim.store import Store, provenance
 
 
@@ -22,7 +22,7 @@ def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda 
     """Compute one cell whose upstream is stored, and store it; returns its folder. A stored cell is kept."""
     if (path := store.find(cell.stage, cell.fingerprint)) is not None:
         return path
-    stage, compute = cell.declared, imported(cell.declared.function)
+    stage, compute = cell.declared, named.imported(cell.declared.function)
     wall, cpu = time.perf_counter(), time.process_time()
     forget_peak()
     COMPILING.clear()

@@ -128,11 +128,10 @@ def load(cell, inputs) -> Loaded:
         proxies, lengths = of_references(reward, net, reward.runs, ref_params, judge, held_out, key)
         by_length = [measure.by_length(each, lengths, language.response_len) for each in proxies]
         rewarded["of_length"] = jax.device_put(by_run(np.stack(by_length).astype(np.float32)))
-    goes_on = config.rounds.count > 1 and config.rounds.start == "continue"  # one policy a seed
     return Loaded(
         Training(language, net, o, any(c > 0 for c in config.kl_coefs)),
         *(reward, gold_net, judge, ref_params, held_out, (rewarded["seed"], kl_coefs), rewarded),
-        starts=inputs.arrays("last")["policies"] if goes_on else None,
+        starts=inputs.arrays("last")["policies"] if "last" in dict(cell.upstream) else None,  # one policy a seed
     )
 
 

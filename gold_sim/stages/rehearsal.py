@@ -6,8 +6,8 @@ reports its first step. What it compiled stays in the compilation cache; what it
 
 import contextlib
 
+from gold_sim import named
 from gold_sim.stages.inputs import Inputs
-from gold_sim.stages.stage import imported
 
 
 class _FirstStepDone(Exception):
@@ -22,7 +22,7 @@ def rehearse(store, cell) -> None:
             raise _FirstStepDone
 
     with contextlib.suppress(_FirstStepDone):
-        imported(cell.declared.function)(cell, _Blank(store, cell), _Forgetful(), progress)
+        named.imported(cell.declared.function)(cell, _Blank(store, cell), _Forgetful(), progress)
 
 
 class _Forgetful:
@@ -39,4 +39,4 @@ class _Blank(Inputs):
         cell = self.cell(*roles)
         if self._store.find(cell.stage, cell.fingerprint) is not None:
             return super().arrays(*roles)
-        return imported(cell.declared.blank)(self.language, cell.config)
+        return named.imported(cell.declared.blank)(self.language, cell.config)

@@ -118,7 +118,7 @@ def reward_models(cell, inputs, store, progress):
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
-    told_of = held_out
+    on_host = held_out
     places, *run = jax.device_put([np.asarray(a, np.int32) for a in (at, seeds, member)])
     train, held_out = jax.device_put((train, held_out))
     plan, states = _plans(language, rm, train.labels.shape[-1], run), fitting.begin(run)
@@ -128,14 +128,14 @@ def reward_models(cell, inputs, store, progress):
         losses.append(loss)
         jax.block_until_ready(losses[-2:-1])  # else progress would count steps that are only queued
     seen = fitting.finish(places, plan.seen, states, held_out)
-    models, metrics = _calibrated(*seen, [fitting.of(told_of, i) for i in at])
+    models, metrics = _calibrated(*seen, [fitting.of(on_host, i) for i in at])
     losses, steps = np.concatenate(list(map(to_numpy, losses)), 1), plan.rates.shape[1]
     metrics["train_loss"] = losses[:, steps - reward_model.last_steps(steps) : steps].mean(1)
     arrays = models._asdict()
     if members > 1:
         by_seed = jax.tree.map(lambda a: a.reshape(num_seeds, members, *a.shape[1:]), models)
         seen = fitting.average(jnp.arange(num_seeds), jax.device_put(by_seed.params), held_out)
-        averaged, _ = _calibrated(*seen, [fitting.of(told_of, i) for i in range(num_seeds)])
+        averaged, _ = _calibrated(*seen, [fitting.of(on_host, i) for i in range(num_seeds)])
         arrays = dict(by_seed._asdict(), average=averaged._asdict())
     table = dict(tables.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}

@@ -1,6 +1,5 @@
 """The type of a stage's declaration, and the unit in which its work is counted; no jax."""
 
-import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -48,10 +47,6 @@ class Stage:
     stepwise: bool = False  # whether it is many calls of few programs, which an idle worker can compile ahead
     blank: str | None = None  # "module:name" of (language, config) -> zeros shaped as its arrays; None: not made ahead
 
-    @property
-    def makes_curves(self) -> bool:
-        return "curves" in self.tables
-
     def blocks(self, config: Config) -> int:
         """Blocks in its programs."""
         return sum(map(blocks_written_out, self.networks(config)))
@@ -66,9 +61,3 @@ class Stage:
     def shared_key(self, config: Config) -> tuple | None:
         """A key that is equal for cells with some programs in common; None: cells share all of them or none."""
         return None if self.shared is None else (self.name, config.world, *self.shared(config))
-
-
-def imported(where: str) -> Callable:
-    """The function that "module:name" names."""
-    module, _, name = where.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -50,13 +50,27 @@ def repair_command(manifest: dict, root) -> str:
     """The command that mends damaged cells of an experiment, with the options of the run that made its manifest."""
     if (Path(root) / UNPACKED).exists():
         return "the same command again, which unpacks the archive anew"
-    experiment, _, settings = str(manifest["experiment"]).partition("+")
-    words = ["python", "-m", "experiments", experiment, "--preset", str(manifest["preset"])]
+    return f"python -m experiments {shlex.join([*words_of(manifest), '--runs', str(root), '--repair'])}, {AGAIN}"
+
+
+def words_of(manifest: dict) -> list[str]:
+    """The words of a command that name the experiment of a manifest, its preset and its other settings."""
+    words = [str(manifest["experiment"]), "--preset", str(manifest["preset"])]
     overrides = manifest.get("overrides")
     for path, value in overrides.items() if isinstance(overrides, dict) else ():
-        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
-    also = " and the --set that it was made with" if settings and not overrides else ""
-    return f"{shlex.join([*words, '--runs', str(root), '--repair'])}{also}, {AGAIN}"
+        words += ["--set", f"{path}={value if _is_word(value) else json.dumps(value)}"]
+    return words
+
+
+def _is_word(value) -> bool:
+    """Whether `--set path=value` takes a value as it is: a text that JSON does not read as something else."""
+    try:
+        json.loads(value)
+    except json.JSONDecodeError:
+        return True
+    except (TypeError, ValueError, RecursionError):  # no text, or one that must be quoted
+        pass
+    return False
 
 
 def check_names(**names: str) -> None:

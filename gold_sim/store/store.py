@@ -449,6 +449,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:  # someone else's
         pass
     return True
-
-
-# --- formats ----------------------------------------------------------------------------------
