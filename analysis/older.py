@@ -1,6 +1,6 @@
 """Manifests that older code wrote, in today's form.
 
-Until December 2026 a manifest named variants by their labels alone, and did not say which study tells of them.
+Until 2026-11-30 a manifest named variants by their labels alone, and did not say which study tells of them.
 """
 
 import re

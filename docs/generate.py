@@ -47,7 +47,7 @@ def main_job() -> dict:
 def sizes() -> str:
     """Laws, peaks and ends of the README's draw, a row a size of reward model."""
     columns = ("RM parameters", "accuracy", "alpha_bon", "beta_bon", "R2", "best-of-n peak", "alpha_rl", "beta_rl")
-    columns += ("R2", "RL peak", "RL at the end")
+    columns += ("R2", "RL peak", "RL at the end", "KL there")
     rows = []
     for size in main_job()["sizes"]:
         bon, rl = size["bon"], size["rl"]
@@ -55,7 +55,8 @@ def sizes() -> str:
         cells = [f"{size['rm_params']:,}", f"{size['val_accuracy']:.3f}"]
         for law in (bon, rl):
             cells += [f"{law['alpha']:.2f}", f"{law['beta']:.3f}", f"{law['r2']:.3f}", f"{law['gold_peak']:.2f}"]
-        rows.append(f"| {' | '.join(cells)} | {rl['gold_final']:.2f} [{low:.2f}, {high:.2f}] |")
+        cells += [f"{rl['gold_final']:.2f} [{low:.2f}, {high:.2f}]", f"{rl['d_final'] ** 2:.1f}"]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *rows])
 
 

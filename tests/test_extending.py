@@ -20,7 +20,7 @@ from gold_sim.stages.declared import STAGES
 from gold_sim.store import Store
 from tests.conftest import demonstrations, judge_init
 from tests.number_language import HEDGE, NAMES, Numbers
-from tests.test_smoke import PLAIN_FONTS, here
+from tests.test_smoke import here
 
 LANGUAGES = ("topics", "tests.number_language:make")
 NETWORKS = ("transformer", "tests.bag_of_words:network")
@@ -37,7 +37,7 @@ def run_and_analyse(runs, out, overrides: dict):
         pipeline.run(Store(runs), cell)
     common = ("rm_size", "--preset", "smoke", "--runs", runs, "--set", *words)
     assert here(experiments_main, *common) == 0
-    assert here(analysis_main, *common, "--out", out, **PLAIN_FONTS) == 0
+    assert here(analysis_main, *common, "--out", out) == 0
     return Store(runs), curves, json.loads(next(out.glob("rm_size+*/summary.json")).read_text())
 
 

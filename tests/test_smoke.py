@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.__main__ import main as analysis_main
+from analysis.drawing import figures
 from analysis.paper import venue
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
@@ -33,27 +34,26 @@ def runs(tmp_path_factory):
     return tmp_path_factory.mktemp("store") / "runs"
 
 
-PLAIN_FONTS = {"pdf.use14corefonts": True}  # nothing to embed: the paper's figures below have fonts in their files
-
-
-def here(main, *words, **style):
+def here(main, *words):
     """A command in this process: what does not compile need not start python anew."""
-    from analysis.drawing import figures
-
-    with figures.plt.rc_context({"savefig.dpi": 40} | style):
+    with figures.plt.rc_context({"savefig.dpi": 40}):
         return main([str(word) for word in words])
 
 
 @pytest.mark.parametrize("name", catalogue.NAMES)
-def test_every_experiment_runs_at_smoke_size_and_is_analysed(name, runs, tmp_path, capsys):
-    """In this process: starting workers costs more than these cells (tests/test_experiments.py has the engine)."""
+def test_every_experiment_runs_at_smoke_size_and_is_analysed(name, runs, tmp_path, capsys, monkeypatch):
+    """In this process: starting workers costs more than these cells (tests/test_experiments.py has the engine).
+
+    Each figure is drawn once: the paper's below are drawn as PDF too.
+    """
+    monkeypatch.setattr(figures, "FORMATS", {"png": {}})
     _, curves, cells = plan(name, "smoke", {})
     for cell in missing(Store(runs), curves, cells):
         pipeline.run(Store(runs), cell)
     assert here(experiments_main, name, "--preset", "smoke", "--runs", runs) == 0  # writes the manifest
     assert "0 to do" in capsys.readouterr().out
     assert all(Store(runs).find(c.stage, c.fingerprint) for c in cells)
-    assert here(analysis_main, name, "--preset", "smoke", "--runs", runs, "--out", tmp_path, **PLAIN_FONTS) == 0
+    assert here(analysis_main, name, "--preset", "smoke", "--runs", runs, "--out", tmp_path) == 0
     summary = json.loads((tmp_path / name / "summary.json").read_text())
     assert summary["experiment"] == name
     assert list((tmp_path / name).glob("*.png")) and (tmp_path / name / "report.html").stat().st_size > 10_000

@@ -66,6 +66,9 @@ def short(value) -> str:
     return f"{value:g}"
 
 
+FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None}}  # with what would differ from run to run
+
+
 def save(figure, folder: Path, name: str) -> str:
     """<folder>/<name>.png and .pdf, reproducible to the byte; returns name."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,7 @@ def rendered(figure, name: str) -> dict[str, bytes]:
     _make_legible(figure)
     with warnings.catch_warnings():  # of labels of others, which may be long or in letters that the font lacks
         warnings.filterwarnings("ignore", "Glyph .* missing|constrained_layout not applied", UserWarning)
-        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        for kind, metadata in FORMATS.items():
             drawn = io.BytesIO()
             figure.savefig(drawn, format=kind, metadata=metadata)
             files[f"{name}.{kind}"] = drawn.getvalue()
