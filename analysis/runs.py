@@ -19,10 +19,12 @@ def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray
     where: column = value, to choose a panel.
     Missing if there are no such runs; ValueError if there are several a seed.
     """
-    table = curves.methods(read.curves).get(method, read.curves[:0])
+    wanted = np.isin(read.curves["stage"].to_numpy(), [s for s, of in curves.METHODS.items() if of == method])
     for column, value in {read.axis: variant, **where}.items():
-        same = np.isclose(table[column], value) if isinstance(value, float) else table[column] == value
-        table = table[same]
+        found = read.curves[column].to_numpy()
+        wanted &= np.isclose(found, value) if isinstance(value, float) else found == value
+    columns = dict.fromkeys((*curves.WORLD, *curves.RUN, "optimiser", "control", "d", name))
+    table = read.curves.loc[wanted, [*columns]]
     if table.empty:
         raise Missing(f"no {curves.METHOD_NAMES[method]} runs of {_named(variant, where)}")
     if len(table[[*curves.WORLD, *curves.RUN, "optimiser"]].drop_duplicates()) > len(
