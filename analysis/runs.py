@@ -5,7 +5,7 @@ import numpy as np
 from analysis import curves
 from gold_sim import laws
 
-SCORES = (*curves.SCORES, "proxy_left_out")
+SCORES = (*curves.ZEROED, "proxy_left_out")
 
 
 class Missing(ValueError):

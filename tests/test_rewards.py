@@ -28,7 +28,7 @@ def scene():
     """(language, gold network, random Gold, prompts [3, 6], responses [3, 5, 16])."""
     language = world.make(config.WorldConfig())
     net = gold.network(language, config.GoldConfig(width=16, depth=1))
-    judge = gold.Gold(judge_init(net, jax.random.key(0)), jnp.float32(0.1), jnp.float32(0.5))
+    judge = gold.Gold(judge_init(net, jax.random.key(0)), *jnp.float32([0.1, 0.5, 0, 1]))
     prompts = language.prompts(jax.random.key(1), 3)
     return language, net, judge, prompts, demonstrations(language, jax.random.key(2), prompts, 5)
 
