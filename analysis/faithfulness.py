@@ -5,6 +5,7 @@ import numpy as np
 from analysis import curves
 from analysis.drawing import figures
 from analysis.judgement import check
+from analysis.templates import variants
 
 ON_SAMPLES = 0.99  # correlation that a faithful gold has on reference samples and on each kind of disturbed ones
 ALONG_RL = 0.97  # and at every point of every RL curve, pooled over seeds
@@ -35,10 +36,13 @@ def along(g: curves.Group) -> np.ndarray:
 
     g: of recorded values (rezero=False): runs that are shifted one by one do not pool to what was measured.
     """
-    length = min(len(run) for run in g.runs)
-    of = lambda name: np.stack([run[name].to_numpy()[:length] for run in g.runs])
     moments = ("num_prompts", "gold", "gold_sd", "rubric", "rubric_sd", "gold_rubric_correlation")
-    return pooled_correlation(*map(of, moments))
+    return pooled_correlation(*(variants.along(g, name) for name in moments))
+
+
+def mean_kl(g: curves.Group) -> np.ndarray:
+    """Mean KL over runs at the points of `along`, [T]."""
+    return variants.along(g, "kl").mean(0)
 
 
 def is_recorded(g: curves.Group) -> bool:
@@ -73,14 +77,13 @@ def on_samples(golds: list[dict]) -> dict:
 
 def along_rl(gs: list[curves.Group]) -> dict:
     """Gold follows the rubric at every point of every RL curve, pooled over seeds.  gs: of recorded values."""
-    kl_at = lambda g, at: np.mean([run["kl"].iloc[at] for run in g.runs])
     told = [((g, at), value) for g in gs if is_recorded(g) for at, value in enumerate(along(g))]
     if not told:
         return not_recorded("correlation of gold with the rubric along RL")
     (g, at), lowest = lowest_of(told)
     says = f"lowest correlation of gold with the rubric along RL, pooled over seeds: {lowest:.3f} at "
-    says += f"{kl_at(g, at):.1f} nats ({figures.short(g.key)}), at least {ALONG_RL} wanted"
-    return check(reaches(lowest, ALONG_RL), says, lowest=lowest, kl=float(kl_at(g, at)))
+    says += f"{mean_kl(g)[at]:.1f} nats ({figures.short(g.key)}), at least {ALONG_RL} wanted"
+    return check(reaches(lowest, ALONG_RL), says, lowest=lowest, kl=float(mean_kl(g)[at]))
 
 
 def lowest_of(told: list[tuple]) -> tuple:
