@@ -184,7 +184,7 @@ def has_rubric(groups) -> bool:
 def lines_of(groups, band: str = ", band") -> str:
     """Names of the lines that `scores` draws, for a caption.  band: what it says of gold's interval."""
     if has_rubric(groups):
-        return f"Gold (solid{band}), proxy (dashed) and rubric (dotted)"
+        return f"Gold (solid{band}), proxy (dashed) and rubric (dotted, in its own s.d.)"
     return f"Gold (solid{band}) and proxy (dashed)"
 
 
