@@ -1,6 +1,6 @@
 """Curves from the records' long table: one a seed, their mean with an interval, peaks and fitted laws.
 
-Gold and proxy are re-zeroed run by run at the reference policy (Gao et al. 2023 shift every reward model so the
+Gold, proxy and rubric are re-zeroed run by run at the reference policy (Gao et al. 2023 shift every reward model so the
 initial policy's mean is 0), unless a caller asks for the recorded values.
 """
 
@@ -14,6 +14,7 @@ from gold_sim.laws import intervals
 
 DRAWN = 61  # points of the grid on which the curves of seeds with different d are averaged and drawn
 SCORES = ("gold", "proxy")
+ZEROED = (*SCORES, "rubric")  # minus their value at the reference policy; older records lack the rubric, which is NaN
 METHODS = {"best_of_n": "bon", "policy_gradient": "rl", "direct_alignment": "direct"}  # stage -> method
 METHOD_NAMES = {"bon": "best-of-n", "rl": "RL", "direct": "direct alignment"}
 FORMS = {"bon": "bon", "rl": "rl", "direct": "rl"}  # method -> the law that its curves are fitted with
@@ -27,9 +28,9 @@ class Group:
     method: str  # of METHODS: "bon", "rl" or "direct"
     seeds: tuple  # labels of the R runs: seed, or (world, seed) where worlds differ
     d: np.ndarray  # [T] nats^0.5, from the reference policy to the largest d that all seeds reach
-    values: dict  # name -> [S, T]: gold, proxy, attr_...; S independent draws: runs, or worlds where they differ
-    runs: tuple  # R tables of recorded points in order of control, gold and proxy as in values
-    start: dict = field(default_factory=dict)  # "gold", "proxy" -> [S] recorded value at d = 0 (NaN if not recorded)
+    values: dict  # name -> [S, T]: ZEROED, attr_...; S independent draws: runs, or worlds where they differ
+    runs: tuple  # R tables of recorded points in order of control, those of ZEROED as in values
+    start: dict = field(default_factory=dict)  # name of ZEROED -> [S] recorded value at d = 0 (NaN if not recorded)
     units: np.ndarray | None = None  # [R] the draw that a run belongs to; None: a run is one
     label: object = None  # what tables and figures show of the key
 
@@ -99,7 +100,7 @@ def group(table: pd.DataFrame, method: str, key="", rezero: bool = True) -> Grou
 
 def _group(rows, key, by, method, rezero):
     worlds = len(rows[list(WORLD)].drop_duplicates()) > 1
-    runs, seeds, levels, starts = [], [], [], {name: [] for name in SCORES}
+    runs, seeds, levels, starts = [], [], [], {name: [] for name in ZEROED}
     for draw, run in rows.groupby([*WORLD, "seed"], sort=True):
         if len(run[["cell", "kl_coef", "dpo_beta", "optimiser"]].drop_duplicates()) > 1:
             cells = ", ".join(sorted(run["cell"].unique())[:3])
@@ -111,7 +112,7 @@ def _group(rows, key, by, method, rezero):
         if len(run) < 2:
             continue
         at_reference = run["d"] < laws.AT_REFERENCE
-        for name in SCORES:
+        for name in ZEROED:
             start = run.loc[at_reference, name].iloc[0] if at_reference.any() else np.nan
             starts[name].append(start)
             if rezero and np.isfinite(start):
@@ -127,7 +128,7 @@ def _group(rows, key, by, method, rezero):
 
 def _averaged(key, method, seeds, runs, start, units, by=""):
     """The group of these runs: on one grid, those of a world averaged where worlds differ."""
-    names = [*SCORES, *(c for c in runs[0].columns if c.startswith("attr_") or c == "proxy_spread")]
+    names = [*ZEROED, *(c for c in runs[0].columns if c.startswith("attr_") or c == "proxy_spread")]
     out = [outward(run) for run in runs]
     ds = [run["d"].to_numpy() for run in out]
     d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in out] for name in names], points=DRAWN)

@@ -1,6 +1,7 @@
 """Manifests that older code wrote, in today's form.
 
-Until 2026-11-30 a manifest named variants by their labels alone, and did not say which study tells of them.
+Until 2026-12-01 a manifest did not name the cells of gold. Until 2026-11-30 it named variants by their labels alone,
+and did not say which study tells of them.
 """
 
 import re
@@ -23,10 +24,10 @@ def key_of(label: str) -> str:
 
 
 def current(manifest: dict) -> dict:
-    """The manifest with `variants` as key -> label, keys in its cells, and `study`; one of today's as it is."""
+    """The manifest with `variants` as key -> label, keys in its cells, `study` and `golds`; one of today's as it is."""
     variants = manifest.get("variants", {})
     if isinstance(variants, list):
         keys = {"": ""} | {label: key_of(label) for label in variants}
         cells = [cell | {"variant": keys[cell.get("variant", "")]} for cell in manifest["cells"]]
         manifest = manifest | {"variants": {keys[label]: label for label in variants}, "cells": cells}
-    return {"study": STUDIES.get(manifest["experiment"], "variants"), "variants": {}} | manifest
+    return {"study": STUDIES.get(manifest["experiment"], "variants"), "variants": {}, "golds": []} | manifest

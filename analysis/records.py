@@ -58,6 +58,10 @@ class Data:
         with _mending(self.store, self.manifest):
             return self.store.table("samples", {cell["fingerprint"] for cell in self.manifest["cells"]})
 
+    def golds(self) -> list[dict]:
+        """record.json of every gold that the experiment's cells read; none if its manifest is older than their list."""
+        return [self.record("gold", cell) for cell in self.manifest["golds"]]
+
     def record(self, stage: str, fingerprint: str) -> dict:
         """record.json of one of the experiment's cells."""
         with _mending(self.store, self.manifest):

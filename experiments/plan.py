@@ -41,12 +41,12 @@ def _check_yours(configs: list[Config]):
 
 
 def missing(store: Store, curves: list, every: list, damaged: Collection[str] = ()) -> list:
-    """The cells of `every` to compute: curves and reward models that are not stored, and what these still need.
+    """The cells of `every` to compute: what a manifest names and is not stored, and what that still needs.
 
     damaged: fingerprints of cells to count as not stored.
     """
     absent = {c.fingerprint: c for c in every if c.fingerprint in damaged or store.find(c.stage, c.fingerprint) is None}
-    wanted = [*curves, *(c for c in every if "reward_models" in c.declared.tables)]
+    wanted = [*curves, *(c for c in every if _is_named(c))]
     needed = set()
     while wanted:
         cell = wanted.pop()
@@ -54,6 +54,11 @@ def missing(store: Store, curves: list, every: list, damaged: Collection[str] = 
             needed.add(cell.fingerprint)
             wanted.extend(parent for _, parent in cell.upstream)
     return [c for c in every if c.fingerprint in needed]
+
+
+def _is_named(cell) -> bool:
+    """Whether manifests name a cell beside curves, because analysis reads its table or its record."""
+    return "reward_models" in cell.declared.tables or cell.stage == "gold"
 
 
 def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
@@ -73,7 +78,7 @@ def manifest(experiment, preset: str, overrides: dict, curves: list, module: str
     module: of an experiment of the user's own.
     """
     variants = variants_of(experiment, preset, overrides)
-    models = {c.fingerprint for cell in curves for c in cell.all_upstream() if "reward_models" in c.declared.tables}
+    named = {c.fingerprint: c.stage for cell in curves for c in cell.all_upstream() if _is_named(c)}
     return dict(
         experiment=experiment.name,
         preset=preset,
@@ -90,7 +95,8 @@ def manifest(experiment, preset: str, overrides: dict, curves: list, module: str
         cells=[
             dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
         ],
-        reward_models=sorted(models),
+        reward_models=sorted(code for code, stage in named.items() if stage != "gold"),
+        golds=sorted(code for code, stage in named.items() if stage == "gold"),
         overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         commit=provenance.provenance({})["commit"],

@@ -109,6 +109,7 @@ class GoldConfig(Checked):
     learning_rate: LearningRate = 2e-3  # at the peak of a warm-up and cosine schedule
     off_reference: Rate = 0.6  # share of training responses that the reference policy did not write
     precision: Precision = later("float32")
+    outgrown: bool = later(False)  # True: reward models may be larger than gold, which then shares their errors
 
 
 @dataclass(frozen=True)
@@ -357,9 +358,10 @@ class OptimiserConfig(Checked):
 def _gold_is_not_largest(config: "Config"):
     gold, rm = config.gold, config.reward_model
     # Another architecture may have a use of its own for width and depth.
-    if rm.network == "transformer" and gold.width * gold.depth < rm.width * rm.depth:
+    smaller = gold.width * gold.depth < rm.width * rm.depth
+    if rm.network == "transformer" and smaller and not gold.outgrown:
         shapes = f"{rm.width}x{rm.depth} is larger than gold {gold.width}x{gold.depth}"
-        yield f"reward_model {shapes}: gold must be the largest"
+        yield f"reward_model {shapes}: gold must be the largest, or gold.outgrown=true"
 
 
 def _pairs_are_too_few(config: "Config"):

@@ -88,7 +88,7 @@ class Records:
     """Writes synthetic cells and manifests into a store."""
 
     def __init__(self, root):
-        self.store, self.count = store.Store(root), 0
+        self.store, self.count, self.upstream = store.Store(root), 0, {}
 
     def cell(self, frames):
         self.count += 1
@@ -97,7 +97,8 @@ class Records:
         frame["cell"], frame["rm_cell"] = fingerprint, ""
         stage = frame["stage"].iloc[0]
         table = {name: frame[name].to_numpy() for name in columns.CURVE_COLUMNS}
-        self.store.write(stage, "synthetic", fingerprint, {"wall_seconds": 12.0, "device": "cpu"}, {"curves": table})
+        record = {"wall_seconds": 12.0, "device": "cpu", "upstream": self.upstream}
+        self.store.write(stage, "synthetic", fingerprint, record, {"curves": table})
         return {"stage": stage, "fingerprint": fingerprint, "name": "synthetic"}
 
     def reward_models(self, axis, keys):
@@ -252,6 +253,8 @@ def test_rm_size_gives_back_the_laws_that_made_the_records(out):
 def test_rm_size_sees_the_phenomenon_that_the_records_have(out):
     checks = checks_of(out, "rm_size")
     assert checks.pop("which_form")["holds"] is None
+    for name in ("gold_is_faithful", "gold_is_faithful_along_rl"):  # of which these records say nothing
+        assert checks.pop(name)["verdict"] == "not recorded"
     assert len(checks) == 10 and all(check["holds"] is True for check in checks.values()), checks
     assert all(isinstance(check["found"], str) for check in checks.values())
 
@@ -583,7 +586,7 @@ def retreating(seed):
     gold[-8:] -= np.linspace(0.3, 1.5, 8)
     return pd.DataFrame({"cell": "x", "seed": seed, "world_seed": 0, "gold_seed": 0, "kl_coef": 0.0, "dpo_beta": np.nan,
                          "optimiser": "rloo", "control": range(40), "d": d, "kl": d**2,
-                         "gold": gold, "proxy": d, "proxy_se": 0.01})  # fmt: skip
+                         "gold": gold, "proxy": d, "proxy_se": 0.01, "rubric": np.nan})  # fmt: skip
 
 
 def test_a_policy_that_comes_back_does_not_bend_its_law():

@@ -35,6 +35,24 @@ def test_estimator_is_the_mean_over_all_subsets(kind):
         assert np.allclose(got[name][0], wanted, atol=1e-10)
 
 
+def test_moments_of_the_selected_samples_are_those_of_all_subsets_of_all_prompts():
+    """Gold and rubric of the best of every set of n, of two prompts together: their s.d. and correlation."""
+    rng = np.random.default_rng(1)
+    proxy, gold, rubric = rng.normal(size=(3, 2, 7))
+    ns = np.arange(1, 8)
+    scores = {"gold": gold, "rubric": rubric} | best_of_n.products(gold, rubric)
+    found = best_of_n.spread(**{name: values.mean(0) for name, values in best_of_n.expected(proxy, scores, ns).items()})
+    for k, n in enumerate(ns):
+        picked = [
+            (p, max(of, key=lambda i, p=p: proxy[p, i])) for p in (0, 1) for of in itertools.combinations(range(7), n)
+        ]
+        chosen = np.array([(gold[at], rubric[at]) for at in picked])
+        assert np.allclose((found["gold_sd"][k], found["rubric_sd"][k]), chosen.std(0), atol=1e-10)
+        assert found["gold_rubric_correlation"][k] == pytest.approx(np.corrcoef(chosen.T)[0, 1], abs=1e-9)
+    still = best_of_n.spread(*np.array([[1.0], [2.0], [1.0], [5.0], [2.0]]))  # gold is 1 everywhere
+    assert still["gold_sd"] == [0.0] and still["rubric_sd"] == [1.0] and np.isnan(still["gold_rubric_correlation"])
+
+
 def test_prompts_keep_to_themselves():
     """Each row of a table of prompts is what the prompt alone gives, and gold is sorted along with its proxy."""
     rng = np.random.default_rng(0)

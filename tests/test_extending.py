@@ -46,7 +46,8 @@ def test_an_experiment_in_another_language(tmp_path, capsys):
     store, curves, summary = run_and_analyse(tmp_path / "runs", tmp_path, {"world.language": LANGUAGES[1]})
     assert "0 to do" in capsys.readouterr().out
     table = store.table(fingerprints=[c.fingerprint for c in curves])
-    assert np.isfinite(table[["gold", "proxy", "kl", "attr_length", "attr_hedging", "attr_error"]]).all(axis=None)
+    shown = ["gold", "proxy", "kl", "rubric", "rubric_sd", "attr_length", "attr_hedging", "attr_error"]
+    assert np.isfinite(table[shown]).all(axis=None)
     assert table[["attr_relevance", "attr_refusal", "sycophancy"]].isna().all(axis=None)
     assert table["attr_error"].between(0, 10).all() and table["attr_error"].nunique() > 5
     samples = store.table("samples", [c.fingerprint for c in curves])

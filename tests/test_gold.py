@@ -36,9 +36,12 @@ def test_every_chunk_and_every_pair_of_responses_is_drawn_anew(params, monkeypat
 
 
 def test_zero_and_unit_are_those_of_reference_samples(params, samples):
-    judge = gold.standardised(NET, params[1], *samples)
-    scores = jax.jit(lambda p, r: gold.scores(NET, judge, p, r))(*samples)
-    assert np.mean(scores) == pytest.approx(0, abs=1e-4) and np.std(scores) == pytest.approx(1, abs=1e-4)
+    judge = gold.standardised(LANGUAGE, NET, params[1], *samples)
+    both = jax.jit(lambda p, r: (gold.scores(NET, judge, p, r), gold.rubric(LANGUAGE, judge, p, r)))(*samples)
+    for scores in both:
+        assert np.mean(scores) == pytest.approx(0, abs=1e-4) and np.std(scores) == pytest.approx(1, abs=1e-4)
+    wanted = np.asarray(jax.jit(LANGUAGE.rubric)(*samples))
+    assert np.corrcoef(wanted.ravel(), np.ravel(both[1]))[0, 1] == pytest.approx(1) and np.std(wanted) > 0.01
 
 
 def test_fidelity_on_reference_samples_is_of_the_samples_as_they_are(params, samples):

@@ -11,13 +11,13 @@ from gold_sim.stages import tables
 from gold_sim.store.columns import CURVE_COLUMNS
 
 
-def measured(tiny, params, prompts, proxy, gold, affine=(0.0, 1.0), **more):
+def measured(tiny, params, prompts, proxy, gold, affine=(0.0, 1.0), rubric=None, **more):
     """(OfPolicy, OfProxy) of a policy, both of the same responses."""
 
+    fixed = tiny.language, tiny.net, tiny.ref_params, prompts, gold, affine, rubric or tiny.language.rubric
+
     def both(params, key):
-        responses, of_policy = measure.of_policy(tiny.language, tiny.net, tiny.ref_params, prompts, gold, affine)(
-            params, key
-        )
+        responses, of_policy = measure.of_policy(*fixed)(params, key)
         return of_policy, measure.of_proxy(prompts, responses, proxy, **more)
 
     return jax.jit(both)(params, jax.random.key(0))
@@ -35,7 +35,9 @@ def test_scores_are_kept_apart_and_kl_is_that_of_the_policy(tiny):
     kl = float(exact.kl(log_p, tiny.ref[:1])[0])
     reverse = float(exact.kl(tiny.ref[:1], log_p)[0])
     assert abs(found.kl - kl) < 5 * found.kl_se < abs(kl - reverse)  # and not the other direction
-    assert all(np.isfinite(value).all() for value in jax.tree.leaves((found, of_proxy)))
+    assert np.isnan(found.gold_rubric_correlation)  # gold does not vary
+    others = found._replace(gold_rubric_correlation=None)
+    assert all(np.isfinite(value).all() for value in jax.tree.leaves((others, of_proxy)))
     assert found.kept.responses.shape == (measure.SAMPLES, 3) and of_proxy.kept.shape == (measure.SAMPLES,)
 
 
@@ -43,11 +45,18 @@ def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tin
     """Recomputed by numpy. Gold is the sum of the tokens; not every prompt asks what a policy may fail at."""
     prompts = jnp.concatenate([tiny.prompts] * 40)
     gold = lambda prompts, responses: jnp.sum(responses, -1).astype(jnp.float32)
-    of_policy = measure.of_policy(tiny.language, tiny.net, tiny.ref_params, prompts, gold, (1.0, 2.0))
+    rubric = lambda prompts, responses: 0.5 * responses[..., 0] - jnp.sum(prompts, -1, keepdims=True) % 3
+    of_policy = measure.of_policy(tiny.language, tiny.net, tiny.ref_params, prompts, gold, (1.0, 2.0), rubric)
     responses, found = jax.jit(of_policy)(tiny.ref_params, jax.random.key(6))
     scores = np.asarray(gold(prompts, responses))
     assert found.gold == pytest.approx(scores.mean(), rel=1e-5)
     assert found.gold_se == pytest.approx(scores.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
+    wanted = np.asarray(rubric(prompts, responses))
+    assert found.rubric == pytest.approx(wanted.mean(), rel=1e-5) and abs(found.rubric) > 0.1
+    assert found.rubric_se == pytest.approx(wanted.std(ddof=1) / len(prompts) ** 0.5, rel=1e-5)
+    assert (found.gold_sd, found.rubric_sd) == pytest.approx((scores.std(), wanted.std()), rel=1e-5)
+    correlation = np.corrcoef(scores.ravel(), wanted.ravel())[0, 1]
+    assert found.gold_rubric_correlation == pytest.approx(correlation, abs=1e-5) and abs(correlation) < 0.9
     assert found.length == pytest.approx(np.mean(np.asarray(sequences.lengths(responses))), rel=1e-5)
     attributes = jax.tree.map(np.asarray, tiny.language.attributes(prompts, responses))
     for name, values in attributes.items():
@@ -62,7 +71,7 @@ def test_transcripts_are_words_of_the_kept_responses(tiny):
     """Two points of two prompts: rows run over prompts within a point."""
     prompts = tiny.prompts[jnp.array([0, 3])]
     responses = np.stack([tiny.responses[[5, 9]], tiny.responses[[7, 0]]])
-    of_policy = measure.OfPolicy(*[None] * 9, {}, {}, measure.Kept(responses, np.zeros((2, 2))))
+    of_policy = measure.OfPolicy(*[None] * 14, {}, {}, measure.Kept(responses, np.zeros((2, 2))))
     of_proxy = measure.OfProxy(None, None, None, np.array([[0.1, 0.2], [0.3, 0.4]]))
     told = tables.transcripts(tiny.language, prompts, measure.Point(np.array([0, 10]), None, of_policy, of_proxy))
     assert told["control"].tolist() == [0, 0, 10, 10] and told["prompt_id"].tolist() == [0, 1, 0, 1]

@@ -128,7 +128,7 @@ def test_gold_cannot_leak_into_training(tiny):
     proxy = lambda p, r: (tiny.reward(p, r),) * 2
 
     def run(gold):
-        write = measure.of_policy(tiny.language, tiny.net, task.ref_params, tiny.prompts, gold, (0.0, 1.0))
+        write = measure.of_policy(tiny.language, tiny.net, task.ref_params, tiny.prompts, gold, (0.0, 1.0), tiny.reward)
 
         def point(state):
             responses, of_policy = write(state.params, measure.key_of(task.key))

@@ -62,7 +62,7 @@ def test_pairs_of_a_seed_are_its_own_policys_and_labelled_by_gold(tiny):
     own = [policy_of(tiny, seed) for seed in (0, 1)]
     policies = jax.tree.map(lambda a, b: jnp.stack([a, b]), *own)
     net = gold.network(tiny.language, GoldConfig(width=8, depth=1))
-    judge = gold.Gold(judge_init(net, jax.random.key(5)), jnp.float32(0), jnp.float32(1))
+    judge = gold.Gold(judge_init(net, jax.random.key(5)), *jnp.float32([0, 1, 0, 1]))
     c = replace(settings(rounds__num_pairs=40), {"world.response_len": 3})
     write = lambda c: jax.jit(lambda p: relabelled.relabel(tiny.language, c, tiny.net, p, net, judge, 16))(policies)
     new = write(c)

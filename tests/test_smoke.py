@@ -154,14 +154,19 @@ def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
     trained_on = language.prompts(streams.key(run["seed"], "train_prompts"), o.train_prompts)
     key = streams.key(run["seed"], "policy")
     proxy, truth = lambda p, r: reward.proxy(run, judge, p, r), lambda p, r: gold.scores(gold_net, judge, p, r)
+    wanted = lambda p, r: gold.rubric(language, judge, p, r)
     for prompts, of_run, suffix in (
         (held_out_prompts(language, config.world.seed, o.eval_prompts), key, ""),
         (trained_on[jnp.arange(o.eval_prompts) % o.train_prompts], jax.random.fold_in(key, 1), "_training"),
     ):
-        write = measure.of_policy(language, net, own.arrays("policy")["params"], prompts, truth, judge[1:])
+        start, affine = own.arrays("policy")["params"], (judge.mean, judge.std)
+        write = measure.of_policy(language, net, start, prompts, truth, affine, wanted)
         responses, of_policy = jax.jit(write)(params, measure.key_of(of_run))
         of_proxy = jax.jit(lambda r, p=prompts: measure.of_proxy(p, r, proxy))(responses)
         assert of_policy.gold == pytest.approx(told["gold" + suffix], abs=1e-4), suffix
+        if not suffix:
+            for name in ("rubric", "rubric_se", "rubric_sd", "gold_sd", "gold_rubric_correlation"):
+                assert getattr(of_policy, name) == pytest.approx(told[name], abs=1e-4), name
         assert of_proxy.proxy == pytest.approx(told["proxy" + suffix], abs=1e-4), suffix
 
     cell, own, params, told = last("direct_alignment")
@@ -232,6 +237,8 @@ def test_a_stored_pool_tells_of_its_own_responses(runs):
     prompts, responses = jnp.asarray(found["prompts"]), jnp.asarray(found["responses"], jnp.int32)
     truth = jax.jit(lambda p, r: gold.scores(gold_net, judge, p, r))(prompts, responses)
     np.testing.assert_allclose(found["gold"], truth, atol=1e-4)
+    wanted = jax.jit(lambda p, r: gold.rubric(own.language, judge, p, r))(prompts, responses)
+    np.testing.assert_allclose(found["rubric"], wanted, atol=1e-4)
     np.testing.assert_array_equal(found["length"], sequences.lengths(responses))
     for name, value in jax.jit(lambda p, r: own.language.attributes(p, r))(prompts, responses).items():
         np.testing.assert_allclose(found[f"attr_{name}"], value, atol=1e-6)

@@ -1,6 +1,7 @@
 """Panels in the form of the paper's figures: KL on a square-root axis, gold solid, proxy dashed, laws thin.
 
-Every function draws on an axis it is given and returns nothing; `save` writes PNG and PDF.
+The rubric, which the paper cannot show, is dotted. Every function draws on an axis it is given and returns nothing;
+`save` writes PNG and PDF.
 """
 
 import io
@@ -12,6 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from matplotlib.patches import Patch
@@ -171,14 +173,34 @@ def against_steps(ax, wide, tint, marker):
     ax.set_ylim(bottom=0)
 
 
-def styles_of_scores(with_law: bool = True, with_band: bool = True, over: str = "seeds", back: bool = False):
-    out = [
-        Line2D([], [], color=INK, lw=2, label="gold"),
-        *([Line2D([], [], color=INK, lw=1.2, ls=":", marker="o", ms=3, label="gold, later steps")] if back else []),
-        Line2D([], [], color=INK, lw=1.2, ls=(0, (4, 2)), label="proxy"),
-    ]
+DASHED, DOTTED, DASH_DOTTED = (0, (4, 2)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5))
+
+
+def has_rubric(groups) -> bool:
+    """Whether the rubric was recorded of any of these groups: older records lack it."""
+    return any(np.isfinite(g.mean("rubric")).any() for g in groups)
+
+
+def lines_of(groups, band: str = ", band") -> str:
+    """Names of the lines that `scores` draws, for a caption.  band: what it says of gold's interval."""
+    if has_rubric(groups):
+        return f"Gold (solid{band}), proxy (dashed) and rubric (dotted, in its own s.d.)"
+    return f"Gold (solid{band}) and proxy (dashed)"
+
+
+def styles_of_scores(
+    groups, with_law: bool = True, with_band: bool = True, over: str = "seeds", back: bool = False
+) -> list:
+    """Handles of a legend for the lines of `scores`.  groups: all that are drawn."""
+    stroke = lambda label, **style: Line2D([], [], color=INK, label=label, **style)
+    out = [stroke("gold", lw=2)]
+    if back:
+        out.append(stroke("gold, later steps", lw=1.2, ls=DASH_DOTTED, marker="o", ms=3))
+    out.append(stroke("proxy", lw=1.2, ls=DASHED))
+    if has_rubric(groups):
+        out.append(stroke("rubric", lw=1.6, ls=DOTTED))
     if with_law:
-        out.append(Line2D([], [], color=INK, lw=0.8, label="fitted law"))
+        out.append(stroke("fitted law", lw=0.8))
     if with_band:
         out.append(Patch(color=INK, alpha=0.16, lw=0, label=f"{laws.LEVEL:.0%} interval\nover {over}"))
     return out
@@ -195,7 +217,9 @@ def line(ax, x, g, name, tint, marker=None, band=True, **style):
 
 
 def scores(ax, groups, fits=None, title="", keys=None, band=True):
-    """Gold (solid, band) and proxy (dashed) against KL, a colour a group; fits: a LawFit or None a group.
+    """Gold (solid, band), proxy (dashed) and rubric (dotted) against KL, a colour a group.
+
+    fits: a LawFit or None a group.
 
     keys: all the values of the compared column, so that panels with some of them agree in colour.
     """
@@ -203,8 +227,7 @@ def scores(ax, groups, fits=None, title="", keys=None, band=True):
     tints = dict(zip(keys, colours(len(keys)), strict=True))
     for i, g in enumerate(groups):
         tint, marker = tints[g.key], MARKERS[keys.index(g.key) % len(MARKERS)]
-        line(ax, g.kl, g, "proxy", tint, band=False, lw=1.2, ls=(0, (4, 2)), alpha=0.8)
-        line(ax, g.kl, g, "gold", tint, marker, band=band)
+        three(ax, g, tint, marker, band)
         if fits and fits[i] is not None and fits[i].converged:
             d = np.linspace(laws.FORMS[g.form].d_min, fits[i].d_max, 200)
             ax.plot(d**2, laws.evaluate(g.form, d, fits[i].alpha, fits[i].beta), color=INK, lw=0.8, zorder=3)
@@ -214,10 +237,17 @@ def scores(ax, groups, fits=None, title="", keys=None, band=True):
     ax.set_title(title)
 
 
+def three(ax, g, tint, marker, band=True):
+    """Gold, proxy and rubric of one group; the rubric, where it lies on gold, is seen in a darker shade."""
+    line(ax, g.kl, g, "proxy", tint, band=False, lw=1.2, ls=DASHED, alpha=0.8)
+    line(ax, g.kl, g, "gold", tint, marker, band=band)
+    line(ax, g.kl, g, "rubric", [0.6 * part for part in to_rgb(tint)], band=False, lw=1.6, ls=DOTTED, zorder=2.5)
+
+
 def behind(ax, kl, gold, key, keys):
-    """Gold behind a run's largest KL (dotted), and where it ends (a dot)."""
+    """Gold behind a run's largest KL (dash-dotted), and where it ends (a dot)."""
     tint = colours(len(keys))[keys.index(key)]
-    ax.plot(kl, gold, color=tint, lw=1.2, ls=":")
+    ax.plot(kl, gold, color=tint, lw=1.2, ls=DASH_DOTTED)
     ax.plot(kl[-1:], gold[-1:], color=tint, marker="o", ms=4, clip_on=False)
     low, high = ax.get_ylim()
     margin = 0.08 * (high - low)
@@ -274,9 +304,9 @@ def bars(ax, names, values, low, high, reference=None):
 
 
 def limit_to_gold(ax, groups):
-    """Limits of the ordinate from gold alone, with room for the proxies' beginning: a proxy may rise tenfold."""
-    gold = np.concatenate([g.mean("gold") for g in groups])
-    low, high = min(0.0, gold.min()), max(0.1, gold.max())
+    """Limits from gold and rubric alone, with room for the proxies' beginning: a proxy may rise tenfold."""
+    shown = np.concatenate([g.mean(name) for g in groups for name in ("gold", "rubric")])
+    low, high = min(0.0, np.nanmin(shown)), max(0.1, np.nanmax(shown))
     ax.set_ylim(low - 0.08 * (high - low), high + 0.35 * (high - low))
 
 
@@ -342,7 +372,7 @@ def dots(ax, sizes, per_seed, title, xlabel, reference=None):
 def gold_against_proxy(ax, groups_of_method, keys, title=""):
     """The plane of the paper's figure 8: best-of-n long-dashed, RL dash-dotted, colour = reward-model size."""
     tints = dict(zip(keys, colours(len(keys)), strict=True))
-    strokes = {"bon": (0, (7, 2.5)), "rl": (0, (5, 1.5, 1, 1.5))}
+    strokes = {"bon": (0, (7, 2.5)), "rl": DASH_DOTTED}
     ends = [g.mean("proxy").max() for gs in groups_of_method.values() for g in gs]
     for method, gs in groups_of_method.items():
         for g in gs:
@@ -361,7 +391,7 @@ def gold_against_proxy(ax, groups_of_method, keys, title=""):
 
 STYLES_OF_METHODS = [
     Line2D([], [], color=INK, lw=1.8, ls=(0, (7, 2.5)), label="best-of-n"),
-    Line2D([], [], color=INK, lw=1.8, ls=(0, (5, 1.5, 1, 1.5)), label="RL"),
+    Line2D([], [], color=INK, lw=1.8, ls=DASH_DOTTED, label="RL"),
     Line2D([], [], color=FAINT, lw=0.8, ls=":", label="proxy = gold"),
 ]
 

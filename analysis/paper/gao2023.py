@@ -69,12 +69,13 @@ def sizes_of(values) -> str:
 def scores_of(book, name, legend, methods=("bon", "rl"), with_laws=True, **options):
     """Best-of-n and RL panels of one experiment."""
     groups = {method: gs for method in methods if (gs := book.groups(name, method, **options))}
-    keys = sorted({g.key for gs in groups.values() for g in gs})
+    every = [g for gs in groups.values() for g in gs]
+    keys = sorted({g.key for g in every})
     figure, axes = book.page(len(groups))
     for ax, gs in zip(axes, groups.values(), strict=True):
         figures.scores(ax, gs, [curves.law(g) for g in gs] if with_laws else None, keys=keys)
     letter(axes, *(figures.METHOD_NAMES[method] for method in groups))
-    figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=with_laws))
+    figures.key_outside(figure, keys, legend, figures.styles_of_scores(every, with_law=with_laws))
     return figure, groups
 
 
@@ -106,7 +107,7 @@ def by_data_size_large(book):
     gs = [curves.group(run, "bon", key) for key, run in rows]
     figure, axes = book.page(1, 2.6)
     figures.scores(axes[0], gs, [curves.law(g) for g in gs])
-    figures.key_outside(figure, [g.key for g in gs], "training pairs", figures.styles_of_scores())
+    figures.key_outside(figure, [g.key for g in gs], "training pairs", figures.styles_of_scores(gs))
     seen = f"Figure 4a under the largest reward model ({figures.short(largest)}): peaks "
     return figure, seen + ", ".join(f"{figures.short(g.key)} {number(g.mean('gold').max())}" for g in gs) + " s.d."
 
@@ -150,7 +151,7 @@ def penalties(book, name="kl_penalty"):
     gs = penalty_groups(book, name)
     figure, axes = book.page(1, 2.8)
     figures.scores(axes[0], gs, keys=[g.key for g in gs])
-    figures.key_outside(figure, [g.key for g in gs], "KL penalty", figures.styles_of_scores(with_law=False))
+    figures.key_outside(figure, [g.key for g in gs], "KL penalty", figures.styles_of_scores(gs, with_law=False))
     free = next((g for g in gs if g.key == 0.0), None)
     frontier = kl_penalty.frontier(gs, free)
     off = [f"{key:g} by {number(f['mean_difference'])}" for key, f in frontier.items() if f and not f["on_frontier"]]

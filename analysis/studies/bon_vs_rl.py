@@ -97,5 +97,5 @@ def draw(folder, groups) -> list[Figure]:
     figures.key_outside(figure, keys, LEGEND, figures.STYLES_OF_METHODS)
     caption = "Gold against proxy: best-of-n (long dashes) and RL (dash-dot). Compared this way, KL plays no part."
     plane = Figure(figures.save(figure, folder, "plane"), caption)
-    caption = "The same curves against KL: RL pays far more KL for the same gold, so KL does not compare methods."
+    caption = "against KL, of the same runs: RL pays far more KL for the same gold, so KL does not compare methods."
     return [plane, scaling.score_figure(folder, "gold", groups, None, LEGEND, caption)]

@@ -62,7 +62,7 @@ def checks(data, groups, found, fits) -> dict:
 
 
 def draw(data, folder, groups, fits, found) -> list[Figure]:
-    caption = "Gold (solid, band) and proxy (dashed) against KL for one reward-model size and several amounts of data."
+    caption = "against KL for one reward-model size and several amounts of data."
     out = [scaling.score_figure(folder, "gold", groups, fits, LEGEND, caption)]
     out += scaling.coefficient_figure(folder, "coefficients", found, LEGEND)
     return out + rm_size.reward_model_figure(data, folder, data.axis, LEGEND)

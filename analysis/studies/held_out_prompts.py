@@ -64,6 +64,6 @@ def draw(folder, gs) -> list[Figure]:
         ax.axhline(0, color=figures.FAINT, lw=0.8)
     figures.scores(axes[2], gs, None, "held-out prompts", keys)
     axes[0].set_ylabel("gap (gold s.d.)")
-    figures.key_outside(figure, keys, LEGEND, figures.styles_of_scores(with_law=False))
+    figures.key_outside(figure, keys, LEGEND, figures.styles_of_scores(gs, with_law=False))
     caption = "Left, middle: proxy and gold on training prompts minus held-out ones. Right: scores on held-out prompts."
     return [Figure(figures.save(figure, folder, "gaps"), caption)]

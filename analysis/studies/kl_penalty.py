@@ -117,10 +117,10 @@ def draw(folder, gs, table, axis) -> list[Figure]:
     keys = [g.key for g in gs]
     figure, (ax,) = figures.panels(1, width=6.4, height=3.9)
     figures.scores(ax, gs, keys=keys)
-    figures.key_outside(figure, keys, LEGEND, figures.styles_of_scores(with_law=False))
+    figures.key_outside(figure, keys, LEGEND, figures.styles_of_scores(gs, with_law=False))
     first = Figure(
         figures.save(figure, folder, "gold"),
-        "Gold (solid, band) and proxy (dashed) against KL for several KL penalties.",
+        f"{figures.lines_of(gs)} against KL for several KL penalties.",
     )
 
     figure, (ax,) = figures.panels(1, width=5.8, height=3.6)

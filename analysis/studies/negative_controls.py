@@ -106,8 +106,7 @@ def draw(folder, found) -> list[Figure]:
         ax.set_title(CONTROLS[name][0])
         for method, g in gs.items():
             marker = {"rl": "o", "bon": "s"}[method]
-            figures.line(ax, g.kl, g, "proxy", tints[method], band=False, lw=1.2, ls=(0, (4, 2)), alpha=0.8)
-            figures.line(ax, g.kl, g, "gold", tints[method], marker)
+            figures.three(ax, g, tints[method], marker)
         figures.kl_axis(ax, max([g.kl[-1] for g in gs.values()], default=1.0))
         ax.set_xlabel("KL (nats)")
         ax.axhline(0, color=figures.FAINT, lw=0.8, zorder=1)
@@ -122,7 +121,8 @@ def draw(folder, found) -> list[Figure]:
         for f in present
     ]
     figure.legend(handles=keys, loc="outside right upper", alignment="left")
-    figure.legend(handles=figures.styles_of_scores(with_law=False), loc="outside right lower", alignment="left")
+    every = [g for gs in found.values() for g in gs.values()]
+    figure.legend(handles=figures.styles_of_scores(every, with_law=False), loc="outside right lower", alignment="left")
     caption = (
         "Controls. Left: optimising gold itself, gold does not fall. Middle: nothing learnt, nothing gained. "
         "Right: gold is a random network."

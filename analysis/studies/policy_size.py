@@ -111,7 +111,7 @@ def checks(recorded, gained, gaps) -> dict:
 
 
 def draw(folder, recorded) -> list[Figure]:
-    caption = "Gold (solid, band) and proxy (dashed) as recorded; zero: mean of the policy that wrote the preferences."
+    caption = "as recorded; zero: mean of the policy that wrote the preferences."
     out = [scaling.score_figure(folder, "gold", recorded, None, LEGEND, caption)]
     keys = sorted({g.key for gs in recorded.values() for g in gs})
     figure, axes = figures.panels(len(recorded))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis import curves
+from analysis import curves, faithfulness
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.templates import scaling
@@ -34,7 +34,7 @@ def study(data, folder) -> Findings:
         "trends": {name: one.trend for name, one in found.items()},
         "shared_alpha_rl": shared_fits[0].alpha if shared else None,
         "shared_alpha_rl_ci": shared_fits[0].alpha_ci if shared else None,
-        "checks": checks(groups, fits, found) | scaling.which_form(which),
+        "checks": checks(groups, fits, found) | faithfulness.checks(data) | scaling.which_form(which),
     }
     return Findings(summary, draw(data, folder, groups, fits, found), make_tables(data, groups, rows) + verdict_tables)
 
@@ -63,7 +63,7 @@ def checks(groups, fits, found) -> dict:
 
 def draw(data, folder, groups, fits, found) -> list[Figure]:
     legend = "RM parameters"
-    caption = "Gold (solid, band) and proxy (dashed) against KL by reward-model size; thin lines: the fitted laws."
+    caption = "against KL by reward-model size; thin lines: the fitted laws."
     out = [scaling.score_figure(folder, "gold", groups, fits, legend, caption)]
     out += scaling.coefficient_figure(folder, "coefficients", found, legend)
     if "rl" in groups:

@@ -32,7 +32,7 @@ def study(data, folder) -> Findings:
         world_table(each),
         *verdict_tables,
     ]
-    caption = "Gold (solid, band) and proxy (dashed) against KL, mean and interval over worlds; thin lines: the laws."
+    caption = "against KL, mean and interval over worlds; thin lines: the laws."
     drawn: list[Figure] = [scaling.score_figure(folder, "gold", groups, fits, LEGEND, caption, over="worlds")]
     drawn += scaling.coefficient_figure(folder, "coefficients", between, LEGEND)
     return Findings(summary, drawn, made)

@@ -98,13 +98,14 @@ def coefficient_figure(folder, name, found: dict[str, Coefficients], xlabel) -> 
 
 
 def score_figure(folder, name, groups, fits, legend, caption, over="seeds") -> Figure:
-    """Best-of-n on the left, RL on the right, one legend for both."""
-    keys = sorted({g.key for gs in groups.values() for g in gs})
+    """Best-of-n on the left, RL on the right, one legend for both.  caption: what follows the names of the lines."""
+    every = [g for gs in groups.values() for g in gs]
+    keys = sorted({g.key for g in every})
     figure, axes = figures.panels(len(groups))
     for ax, (method, gs) in zip(axes, groups.items(), strict=True):
         figures.scores(ax, gs, fits and fits[method], figures.METHOD_NAMES[method], keys)
-    figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits), over=over))
-    return Figure(figures.save(figure, folder, name), caption)
+    figures.key_outside(figure, keys, legend, figures.styles_of_scores(every, with_law=bool(fits), over=over))
+    return Figure(figures.save(figure, folder, name), f"{figures.lines_of(every)} {caption}")
 
 
 # --- which form the curves follow -----------------------------------------------------------------

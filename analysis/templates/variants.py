@@ -173,12 +173,13 @@ def draw(data, folder, panels, entries) -> list[Figure]:
             if (back := way_back(g)) is not None:
                 figures.behind(ax, *back, g.key, keys)
                 returning = True
-    styles = figures.styles_of_scores(with_law=False, with_band=crowd <= FEW, back=returning)
+    every = [g for gs in panels.values() for g in gs]
+    styles = figures.styles_of_scores(every, with_law=False, with_band=crowd <= FEW, back=returning)
     figures.key_outside(figure, labels, data.axis.replace("_", " "), styles)
-    band = " (band: interval over seeds)" if crowd <= FEW else ""
-    caption = f"Gold (solid){band} and proxy (dashed, cut off where it leaves the panel) against KL."
+    band = "; band: interval over seeds" if crowd <= FEW else ""
+    caption = f"{figures.lines_of(every, band)} against KL; the proxy is cut off where it leaves the panel."
     if returning:
-        caption += " Solid up to each run's largest KL; dotted, the mean of the steps behind it."
+        caption += " Solid up to each run's largest KL; dash-dotted, the mean of the steps behind it."
     drawn = [Figure(figures.save(figure, folder, "gold"), caption)]
     figure, axes = figures.tiles(len(panels), COLUMNS, width=3.6, height=0.55 + 0.32 * len(keys))
     for ax, (panel, method) in zip(axes, panels, strict=False):

@@ -57,6 +57,23 @@ def expected(proxy, scores: dict, ns) -> dict:
     return out
 
 
+def products(gold, rubric) -> dict:
+    """Products of the pool's scores [P, N], of which `spread` wants the expected values."""
+    return dict(gold_squared=gold * gold, rubric_squared=rubric * rubric, gold_rubric=gold * rubric)
+
+
+def spread(gold, rubric, gold_squared, rubric_squared, gold_rubric) -> dict:
+    """Columns gold_sd, rubric_sd and gold_rubric_correlation, [K], over prompts and the law of the selected sample.
+
+    Each argument [K] is the mean over prompts of expected values. The correlation is NaN where one does not vary.
+    """
+    gold_sd = np.sqrt(np.maximum(gold_squared - gold * gold, 0.0))
+    rubric_sd = np.sqrt(np.maximum(rubric_squared - rubric * rubric, 0.0))
+    scale = gold_sd * rubric_sd
+    correlation = np.divide(gold_rubric - gold * rubric, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+    return dict(gold_sd=gold_sd, rubric_sd=rubric_sd, gold_rubric_correlation=correlation)
+
+
 def _share_ties(ordered, table):
     """Equal weight within each run of equal proxies: [N] ascending, [K, N] -> [K, N]."""
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

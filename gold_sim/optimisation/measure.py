@@ -35,7 +35,12 @@ class OfPolicy(NamedTuple):
     kl_se: jax.Array
     gold: jax.Array
     gold_se: jax.Array
+    gold_sd: jax.Array  # over responses, as rubric_sd
     gold_raw: jax.Array
+    rubric: jax.Array
+    rubric_se: jax.Array
+    rubric_sd: jax.Array
+    gold_rubric_correlation: jax.Array
     length: jax.Array
     entropy: jax.Array
     distinct_1: jax.Array
@@ -74,11 +79,12 @@ def key_of(key):
     return jax.random.fold_in(key, 2**31 - 1)
 
 
-def of_policy(language, net, ref_params, prompts, gold, gold_affine):
+def of_policy(language, net, ref_params, prompts, gold, gold_affine, rubric):
     """A function (policy params, key) -> (responses [P, 1, L], OfPolicy): one response a prompt.
 
     gold: (prompts, responses) -> scores in gold s.d.
     gold_affine: (mean, std) of raw gold, to report both.  KL is the exact per-state sum, nats a response.
+    rubric: (prompts, responses) -> the rubric in its own s.d.; what gold was trained on, to audit it.
     """
     length = language.response_len
 
@@ -98,13 +104,18 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine):
         attributes = language.attributes(prompts, responses)
         failings = language.failings(prompts, attributes)
         failed, at_risk = ({name: pair[i] for name, pair in failings.items()} for i in (0, 1))
-        each = dict(kl=kl, gold=scores, length=lengths, entropy=entropy)
+        wanted = rubric(prompts, responses)[:, 0]
+        each = dict(kl=kl, gold=scores, rubric=wanted, length=lengths, entropy=entropy)
         (mean, of_attributes, of_failed, of_risk), (error, *_) = _means_and_errors((each, attributes, failed, at_risk))
         centre, unit = gold_affine
         return responses, OfPolicy(
             **mean,
             kl_se=error["kl"],
             gold_se=error["gold"],
+            gold_sd=error["gold"] * (len(prompts) - 1) ** 0.5,
+            rubric_se=error["rubric"],
+            rubric_sd=error["rubric"] * (len(prompts) - 1) ** 0.5,
+            gold_rubric_correlation=_correlation(scores, wanted),
             gold_raw=mean["gold"] * unit + centre,
             distinct_1=distinct(responses, mask, net.outputs, 1),
             distinct_2=distinct(responses, mask, net.outputs, 2),
@@ -162,6 +173,13 @@ def by_length(rewards, lengths, longest: int) -> np.ndarray:
 def _standard_error(x):
     """Standard error of the mean over prompts, the last axis."""
     return jnp.std(x, -1, ddof=1) / jnp.sqrt(x.shape[-1])
+
+
+def _correlation(x, y):
+    """Pearson correlation of [P] and [P]; NaN where one of them does not vary."""
+    x, y = x - jnp.mean(x), y - jnp.mean(y)
+    scale = jnp.sqrt(jnp.sum(x * x) * jnp.sum(y * y))
+    return jnp.where(scale > 0, jnp.sum(x * y) / scale, jnp.nan)
 
 
 def distinct(responses, mask, vocab: int, n: int):

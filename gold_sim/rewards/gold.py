@@ -30,11 +30,13 @@ OFF_REFERENCE = ("corrupted", "repeated", "spammed", "stuffed", "over_long", "to
 
 
 class Gold(NamedTuple):
-    """Frozen parameters and the affine map to gold standard deviations of reference samples."""
+    """Frozen parameters, and the affine maps that give gold and the rubric their units on reference samples."""
 
     params: dict
     mean: jax.Array  # of raw scores on reference samples
     std: jax.Array
+    rubric_mean: jax.Array  # of the rubric on the same samples
+    rubric_std: jax.Array
 
 
 def network(language: Language, config: GoldConfig) -> RewardNetwork:
@@ -44,6 +46,14 @@ def network(language: Language, config: GoldConfig) -> RewardNetwork:
 def scores(net: RewardNetwork, gold: Gold, prompts, responses):
     """Gold scores [P, N] in gold standard deviations, 0 = mean over reference samples."""
     return (raw_scores(net, gold.params, prompts, responses) - gold.mean) / gold.std
+
+
+def rubric(language: Language, gold: Gold, prompts, responses):
+    """The rubric [P, N] in its own standard deviations over reference samples, 0 = its mean over them.
+
+    It audits gold, in gold's manner: nothing is labelled, trained or chosen by it.
+    """
+    return (language.rubric(prompts, responses) - gold.rubric_mean) / gold.rubric_std
 
 
 def disturb(language: Language, key, prompts, responses, how):
@@ -150,10 +160,13 @@ def _chunks_scored(net, params, at, prompts, responses):
     return pieces.streamed(score, (prompts, responses), pieces.CHUNKS_AT_ONCE)
 
 
-def standardised(net: RewardNetwork, params, prompts, responses) -> Gold:
-    """Gold whose zero and unit are the mean and standard deviation over these reference samples."""
+def standardised(language: Language, net: RewardNetwork, params, prompts, responses) -> Gold:
+    """Gold whose zero and unit, and the rubric's, are the mean and standard deviation over these reference samples."""
     raw = raw_of(net, params, prompts, responses)
-    return Gold(params, np.mean(raw), np.std(raw))
+    # The program of `fidelity`: one of its own would be one more to compile. No key is read where nothing is disturbed.
+    undisturbed = functools.partial(_chunks_disturbed, language, jax.random.key(0), np.int32(-1))
+    _, wanted = pieces.in_chunks(undisturbed, prompts, responses)
+    return Gold(params, np.mean(raw), np.std(raw), np.mean(wanted), np.std(wanted))
 
 
 def fidelity(language, net, params, key, prompts, responses) -> dict[str, float]:

@@ -20,12 +20,13 @@ def selection(cell, inputs, store, progress):
     prompts, responses = pool.pop("prompts"), pool.pop("responses")
     reward = rewards.load(cell, inputs, gold_net)
     failures, asking = _failures(inputs.language, prompts, pool)
+    products = best_of_n.products(pool["gold"], pool["rubric"])
     ns = best_of_n.ns_up_to(responses.shape[1])
     select = functools.partial(selection_rules.RULES[config.selection.rule], ns=ns, coef=config.selection.coef)
     scale, shift = reward.affine()
     runs, hedges = [], []
     for s, (scores, optimised) in enumerate(_scores(config, inputs, pool, reward, responses)):
-        expected, kl = select(optimised, pool | scores | failures)
+        expected, kl = select(optimised, pool | scores | failures | products)
         means = {name: values.mean(0) for name, values in expected.items()}
         means |= {name: expected[name].sum(0) / max(number, 1) for name, number in asking.items()}
         own = dict(seed=config.seeds[s], control=ns, kl=kl, num_prompts=len(prompts))
@@ -33,8 +34,8 @@ def selection(cell, inputs, store, progress):
             proxy_raw=means["proxy"] / scale[s] + shift[s],
             gold_raw=means["gold"] * float(judge.std) + float(judge.mean),
             proxy_spread=means.pop("spread"),
-            proxy_se=_standard_error(expected["proxy"]),
-            gold_se=_standard_error(expected["gold"]),
+            **{f"{name}_se": _standard_error(expected[name]) for name in ("proxy", "gold", "rubric")},
+            **best_of_n.spread(means["gold"], means["rubric"], **{name: means.pop(name) for name in products}),
         )
         runs.append(means | NOT_OF_SELECTION | own)
         hedges.append(selection_rules.hedge(optimised, pool["gold"], responses.shape[1]))

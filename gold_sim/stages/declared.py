@@ -135,7 +135,7 @@ RAISED_ON = 16_384  # reference responses that gold is trained on: NUM_REFERENCE
 
 GOLD = Stage(
     name="gold",
-    version=5,
+    version=6,
     function="gold_sim.stages.gold:gold_model",
     blank="gold_sim.stages.gold:blank",
     label=lambda c: f"{c.gold.kind}-{c.gold.width}x{c.gold.depth}-s{c.gold.seed}",
@@ -219,11 +219,11 @@ REWARD_MODEL = Stage(
 
 # --- pool, scores and best_of_n ---------------------------------------------------------------
 
-A_SAMPLE = 12  # numbers stored for each response of the pool: gold, length, attributes
+A_SAMPLE = 16  # numbers held for each response of the pool: gold, rubric, their products, length, attributes
 
 POOL = Stage(
     name="pool",
-    version=1,
+    version=2,
     function="gold_sim.stages.pool:pool",
     blank="gold_sim.stages.pool:blank",
     label=lambda c: f"{c.best_of_n.num_prompts}x{c.best_of_n.num_samples}",
@@ -267,7 +267,7 @@ def _selected(c: Config) -> dict:
 
 BEST_OF_N = Stage(
     name="best_of_n",
-    version=1,
+    version=2,
     function="gold_sim.stages.best_of_n:selection",
     label=lambda c: ("" if c.selection.rule == "best_of_n" else f"{c.selection.rule}-") + name_of_reward(c),
     reads=lambda c: picked(c, *REWARD, "selection") | of_error(c),
@@ -322,7 +322,7 @@ def _optimising_shared(c: Config) -> tuple:
 
 POLICY_GRADIENT = Stage(
     name="policy_gradient",
-    version=2,
+    version=3,
     function="gold_sim.stages.policy_gradient:optimisation",
     label=_optimised,
     reads=lambda c: picked(c, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
@@ -361,7 +361,7 @@ def _not_aligned(c: Config):
 
 DIRECT_ALIGNMENT = Stage(
     name="direct_alignment",
-    version=2,
+    version=3,
     function="gold_sim.stages.direct_alignment:alignment",
     label=lambda c: f"{c.direct.loss}-D{c.direct.num_pairs}-{listed(c.dpo_betas)}",
     reads=lambda c: picked(c, "direct", "seeds", "dpo_betas"),

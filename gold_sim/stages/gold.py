@@ -13,7 +13,8 @@ from gold_sim.stages.tables import thinned
 
 def blank(language, config) -> dict:
     params = reward_network.zeros(gold.network(language, config.gold))
-    return dict(params=params, mean=np.float32(0), std=np.float32(1))
+    affine = dict(mean=np.float32(0), std=np.float32(1), rubric_mean=np.float32(0), rubric_std=np.float32(1))
+    return dict(params=params, **affine)
 
 
 def gold_model(cell, inputs, store, progress):
@@ -25,7 +26,7 @@ def gold_model(cell, inputs, store, progress):
     train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
     params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP)))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
-    standardised = gold.standardised(net, params, *centre)
+    standardised = gold.standardised(language, net, params, *centre)
     record = dict(
         params=reward_network.num_params(net),
         # Correlation with the rubric, by source.
@@ -33,5 +34,7 @@ def gold_model(cell, inputs, store, progress):
         loss_curve=thinned(losses),
         mean=float(standardised.mean),
         std=float(standardised.std),
+        rubric_mean=float(standardised.rubric_mean),
+        rubric_std=float(standardised.rubric_std),
     )
     return record, {}, {"arrays": to_numpy(standardised._asdict())}

@@ -34,5 +34,4 @@ class Inputs:
     def gold(self, *roles: str):
         """(network, Gold, cell)."""
         upstream = self.cell(*roles)
-        a = self.arrays(*roles)
-        return gold.network(self.language, upstream.config.gold), gold.Gold(a["params"], a["mean"], a["std"]), upstream
+        return gold.network(self.language, upstream.config.gold), gold.Gold(**self.arrays(*roles)), upstream

@@ -28,7 +28,9 @@ def write(language, net, gold_net, train_prompts: int | None, seeds, params, hel
     gold_training is gold on the training prompts; else it is None.
     """
     truth = lambda p, r: gold.scores(gold_net, judge, p, r)
-    on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, judge[1:])
+    rubric = lambda p, r: gold.rubric(language, judge, p, r)
+    affine = judge.mean, judge.std
+    on = lambda prompts: measure.of_policy(language, net, ref_params, prompts, truth, affine, rubric)
 
     def one(run):
         seed, params = run

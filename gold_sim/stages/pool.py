@@ -47,7 +47,7 @@ def pool(cell, inputs, store, progress):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params, judge):
-    """Samples of one prompt with gold's scores and attributes, [num_samples, ...] each."""
+    """Samples of one prompt with gold's scores, the rubric's and attributes, [num_samples, ...] each."""
     chunk = min(SAMPLES_A_CHUNK, num_samples)
     chunks = -(-num_samples // chunk)
 
@@ -55,6 +55,7 @@ def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params,
         prompts = prompt[None]
         s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
         columns = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
+        columns["rubric"] = gold.rubric(language, judge, prompts, s.responses)
         for name, value in language.attributes(prompts, s.responses).items():
             columns[f"attr_{name}"] = value
         return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in columns.items()})

@@ -19,6 +19,7 @@ class Column:
 
 
 NAN = float("nan")
+OVER = "over the measured responses; best-of-n: over prompts and the law of the selected sample"
 
 CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point)
     "stage": Column("string", "name", "stage that made the curve: best_of_n, policy_gradient or direct_alignment"),
@@ -79,6 +80,11 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
     "proxy_of_length": Column("float64", "gold s.d.", "proxy of reference responses as long (length_share)", NAN),
+    "rubric": Column("float64", "rubric s.d.", "what gold was trained on, 0 = mean on samples as of gold", NAN),
+    "rubric_se": Column("float64", "rubric s.d.", "standard error of rubric over prompts", NAN),
+    "gold_rubric_correlation": Column("float64", "Pearson", f"of gold and rubric {OVER}", NAN),
+    "gold_sd": Column("float64", "gold s.d.", f"s.d. of gold {OVER}", NAN),
+    "rubric_sd": Column("float64", "rubric s.d.", f"s.d. of rubric {OVER}", NAN),
 }
 
 REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)

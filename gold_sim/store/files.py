@@ -176,10 +176,14 @@ def check_record(path, record: dict) -> dict:
 
 
 def cells_of(path, manifest: dict) -> set[tuple[str, str]]:
-    """(stage, fingerprint) of the curves and reward models that a manifest names.  Damaged if it has no such list."""
+    """(stage, fingerprint) of the curves, reward models and golds that a manifest names.  Damaged without such lists.
+
+    Manifests of older code have no list of golds.
+    """
     try:
         cells = {(cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]}
         cells |= {("reward_model", code) for code in manifest["reward_models"]}
+        cells |= {("gold", code) for code in manifest.get("golds", ())}
         for stage, code in cells:
             check_names(stage=stage, fingerprint=code)
     except (KeyError, TypeError, ValueError) as error:

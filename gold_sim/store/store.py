@@ -311,7 +311,7 @@ class Store:
     def answers(self, manifest: dict) -> bool:
         """Whether the stored manifest of this name lists the same cells."""
         stored = self.stored_manifest(manifest)
-        wanted = ("cells", "reward_models", "axis", "panels", "variants", "overrides")
+        wanted = ("cells", "reward_models", "golds", "axis", "panels", "variants", "overrides")
         return stored is not None and all(stored.get(key) == json.loads(to_json(manifest))[key] for key in wanted)
 
     def others(self, experiment: str, preset: str | None = None) -> list[dict]:
