@@ -20,7 +20,7 @@ def experiment(preset: str) -> Experiment:
         "higher; alpha_bon rises and beta_bon, beta_rl fall with log parameters.",
         cost="15 min on two cores",
         axis="rm_params",
-        stages=("best_of_n", "policy_gradient"),
+        stages=("best_of_n", "policy_gradient", "frontier"),
         base={},
         grid={RM_FIELDS: of(RM_SIZES, preset)},
         study="rm_size",

@@ -21,7 +21,7 @@ class Column:
 NAN = float("nan")
 
 CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point)
-    "stage": Column("string", "name", "stage that made the curve: best_of_n, policy_gradient or direct_alignment"),
+    "stage": Column("string", "name", "that made the curve: best_of_n, policy_gradient, frontier, direct_alignment"),
     "cell": Column("string", "fingerprint", "cell of the curve"),
     "rm_cell": Column("string", "fingerprint", "reward-model cell that was optimised against; empty if none"),
     "optimiser": Column("string", "name", "best_of_n or another selection rule, ppo, rloo, .., dpo, ipo, .."),
@@ -79,6 +79,9 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
     "proxy_of_length": Column("float64", "gold s.d.", "proxy of reference responses as long (length_share)", NAN),
+    "kl_drift": Column(
+        "float64", "share", "of kl, by which it rose in the last part of a frontier's plateau; NaN: no equilibrium", NAN
+    ),
 }
 
 REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
