@@ -3,7 +3,8 @@
     python -m experiments rm_size
     python -m analysis rm_size
 
-Gold first rises, then falls; it peaks later and higher for larger proxies (Gao, Schulman & Hilton 2023).
+Gold first rises, then falls; it peaks later and higher for larger proxies (Gao, Schulman & Hilton 2023). RL has two
+curves: the path of runs without penalty, and the frontier of penalised runs at their equilibria.
 """
 
 from experiments.experiment import Experiment
