@@ -12,6 +12,8 @@ from analysis.templates import equal_kl, scaling
 from gold_sim import laws
 from gold_sim.store.columns import CURVE_COLUMNS
 
+OF_RL = {"rl": "RL without penalty", "frontier": "RL at equilibrium"}  # titles where there are both
+
 
 def study(data, folder) -> Findings:
     groups = curves.groups(data.curves, data.axis)
@@ -80,7 +82,8 @@ def checks_of_frontier(groups, apart) -> dict:
 def draw(data, folder, groups, fits, found) -> list[Figure]:
     legend = "RM parameters"
     caption = "Gold (solid, band) and proxy (dashed) against KL by reward-model size; thin lines: the fitted laws."
-    out = [scaling.score_figure(folder, "gold", groups, fits, legend, caption)]
+    titles = figures.METHOD_NAMES | (OF_RL if "frontier" in groups else {})
+    out = [scaling.score_figure(folder, "gold", groups, fits, legend, caption, titles=titles)]
     out += scaling.coefficient_figure(folder, "coefficients", found, legend)
     if "rl" in groups:
         out.append(ledger(folder, groups["rl"], legend))

@@ -6,13 +6,14 @@ import pandas as pd
 from analysis import curves
 from analysis.drawing import tables
 from analysis.findings import Table
-from analysis.judgement import above, check, every
+from analysis.judgement import check, every, surely
 from analysis.numbers import number, with_interval
 from gold_sim import laws
 
 STATED = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)  # nats at which differences are stated, as far as both curves reach
 POINTS = 25  # distances of the mean difference, evenly spaced in d
-STEADY = 0.05  # share of KL by which a frontier's equilibrium may drift, on average over seeds
+# Share of KL by which an equilibrium may drift, mean over seeds: 5 % of d, a fifth of the way between coefficients.
+STEADY = 0.1
 
 
 def minus(one: curves.Group, other: curves.Group) -> dict | None:
@@ -90,7 +91,7 @@ def path_is_below(apart: dict, name=str) -> dict:
     """The path lies below the frontier at every key: gold at equal KL, averaged over d."""
     found = {key: one["frontier_minus_path"]["mean"] for key, one in apart.items() if one.get("frontier_minus_path")}
     says = "; ".join(f"{name(key)} {with_interval(one['gold'], one['gold_ci'])}" for key, one in found.items())
-    holds = every(above(one["gold_ci"]) for one in found.values()) if found else None
+    holds = every(surely(one["gold_ci"]) for one in found.values()) if found else None
     return check(holds, f"gold of the frontier minus the path's at equal KL, mean over d: {says or 'no common range'}")
 
 

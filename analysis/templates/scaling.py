@@ -97,12 +97,12 @@ def coefficient_figure(folder, name, found: dict[str, Coefficients], xlabel) -> 
     return [Figure(figures.save(figure, folder, name), caption)]
 
 
-def score_figure(folder, name, groups, fits, legend, caption, over="seeds") -> Figure:
-    """Best-of-n on the left, RL on the right, one legend for both."""
+def score_figure(folder, name, groups, fits, legend, caption, over="seeds", titles=figures.METHOD_NAMES) -> Figure:
+    """A panel a method, best-of-n on the left, with one legend for all.  titles: method -> title of its panel."""
     keys = sorted({g.key for gs in groups.values() for g in gs})
     figure, axes = figures.panels(len(groups))
     for ax, (method, gs) in zip(axes, groups.items(), strict=True):
-        figures.scores(ax, gs, fits and fits[method], figures.METHOD_NAMES[method], keys)
+        figures.scores(ax, gs, fits and fits[method], titles[method], keys)
     figures.key_outside(figure, keys, legend, figures.styles_of_scores(with_law=bool(fits), over=over))
     return Figure(figures.save(figure, folder, name), caption)
 
