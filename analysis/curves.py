@@ -111,6 +111,8 @@ def with_its_law(gs: list[Group]) -> list[Group]:
     errors = dict.fromkeys(OF_FRONTIER, 0.0)
     for g in gs:
         keep = g.d >= laws.FORMS["rl"].d_min
+        if np.sum(keep) < 3:  # two coefficients go through two points
+            continue
         for form, of_run in comparison.leave_out_runs(g.d[keep], g.values["gold"][:, keep], OF_FRONTIER).items():
             errors[form] += np.nansum(of_run)
     return [replace(g, chosen=min(OF_FRONTIER, key=errors.get)) for g in gs]
