@@ -362,14 +362,17 @@ class OptimiserConfig(Checked):
 
 @dataclass(frozen=True)
 class FrontierConfig(Checked):
-    """The frontier of gold against KL: equilibria of penalised runs (stages/frontier.py).
+    """The frontier of gold against KL: equilibria of penalised runs (optimisation/plateaus.py).
 
     One run a seed. Its KL coefficient falls from plateau to plateau, each of which starts where the last one ended.
     Batches and all else are of `optimiser`.
     """
 
-    kl_coefs: Annotated[tuple[Positive, ...], Length(1, 1000)] = (0.25, 0.16, 0.1, 0.063, 0.04, 0.025, 0.016, 0.01)
-    steps: Count = 75  # policy steps of a plateau
+    kl_coefs: Annotated[tuple[Positive, ...], Length(1, 1000)] = (  # s.d. a nat; five a decade
+        *(0.25, 0.16, 0.1, 0.063, 0.04),
+        *(0.025, 0.016, 0.01, 0.0063, 0.004),
+    )
+    steps: Count = 60  # policy steps of a plateau
     evaluations: Annotated[int, Between(2, 10**6)] = 3  # measurements of a plateau; must divide its steps
     learning_rate: LearningRate = 3e-3  # at the start of a plateau, from where it falls to 0
 

@@ -73,7 +73,7 @@ KNOWN = {  # of Config() (relabelled: of its second round). Whoever changes one 
     "scores": "3b148aa2ab1bcc44",
     "best_of_n": "a557ba3e0156aaba",
     "policy_gradient": "7f41b4055f99a4dc",
-    "frontier": "7c7e479a9ec51e5c",
+    "frontier": "2130c9dd70c1b347",
     "direct_alignment": "b5dc65c2333a69a5",
     "relabelled": "72f1271352c19a28",
 }

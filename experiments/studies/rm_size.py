@@ -19,7 +19,7 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, Fig. 1 (arXiv) / 2 (ICML) and Fig. 3",
         expected="Gold rises, peaks and falls while the proxy keeps rising; larger reward models peak later and "
         "higher; alpha_bon rises and beta_bon, beta_rl fall with log parameters.",
-        cost="15 min on two cores",
+        cost="20 min on two cores",
         axis="rm_params",
         stages=("best_of_n", "policy_gradient", "frontier"),
         base={},
