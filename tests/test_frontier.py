@@ -65,7 +65,7 @@ def test_the_path_is_no_part_of_the_frontier():
     assert moved("policy_gradient", optimiser__steps=600) and not moved("frontier", optimiser__steps=600)
     assert moved("policy_gradient", kl_coefs=(0.1,)) and not moved("frontier", kl_coefs=(0.1,))
     assert moved("policy_gradient", optimiser__prompts=64) and moved("frontier", optimiser__prompts=64)
-    for change in (dict(frontier__steps=60), dict(frontier__kl_coefs=(0.2, 0.1)), dict(frontier__learning_rate=1e-3)):
+    for change in (dict(frontier__steps=30), dict(frontier__kl_coefs=(0.2, 0.1)), dict(frontier__learning_rate=1e-3)):
         assert moved("frontier", **change) and not moved("policy_gradient", **change)
 
 
