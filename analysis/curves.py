@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 
 from gold_sim import laws
-from gold_sim.laws import intervals
+from gold_sim.laws import comparison, intervals
 
 DRAWN = 61  # points of the grid on which the curves of seeds with different d are averaged and drawn
 SCORES = ("gold", "proxy")
 ZEROED = (*SCORES, "rubric")  # minus their value at the reference policy; older records lack the rubric, which is NaN
-METHODS = {"best_of_n": "bon", "policy_gradient": "rl", "direct_alignment": "direct"}  # stage -> method
-METHOD_NAMES = {"bon": "best-of-n", "rl": "RL", "direct": "direct alignment"}
-FORMS = {"bon": "bon", "rl": "rl", "direct": "rl"}  # method -> the law that its curves are fitted with
+METHODS = {  # stage -> method; rl is a path, step by step, and frontier the equilibria of a falling penalty
+    **{"best_of_n": "bon", "policy_gradient": "rl"},
+    **{"frontier": "frontier", "direct_alignment": "direct"},
+}
+METHOD_NAMES = {"bon": "best-of-n", "rl": "RL", "frontier": "RL frontier", "direct": "direct alignment"}
+FORMS = {"bon": "bon", "rl": "rl", "frontier": "bon", "direct": "rl"}  # method -> the law of its curves
+OF_FRONTIER = ("bon", "rl")  # the laws that a frontier may follow; left-out runs choose between them
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Group:
     """The runs of one method at one value of the compared column: S seeds on one grid of T distances."""
 
     key: object  # value of the compared column
-    method: str  # of METHODS: "bon", "rl" or "direct"
+    method: str  # of METHODS: "bon", "rl", "frontier" or "direct"
     seeds: tuple  # labels of the R runs: seed, or (world, seed) where worlds differ
     d: np.ndarray  # [T] nats^0.5, from the reference policy to the largest d that all seeds reach
     values: dict  # name -> [S, T]: ZEROED, attr_...; S independent draws: runs, or worlds where they differ
@@ -33,11 +37,12 @@ class Group:
     start: dict = field(default_factory=dict)  # name of ZEROED -> [S] recorded value at d = 0 (NaN if not recorded)
     units: np.ndarray | None = None  # [R] the draw that a run belongs to; None: a run is one
     label: object = None  # what tables and figures show of the key
+    chosen: str | None = None  # the law that its runs chose; None: that of the method
 
     @property
     def form(self) -> str:
-        """The law that the method's curves are fitted with."""
-        return FORMS[self.method]
+        """The law that the group's curves are fitted with."""
+        return self.chosen or FORMS[self.method]
 
     @property
     def kl(self):
@@ -74,9 +79,17 @@ def usable(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def methods(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each method present: "bon" selects among samples, "rl" and "direct" (alignment) train a policy."""
-    of_row = table["stage"].map(METHODS)
+    """The rows of each method present: "bon" selects among samples, "rl" and "direct" (alignment) train a policy.
+
+    "frontier" has the equilibria of its stage alone, and the reference policy, where the penalty is infinite.
+    """
+    of_row = table["stage"].map(METHODS).mask((table["stage"] == "frontier") & table["kl_drift"].isna())
     return {method: table[of_row == method] for method in METHODS.values() if (of_row == method).any()}
+
+
+def of_a_run(method: str) -> list[str]:
+    """The columns that agree along a run; one of the frontier passes through many coefficients."""
+    return [column for column in RUN if column != "kl_coef" or method != "frontier"]
 
 
 def groups(table: pd.DataFrame, by: str, rezero: bool = True, labels: dict | None = None) -> dict[str, list[Group]]:
@@ -84,13 +97,26 @@ def groups(table: pd.DataFrame, by: str, rezero: bool = True, labels: dict | Non
 
     labels: key -> what tables and figures show of it, where that is not the key itself.
     """
-    return {
+    made = {
         method: [
             replace(_group(rows, key, by, method, rezero), label=(labels or {}).get(key, key))
             for key, rows in part.groupby(by, sort=True, observed=True)
         ]
         for method, part in methods(table).items()
     }
+    return made | {method: with_its_law(made[method]) for method in ("frontier",) if method in made}
+
+
+def with_its_law(gs: list[Group]) -> list[Group]:
+    """Groups of the frontier with the one of OF_FRONTIER whose error on left-out runs is least, over all groups."""
+    errors = dict.fromkeys(OF_FRONTIER, 0.0)
+    for g in gs:
+        keep = g.d >= laws.FORMS["rl"].d_min
+        if np.sum(keep) < 3:  # two coefficients go through two points
+            continue
+        for form, of_run in comparison.leave_out_runs(g.d[keep], g.values["gold"][:, keep], OF_FRONTIER).items():
+            errors[form] += np.nansum(of_run)
+    return [replace(g, chosen=min(OF_FRONTIER, key=errors.get)) for g in gs]
 
 
 def group(table: pd.DataFrame, method: str, key="", rezero: bool = True) -> Group:
@@ -102,7 +128,7 @@ def _group(rows, key, by, method, rezero):
     worlds = len(rows[list(WORLD)].drop_duplicates()) > 1
     runs, seeds, levels, starts = [], [], [], {name: [] for name in ZEROED}
     for draw, run in rows.groupby([*WORLD, "seed"], sort=True):
-        if len(run[["cell", "kl_coef", "dpo_beta", "optimiser"]].drop_duplicates()) > 1:
+        if len(run[[*of_a_run(method), "optimiser"]].drop_duplicates()) > 1:
             cells = ", ".join(sorted(run["cell"].unique())[:3])
             raise ValueError(
                 f"{by}={key!r}, seed {draw[-1]}: more than one {method} run (cells {cells}); "
@@ -130,8 +156,11 @@ def _averaged(key, method, seeds, runs, start, units, by=""):
     """The group of these runs: on one grid, those of a world averaged where worlds differ."""
     names = [*ZEROED, *(c for c in runs[0].columns if c.startswith("attr_") or c == "proxy_spread")]
     out = [outward(run) for run in runs]
-    ds = [run["d"].to_numpy() for run in out]
-    d, columns = laws.seed_averaged(ds, [[run[name].to_numpy() for run in out] for name in names], points=DRAWN)
+    ds, recorded = [run["d"].to_numpy() for run in out], [[run[name].to_numpy() for run in out] for name in names]
+    if method == "frontier":
+        d, columns = _at_equilibria(ds, recorded)
+    else:
+        d, columns = laws.seed_averaged(ds, recorded, points=DRAWN)
     if not len(d):
         stay = "all stay at the reference policy?"
         raise ValueError(f"{by}={key!r}: the {method} runs have no distance in common; {stay}")
@@ -139,6 +168,13 @@ def _averaged(key, method, seeds, runs, start, units, by=""):
     values = {name: drawn(column) for name, column in zip(names, columns, strict=True)}
     starts = {name: drawn(at) for name, at in start.items()}
     return Group(key, method, tuple(seeds), d, values, tuple(runs), starts, units, label=key)
+
+
+def _at_equilibria(ds, recorded):
+    """As laws.seed_averaged, at the runs' mean d of each coefficient, as far as all runs reach."""
+    count = min(map(len, ds))
+    d = np.unique(np.minimum(np.mean([one[:count] for one in ds], 0), min(one.max() for one in ds)))
+    return d, [np.stack([laws.on_grid(one, x, d) for one, x in zip(ds, of_runs, strict=True)]) for of_runs in recorded]
 
 
 def outward(run: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +252,7 @@ def on_common_seeds(gs: list[Group]) -> list[Group]:
             raise ValueError(f"{g.key!r}: runs of several worlds do not have the same seeds in every group")
         seeds, runs = [g.seeds[i] for i in keep], [g.runs[i] for i in keep]
         cut = _averaged(g.key, g.method, seeds, runs, {k: v[keep] for k, v in g.start.items()}, None)
-        out.append(replace(cut, label=g.label))
+        out.append(replace(cut, label=g.label, chosen=g.chosen))
     return out
 
 

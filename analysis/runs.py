@@ -15,19 +15,22 @@ class Missing(ValueError):
 def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
     """One column of a variant's runs along the control, [S, T]; scores are minus their start at the reference.
 
-    variant: its key, or the value of another compared column.  method: "bon", "rl" or "direct".
+    variant: its key, or the value of another compared column.  method: one of curves.METHODS' values.
     where: column = value, to choose a panel.
     Missing if there are no such runs; ValueError if there are several a seed.
     """
+    own = curves.of_a_run(method)
     wanted = np.isin(read.curves["stage"].to_numpy(), [s for s, of in curves.METHODS.items() if of == method])
+    if method == "frontier":
+        wanted &= read.curves["kl_drift"].notna().to_numpy()
     for column, value in {read.axis: variant, **where}.items():
         found = read.curves[column].to_numpy()
         wanted &= np.isclose(found, value) if isinstance(value, float) else found == value
-    columns = dict.fromkeys((*curves.WORLD, *curves.RUN, "optimiser", "control", "d", name))
+    columns = dict.fromkeys((*curves.WORLD, *own, "optimiser", "control", "d", name))
     table = read.curves.loc[wanted, [*columns]]
     if table.empty:
         raise Missing(f"no {curves.METHOD_NAMES[method]} runs of {_named(variant, where)}")
-    if len(table[[*curves.WORLD, *curves.RUN, "optimiser"]].drop_duplicates()) > len(
+    if len(table[[*curves.WORLD, *own, "optimiser"]].drop_duplicates()) > len(
         table[[*curves.WORLD, "seed"]].drop_duplicates()
     ):
         raise ValueError(f"several {curves.METHOD_NAMES[method]} runs a seed of {_named(variant, where)}")

@@ -11,6 +11,7 @@ its field. Rules between the fields of a group are in its `faults`. Rules betwee
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -331,6 +332,14 @@ class OptimiserConfig(Checked):
     constraint: Literal["none", "mu", "xi", "all", "sat", "adaptive_kl"] = later("none")  # optimisation/constrained.py
     thresholds: Annotated[tuple[Threshold, ...], Length(0, 64)] = later(())  # s.d.: one for each member
     kl_target: Positive = later(6.0)  # adaptive_kl: nats a response at which it aims
+    # Steps in which the rate falls from learning_rate to 0, again and again; the KL coefficient falls from one such
+    # plateau to the next (optimisation/plateaus.py). None: one coefficient, and a rate that stays. Set by `frontier`.
+    plateau: Count | None = later(None)
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps on a batch."""
+        return self.epochs * self.minibatches if self.name in ("ppo", "grpo") else 1
 
     def faults(self):
         name, group = self.name, self.group_size
@@ -350,6 +359,29 @@ class OptimiserConfig(Checked):
             yield f"thresholds={self.thresholds}: constraint='none' takes none"
         if self.constraint != "none" and (name != "rloo" or self.divergence != "kl"):
             yield f"constraint={self.constraint!r}: allowed with name='rloo' and divergence='kl'"
+
+
+@dataclass(frozen=True)
+class FrontierConfig(Checked):
+    """The frontier of gold against KL: equilibria of penalised runs (optimisation/plateaus.py).
+
+    One run a seed. Its KL coefficient falls from plateau to plateau, each of which starts where the last one ended.
+    Batches and all else are of `optimiser`.
+    """
+
+    kl_coefs: Annotated[tuple[Positive, ...], Length(1, 1000)] = (  # s.d. a nat; five a decade
+        *(0.25, 0.16, 0.1, 0.063, 0.04),
+        *(0.025, 0.016, 0.01, 0.0063, 0.004),
+    )
+    steps: Count = 60  # policy steps of a plateau
+    evaluations: Annotated[int, Between(2, 10**6)] = 3  # measurements of a plateau; must divide its steps
+    learning_rate: LearningRate = 3e-3  # at the start of a plateau, from where it falls to 0
+
+    def faults(self):
+        if any(later >= first for first, later in itertools.pairwise(self.kl_coefs)):
+            yield f"kl_coefs={self.kl_coefs}: s.d. a nat, each below the one before it"
+        if self.steps % self.evaluations:
+            yield f"evaluations={self.evaluations} must divide steps={self.steps}"
 
 
 # --- between groups: each yields a message for every rule that is broken ---------------------------
@@ -467,10 +499,23 @@ class Config(Checked):
     rounds: RoundsConfig = later(RoundsConfig)
     direct: DirectConfig = later(DirectConfig)
     dpo_betas: Annotated[tuple[Positive, ...], *_AXIS] = later((0.1,))  # beta of direct alignment, without unit
+    frontier: FrontierConfig = later(FrontierConfig)
 
     def faults(self):
         for of_groups in FAULTS:
             yield from of_groups(self)
+
+    @property
+    def on_plateaus(self) -> "Config":
+        """These settings with the schedule of the frontier's runs in `optimiser`, and their coefficients in kl_coefs.
+
+        Such a run passes through all its coefficients. The policy's other runs have one each.
+        """
+        f, count = self.frontier, len(self.frontier.kl_coefs)
+        of_plateaus = dict(steps=count * f.steps, evaluations=count * f.evaluations, plateau=f.steps)
+        rate = dict(learning_rate=f.learning_rate, warmup_steps=0)
+        optimiser = dataclasses.replace(self.optimiser, **of_plateaus, **rate)
+        return dataclasses.replace(self, optimiser=optimiser, kl_coefs=f.kl_coefs)
 
     @property
     def round_before(self) -> "Config":

@@ -20,7 +20,7 @@ from gold_sim.store import Store, archive
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "docs" / "records"
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
-UNDRAWN = {"gold_quality"}  # experiments that no archive has yet
+UNDRAWN = {"frontier", "gold_quality"}  # experiments that no archive has yet
 GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 

@@ -59,7 +59,7 @@ print(pipeline.run(store, curves[-1]), flush=True)
 def test_the_main_job_runs_in_two_workers(main_job):
     found, runs = main_job
     assert found.returncode == 0, found.stderr
-    assert set(Store(runs).table()["stage"]) == {"best_of_n", "policy_gradient"}
+    assert set(Store(runs).table()["stage"]) == {"best_of_n", "policy_gradient", "frontier"}
     assert "0 to do" in command("rm_size", "--preset", "smoke", "--runs", runs).stdout
 
 
@@ -263,7 +263,8 @@ def same_curves(runs, copy):
 def test_runs_side_by_side_as_on_an_accelerator_are_those_one_after_another(runs, tmp_path, monkeypatch):
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
-    for pattern in ("pool/*", "scores/4x1*", "best_of_n/4x1*", "reward_model/4x1*", "policy_gradient/rloo-4x1*"):
+    optimised = ("policy_gradient/rloo-4x1*", "frontier/rloo-4x1*")
+    for pattern in ("pool/*", "scores/4x1*", "best_of_n/4x1*", "reward_model/4x1*", *optimised):
         shutil.rmtree(next(copy.glob(pattern)))
     monkeypatch.setattr(parallel, "accelerated", lambda: True)
     _, curves, every = plan("rm_size", "smoke", {})
@@ -442,7 +443,7 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
     queue.run(tmp_path, cells, Watched(), lambda *_: None)
     assert sorted(started) == sorted(c.fingerprint for c in cells)
     assert len({program(c) for c in prepared}) == len(prepared) > 3
-    assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient"}
+    assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient", "frontier"}
 
 
 def test_a_cell_that_runs_is_not_compiled_ahead(tmp_path):

@@ -73,6 +73,7 @@ KNOWN = {  # of Config() (relabelled: of its second round). Whoever changes one 
     "scores": "e9b021d6f1b9fcd1",
     "best_of_n": "8373448f994f83e5",
     "policy_gradient": "321a668b5012b1b0",
+    "frontier": "c4f362fc7dc5cab8",
     "direct_alignment": "c2ba4c5d0b643e6b",
     "relabelled": "6a9d6887742f2bd6",
 }

@@ -17,6 +17,7 @@ from analysis.paper import venue
 from experiments import catalogue
 from experiments.__main__ import main as experiments_main
 from experiments.plan import missing, plan
+from experiments.presets import PRESETS
 from gold_sim import policy, preferences, rewards, streams
 from gold_sim.language import sequences
 from gold_sim.optimisation import direct_alignment, measure, policy_gradient
@@ -114,7 +115,13 @@ def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
         if not (runs / "experiments" / f"{name}-smoke.json").exists():
             command(name, "--preset", "smoke", "--runs", runs)
     table = Store(runs).table()
-    assert set(table["stage"]) == {"best_of_n", "policy_gradient", "direct_alignment"}
+    assert set(table["stage"]) == {"best_of_n", "policy_gradient", "frontier", "direct_alignment"}
+    coefs = PRESETS["smoke"]["frontier.kl_coefs"]
+    for _, run in table[table["stage"] == "frontier"].groupby(["cell", "seed"]):
+        equilibria = run[run["kl_drift"].notna()].sort_values("control")
+        assert equilibria["control"].tolist() == [0, *PRESETS["smoke"]["frontier.steps"] * np.arange(1, len(coefs) + 1)]
+        assert equilibria["kl_coef"].tolist() == [coefs[0], *coefs] and len(run) == 1 + 2 * len(coefs)
+    assert table.loc[table["stage"] != "frontier", "kl_drift"].isna().all()
     start = table[(table["stage"] != "best_of_n") & (table["control"] == 0) & (table["round"] == 1)]
     assert len(start) > 10
     assert (start["kl"] < 1e-5).all() and (table["kl"] >= 0).all()

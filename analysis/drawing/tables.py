@@ -84,7 +84,7 @@ def laws_table(axis: str, rows: list[dict], title: str = "Fitted laws and observ
     out = []
     for row in rows:
         out.append(
-            {axis: row[axis], "method": curves.METHOD_NAMES[row["method"]]}
+            {axis: row[axis], "method": curves.METHOD_NAMES[row["method"]], "law": row["form"]}
             | spread(row, "alpha")
             | spread(row, "beta")
             | {"r2": row["r2"], "kl_peak": row["d_peak"] ** 2}

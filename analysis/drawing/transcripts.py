@@ -13,7 +13,7 @@ KINDS = 5  # prompts shown a run, one of each kind
 def tables(data) -> list[Table]:
     """One table for the smallest and one for the largest value of the compared column; none without responses."""
     samples = data.samples()
-    trained = data.curves[data.curves["stage"] != "best_of_n"]
+    trained = data.curves[~data.curves["stage"].isin(("best_of_n", "frontier"))]
     if samples.empty or trained.empty:
         return []
     keys = sorted(trained[data.axis].unique()) if data.axis != "variant" else data.variants

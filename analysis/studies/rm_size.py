@@ -1,13 +1,18 @@
-"""Reward-model size: the paper's figures 1 to 3, with the attributes behind the fall and the reward models' losses."""
+"""Reward-model size: the paper's figures 1 to 3, with the attributes behind the fall and the reward models' losses.
+
+RL has two curves a size: the path without penalty, and the frontier of penalised runs at their equilibria.
+"""
 
 import numpy as np
 
 from analysis import curves, faithfulness
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
-from analysis.templates import scaling
+from analysis.templates import equal_kl, scaling
 from gold_sim import laws
 from gold_sim.store.columns import CURVE_COLUMNS
+
+OF_RL = {"rl": "RL without penalty", "frontier": "RL at equilibrium"}  # titles where there are both
 
 
 def study(data, folder) -> Findings:
@@ -28,15 +33,24 @@ def study(data, folder) -> Findings:
             entries.setdefault(g.key, {})[method] = entry
             rows.append({data.axis: g.key} | entry)
     which, verdict_tables = scaling.verdicts(data.axis, groups)
+    apart = equal_kl.of_frontier(groups)
     summary = {
         "verdict": which,
-        "sizes": [{data.axis: key} | reward_model(data, key) | entries[key] for key in sorted(entries)],
+        "sizes": [
+            {data.axis: key} | reward_model(data, key) | entries[key] | apart.get(key, {}) for key in sorted(entries)
+        ],
         "trends": {name: one.trend for name, one in found.items()},
         "shared_alpha_rl": shared_fits[0].alpha if shared else None,
         "shared_alpha_rl_ci": shared_fits[0].alpha_ci if shared else None,
-        "checks": checks(groups, fits, found) | faithfulness.checks(data) | scaling.which_form(which),
+        "checks": checks(groups, fits, found)
+        | checks_of_frontier(groups, apart)
+        | faithfulness.checks(data)
+        | scaling.which_form(which),
     }
-    return Findings(summary, draw(data, folder, groups, fits, found), make_tables(data, groups, rows) + verdict_tables)
+    made = make_tables(data, groups, rows) + verdict_tables
+    if apart:
+        made += [equal_kl.differences_table(data.axis, apart), equal_kl.equilibria_table(data.axis, groups["frontier"])]
+    return Findings(summary, draw(data, folder, groups, fits, found), made)
 
 
 def reward_model(data, key) -> dict:
@@ -61,10 +75,18 @@ def checks(groups, fits, found) -> dict:
     return out | {f"r2_{method}": scaling.fits_well(method, f) for method, f in fits.items()}
 
 
+def checks_of_frontier(groups, apart) -> dict:
+    if "frontier" not in groups:
+        return {}
+    below = equal_kl.path_is_below(apart, figures.short)
+    return {"path_below_frontier": below, "frontier_is_steady": equal_kl.is_steady(groups["frontier"])}
+
+
 def draw(data, folder, groups, fits, found) -> list[Figure]:
     legend = "RM parameters"
     caption = "against KL by reward-model size; thin lines: the fitted laws."
-    out = [scaling.score_figure(folder, "gold", groups, fits, legend, caption)]
+    titles = figures.METHOD_NAMES | (OF_RL if "frontier" in groups else {})
+    out = [scaling.score_figure(folder, "gold", groups, fits, legend, caption, titles=titles)]
     out += scaling.coefficient_figure(folder, "coefficients", found, legend)
     if "rl" in groups:
         out.append(ledger(folder, groups["rl"], legend))

@@ -16,7 +16,7 @@ from gold_sim.laws import comparison
 RISING = 2.0  # standard errors by which a mean proxy curve may fall below its own maximum and still count as rising
 FAR = 4.0  # nats^0.5 that RL is wanted to reach, so that there is over-optimisation to see
 FLAT = 0.25  # last-quarter slope over first-quarter slope below which a gold curve counts as flattened
-R2_WANTED = {"bon": 0.98, "rl": 0.95}  # median over sizes
+R2_WANTED = {"bon": 0.98, "rl": 0.95, "frontier": 0.95}  # median over sizes
 
 
 def law_and_peak(g: curves.Group, fit: laws.LawFit) -> dict:
@@ -97,13 +97,16 @@ def coefficient_figure(folder, name, found: dict[str, Coefficients], xlabel) -> 
     return [Figure(figures.save(figure, folder, name), caption)]
 
 
-def score_figure(folder, name, groups, fits, legend, caption, over="seeds") -> Figure:
-    """Best-of-n on the left, RL on the right, one legend for both.  caption: what follows the names of the lines."""
+def score_figure(folder, name, groups, fits, legend, caption, over="seeds", titles=figures.METHOD_NAMES) -> Figure:
+    """A panel a method, best-of-n on the left, with one legend for all.
+
+    caption: what follows the names of the lines.  titles: method -> title of its panel.
+    """
     every = [g for gs in groups.values() for g in gs]
     keys = sorted({g.key for g in every})
     figure, axes = figures.panels(len(groups))
     for ax, (method, gs) in zip(axes, groups.items(), strict=True):
-        figures.scores(ax, gs, fits and fits[method], figures.METHOD_NAMES[method], keys)
+        figures.scores(ax, gs, fits and fits[method], titles[method], keys)
     figures.key_outside(figure, keys, legend, figures.styles_of_scores(every, with_law=bool(fits), over=over))
     return Figure(figures.save(figure, folder, name), f"{figures.lines_of(every)} {caption}")
 

@@ -6,7 +6,7 @@ checks that it keeps what all algorithms promise.
 """
 
 from gold_sim.config import DirectConfig, OptimiserConfig
-from gold_sim.optimisation import constrained, grpo, online_dpo, ppo
+from gold_sim.optimisation import constrained, grpo, online_dpo, plateaus, ppo
 from gold_sim.optimisation import direct_alignment as da
 from gold_sim.optimisation import policy_gradient as pg
 from gold_sim.optimisation.driver import Algorithm
@@ -47,4 +47,5 @@ def find(config: OptimiserConfig | DirectConfig) -> Algorithm:
     """The algorithm that a group of settings chooses."""
     if isinstance(config, DirectConfig):
         return DIRECT[config.loss]
-    return OPTIMISERS[config.name] if config.constraint == "none" else CONSTRAINED[config.constraint]
+    found = OPTIMISERS[config.name] if config.constraint == "none" else CONSTRAINED[config.constraint]
+    return found if config.plateau is None else plateaus.over(found, config.plateau)

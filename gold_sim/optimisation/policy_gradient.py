@@ -41,7 +41,7 @@ class Task:
     length: int  # tokens a response
     draw_prompts: Callable  # (key, num) -> [num, Lp]
     key: jax.Array  # of all that the run draws
-    kl_coef: jax.Array | float = 0.0  # reward units a nat
+    kl_coef: jax.Array | float = 0.0  # reward units a nat; [K] on K plateaus (plateaus.py)
     penalised: bool = True  # False: every kl_coef is 0 and the reference need not be run in training
 
 
@@ -102,8 +102,20 @@ def keys_of_step(task: Task, state):
 
 
 def _optimiser(config: OptimiserConfig):
-    rate = optax.linear_schedule(0.0, config.learning_rate, max(1, config.warmup_steps))
-    return adam(rate, config.max_grad_norm)
+    return adam(_on_plateaus(config) if config.plateau else _warmed_up(config), config.max_grad_norm)
+
+
+def _warmed_up(config: OptimiserConfig):
+    return optax.linear_schedule(0.0, config.learning_rate, max(1, config.warmup_steps))
+
+
+def _on_plateaus(config: OptimiserConfig):
+    """A rate that falls to 0 along each plateau and starts anew at the next (warm restarts: Loshchilov & Hutter 2017).
+
+    A rate that stayed would leave noise in the policy, which is KL without reward.
+    """
+    updates = config.plateau * config.updates
+    return lambda count: config.learning_rate * (1 - count % updates / updates)
 
 
 def descend(config: OptimiserConfig, state, grads):

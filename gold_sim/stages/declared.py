@@ -336,6 +336,41 @@ POLICY_GRADIENT = Stage(
     stepwise=True,
 )
 
+# --- frontier ---------------------------------------------------------------------------------
+
+PENALISED = ("rloo", "reinforce", "ppo", "grpo", "online_dpo")  # optimisers that a KL penalty brings to an equilibrium
+
+
+def _no_frontier(c: Config):
+    o = c.optimiser
+    if o.name not in PENALISED or o.constraint != "none":
+        named = f"name={o.name!r}" if o.constraint == "none" else f"constraint={o.constraint!r}"
+        yield f"optimiser.{named}: a frontier is of {', '.join(PENALISED)} with constraint='none'"
+    if c.rounds.count > 1:
+        yield f"rounds.count={c.rounds.count}: a frontier has one round"
+
+
+def _plateaus_hold(c: Config) -> float:
+    return _optimising_holds(dataclasses.replace(c.on_plateaus, kl_coefs=c.frontier.kl_coefs[:1]))
+
+
+FRONTIER = Stage(
+    name="frontier",
+    version=1,
+    function="gold_sim.stages.policy_gradient:frontier",
+    label=lambda c: f"{c.optimiser.name}-{name_of_reward(c)}-kl{c.frontier.kl_coefs[0]:g}to{c.frontier.kl_coefs[-1]:g}",
+    reads=lambda c: picked(c.on_plateaus, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
+    parents=_optimised_from,
+    work=lambda c: _optimising(c.on_plateaus) * (1 / len(c.frontier.kl_coefs)),
+    holds=_plateaus_hold,
+    networks=POLICY_GRADIENT.networks,
+    program=lambda c: (*_optimising_shared(c.on_plateaus), rewarded(c)),
+    faults=_no_frontier,
+    shared=lambda c: _optimising_shared(c.on_plateaus),
+    tables=("curves", "samples"),
+    stepwise=True,
+)
+
 # --- direct_alignment -------------------------------------------------------------------------
 
 
@@ -404,6 +439,6 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         *(REFERENCE, GOLD, PREFERENCES, REWARD_MODEL, POOL, SCORES),
-        *(BEST_OF_N, POLICY_GRADIENT, DIRECT_ALIGNMENT, RELABELLED),
+        *(BEST_OF_N, POLICY_GRADIENT, FRONTIER, DIRECT_ALIGNMENT, RELABELLED),
     )
 }

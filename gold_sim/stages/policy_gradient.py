@@ -1,7 +1,8 @@
-"""The stage `policy_gradient`: policies are optimised against a reward and measured on the way.
+"""The stages `policy_gradient` and `frontier`: policies are optimised against a reward and measured on the way.
 
-It loads what its runs read, drives them, and tabulates their curves. A stage is a function
-(cell, inputs, store, progress) -> (record, tables, arrays).
+A run of policy_gradient has one KL coefficient all along. A run of the frontier has a smaller one on each plateau, and
+ends every plateau at an equilibrium. A stage loads what its runs read, drives them, and tabulates their curves. It is a
+function (cell, inputs, store, progress) -> (record, tables, arrays).
 """
 
 import functools
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim import policy, rewards, streams
-from gold_sim.config import OptimiserConfig
+from gold_sim.config import Config, FrontierConfig, OptimiserConfig
 from gold_sim.language import Language
 from gold_sim.networks.network import Network
 from gold_sim.optimisation import algorithms, driver, measure, policy_gradient
@@ -100,7 +101,10 @@ def of_references(reward, net, runs, ref_params, judge, held_out, key):
 
 @dataclass(frozen=True)
 class Loaded:
-    """The data that the runs of a cell read. A run is a (seed, KL coefficient); the coefficient varies fastest."""
+    """The data that the runs of a cell read.
+
+    A run of policy_gradient is a (seed, KL coefficient); the coefficient varies fastest. One of the frontier is a seed.
+    """
 
     training: Training
     reward: rewards.Reward
@@ -108,28 +112,29 @@ class Loaded:
     judge: tuple  # gold's parameters, mean and standard deviation
     ref_params: dict
     held_out: jax.Array  # [P, Lp] prompts of every measurement
-    runs: tuple  # seeds [R], KL coefficients [R]
+    runs: tuple  # seeds [R], KL coefficients [R]; of the frontier [R, K]
     rewarded: dict  # each run's entry of reward.runs and, where length's share is recorded, "of_length" [R, L]
     starts: dict | None  # parameters [R, ...] where runs start; None: at the reference policy
 
 
-def load(cell, inputs) -> Loaded:
-    language, config, o = inputs.language, cell.config, cell.config.optimiser
+def load(cell, inputs, config: Config, coefs: np.ndarray) -> Loaded:
+    """The data of a cell's runs.  config: of the runs.  coefs: KL coefficients of a seed's runs, [K] or [1, K]."""
+    language, o = inputs.language, config.optimiser
     net = policy.network(language, inputs.cell("policy").config.reference, algorithms.find(o).values)
     ref_params = _with_value_head(net, inputs.arrays("policy")["params"])
     gold_net, judge, _ = inputs.gold("gold")
     reward = rewards.load(cell, inputs, gold_net)
     held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
-    by_run = lambda a: np.repeat(np.asarray(a), len(config.kl_coefs), 0)  # by jax, each shape is a program to compile
+    by_run = lambda a: np.repeat(np.asarray(a), len(coefs), 0)  # by jax, each shape is a program to compile
     rewarded = jax.device_put(jax.tree.map(by_run, reward.runs))
-    kl_coefs = jax.device_put(np.tile(np.asarray(config.kl_coefs, np.float32), len(config.seeds)))
+    kl_coefs = jax.device_put(np.concatenate([coefs] * len(config.seeds)))
     if o.length_share:
         key = streams.key(config.world.seed, "evaluation.length")
         proxies, lengths = of_references(reward, net, reward.runs, ref_params, judge, held_out, key)
         by_length = [measure.by_length(each, lengths, language.response_len) for each in proxies]
         rewarded["of_length"] = jax.device_put(by_run(np.stack(by_length).astype(np.float32)))
     return Loaded(
-        Training(language, net, o, any(c > 0 for c in config.kl_coefs)),
+        Training(language, net, o, bool(np.any(coefs > 0))),
         *(reward, gold_net, judge, ref_params, held_out, (rewarded["seed"], kl_coefs), rewarded),
         starts=inputs.arrays("last")["policies"] if "last" in dict(cell.upstream) else None,  # one policy a seed
     )
@@ -137,18 +142,53 @@ def load(cell, inputs) -> Loaded:
 
 def optimisation(cell, inputs, store, progress):
     """Policies of all runs, driven from the reference policy to the last step, and their curves."""
-    at, o = load(cell, inputs), cell.config.optimiser
-    of_runs = at.training, at.runs, at.ref_params
+    config = cell.config
+    at = load(cell, inputs, config, np.asarray(config.kl_coefs, np.float32))
+    states, curve = driven(at, cell, store, progress)
+    coefs = [dict(kl_coef=coef) for _ in config.seeds for coef in config.kl_coefs]
+    return finished(at, cell, states, curve, coefs)
+
+
+def frontier(cell, inputs, store, progress):
+    """Policies of all seeds, driven from plateau to plateau of the KL coefficient, and the equilibria they pass."""
+    config = cell.config.on_plateaus
+    at = load(cell, inputs, config, np.asarray([config.kl_coefs], np.float32))
+    states, curve = driven(at, cell, store, progress)
+    return finished(at, cell, states, curve, equilibria(config.frontier, curve.policy.kl))
+
+
+def driven(at: Loaded, cell, store, progress):
+    """(states, curve) of all runs at their last step."""
+    of_runs, o = (at.training, at.runs, at.ref_params), at.training.config
     scored = functools.partial(score, at.training, at.reward, at.rewarded, at.ref_params, at.judge)
-    states, curve = driver.drive(
+    return driver.drive(
         training.programs(*of_runs, scored),
         training.begin(*of_runs, at.starts),
         functools.partial(measured, at),
         *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
     )
-    columns = settings(cell.config, at.reward, curve)
-    tables = curves_and_samples(cell, inputs.language, at.held_out, o.name, curve, columns)
+
+
+def finished(at: Loaded, cell, states, curve: Point, coefs: list[dict]):
+    """What a stage returns.  coefs: columns of a run that tell of its KL coefficients, one dict a run."""
+    columns = settings(cell.config, at.reward, curve, coefs)
+    o = at.training.config
+    tables = curves_and_samples(cell, at.training.language, at.held_out, o.name, curve, columns)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
+
+
+def equilibria(config: FrontierConfig, kl) -> list[dict]:
+    """Columns kl_coef and kl_drift [T] of each run of the frontier.  kl: [T, R], from the reference policy on.
+
+    kl_drift is finite at the equilibria, the last measurements of the plateaus: (KL - KL at the measurement before) /
+    KL. At the reference policy, the equilibrium of an infinite coefficient, it is 0.
+    """
+    count = config.evaluations
+    kl, last = np.asarray(kl, float), np.arange(count, len(kl), count)
+    drift = np.full(kl.shape, np.nan)
+    drift[0], drift[last] = 0.0, 1 - kl[last - 1] / kl[last]
+    in_force = np.concatenate([config.kl_coefs[:1], np.repeat(config.kl_coefs, count)])
+    return [dict(kl_coef=in_force, kl_drift=of_run) for of_run in drift.T]
 
 
 def measured(at: Loaded, states) -> Point:
@@ -162,20 +202,20 @@ def measured(at: Loaded, states) -> Point:
     return to_numpy(point)
 
 
-def settings(config, reward, curve: Point) -> list[dict]:
+def settings(config, reward, curve: Point, coefs: list[dict]) -> list[dict]:
     """The columns that each run's settings decide, one dict a run."""
     o, (scale, shift) = config.optimiser, reward.affine()
     common = dict(train_prompts=float(o.train_prompts or np.nan), divergence=o.divergence, constraint=o.constraint)
-    runs = [(s, kl_coef) for s in range(len(config.seeds)) for kl_coef in config.kl_coefs]
+    of_seed = np.repeat(np.arange(len(config.seeds)), len(coefs) // len(config.seeds))
     return [
         dict(
             common,
+            **coefs[i],
             seed=config.seeds[s],
-            kl_coef=kl_coef,
             num_prompts=o.eval_prompts,
             proxy_raw=curve.proxy.proxy[:, i] / scale[s] + shift[s],
         )
-        for i, (s, kl_coef) in enumerate(runs)
+        for i, s in enumerate(of_seed)
     ]
 
 

@@ -120,7 +120,9 @@ def curves_and_samples(
         of_run = jax.tree.map(lambda a, i=i: a[:, i], curve)
         run = dict(measured(of_run), **own)
         written = transcripts(language, held_out, of_run)
-        written |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=own["kl_coef"])
+        in_force = np.broadcast_to(own["kl_coef"], of_run.control.shape)  # at every point
+        each = len(written["proxy"]) // len(in_force)
+        written |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=np.repeat(in_force, each))
         written |= dict(dpo_beta=own.get("dpo_beta", np.nan))
         samples.append(broadcast(written, len(written["proxy"])))
         runs.append(run)

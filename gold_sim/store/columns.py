@@ -22,7 +22,7 @@ NAN = float("nan")
 OVER = "over the measured responses; best-of-n: over prompts and the law of the selected sample"
 
 CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point)
-    "stage": Column("string", "name", "stage that made the curve: best_of_n, policy_gradient or direct_alignment"),
+    "stage": Column("string", "name", "that made the curve: best_of_n, policy_gradient, frontier, direct_alignment"),
     "cell": Column("string", "fingerprint", "cell of the curve"),
     "rm_cell": Column("string", "fingerprint", "reward-model cell that was optimised against; empty if none"),
     "optimiser": Column("string", "name", "best_of_n or another selection rule, ppo, rloo, .., dpo, ipo, .."),
@@ -85,6 +85,9 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "gold_rubric_correlation": Column("float64", "Pearson", f"of gold and rubric {OVER}", NAN),
     "gold_sd": Column("float64", "gold s.d.", f"s.d. of gold {OVER}", NAN),
     "rubric_sd": Column("float64", "rubric s.d.", f"s.d. of rubric {OVER}", NAN),
+    "kl_drift": Column(
+        "float64", "share", "of kl, by which it rose in the last part of a frontier's plateau; NaN: no equilibrium", NAN
+    ),
 }
 
 REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)

@@ -1,0 +1,83 @@
+"""The frontier: its equilibria are the exact tilts of an enumerable world, and its rows say which points they are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gold_sim.config import Config, FrontierConfig
+from gold_sim.optimisation import exact
+from gold_sim.optimisation import policy_gradient as pg
+from gold_sim.settings import replace
+from gold_sim.stages import graph
+from gold_sim.stages.policy_gradient import equilibria
+from tests.conftest import driven
+from tests.test_policy_gradient import config_of, task_of
+
+COEFS = (1.0, 0.5, 0.25, 0.12)
+
+
+@pytest.mark.parametrize("name, rate", [("rloo", 1e-2), ("ppo", 1e-2)])
+def test_the_frontier_is_that_of_the_exact_tilts(tiny, name, rate):
+    """At each coefficient KL, proxy and gold of pi_ref exp(r / coef) / Z, whose KL goes from 0.3 to 3 nats.
+
+    Gold is the proxy and an error drawn for each response, so it is no function of the proxy.
+    """
+    gold = tiny.rewards + jax.random.normal(jax.random.key(4), tiny.rewards.shape)
+    plateaus = dict(steps=100 * len(COEFS), evaluations=len(COEFS), plateau=100, learning_rate=rate)
+    task = task_of(tiny, config_of(name, **plateaus), jnp.array(COEFS))
+
+    def of(log_p):
+        means = (jnp.mean(exact.expected(log_p, values)) for values in (tiny.rewards, gold))
+        return jnp.stack([jnp.mean(exact.kl(log_p, tiny.ref)), *means])
+
+    at = lambda state: of(exact.response_log_probs(tiny.net, state.params, tiny.prompts, tiny.responses))
+    _, curve = driven(task, tiny.reward, at)
+    tilts = np.stack([of(exact.tilt(tiny.ref, tiny.rewards, c)) for c in COEFS])
+    print(name, "KL, proxy, gold:", curve[1:].round(3).tolist(), "exact:", tilts.round(3).tolist())
+    assert tilts[0, 0] < 0.5 and tilts[-1, 0] > 1.5 and np.all(np.diff(tilts[:, 0]) > 0.2)
+    np.testing.assert_allclose(curve[1:, 0], tilts[:, 0], rtol=0.05)
+    np.testing.assert_allclose(curve[1:, 1:], tilts[:, 1:], atol=0.04)
+
+
+def test_equilibria_by_hand():
+    """Two plateaus of two measurements: KL 0, then 1 and 2, then 4 and 3.  (2 - 1) / 2 = 0.5;  (3 - 4) / 3 = -1/3."""
+    plateaus = FrontierConfig(kl_coefs=(0.2, 0.1), steps=4, evaluations=2)
+    one, other = equilibria(plateaus, np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 1.0], [4.0, 2.0], [3.0, 2.0]]))
+    assert one["kl_coef"].tolist() == other["kl_coef"].tolist() == [0.2, 0.2, 0.2, 0.1, 0.1]
+    np.testing.assert_allclose(one["kl_drift"], [0.0, np.nan, 0.5, np.nan, -1 / 3])
+    np.testing.assert_allclose(other["kl_drift"], [0.0, np.nan, 0.0, np.nan, 0.0])
+
+
+def test_the_rate_falls_along_each_plateau():
+    """Three steps of two updates each: 6/6, 5/6, .. 1/6 of the rate, and again."""
+    config = config_of("ppo", plateau=3, steps=6, evaluations=2, epochs=2, learning_rate=0.06)
+    rates = [float(pg._on_plateaus(config)(count)) for count in range(12)]
+    np.testing.assert_allclose(rates, 2 * [0.06, 0.05, 0.04, 0.03, 0.02, 0.01], rtol=1e-6)
+
+
+def test_the_path_is_no_part_of_the_frontier():
+    """Steps and rate of `optimiser` are of the path; its batch is of both. A frontier's own settings move it alone."""
+    code = lambda stage, changes: graph.cell(stage, replace(Config(), changes)).fingerprint
+    moved = lambda stage, **changes: (
+        code(stage, {k.replace("__", "."): v for k, v in changes.items()}) != code(stage, {})
+    )
+    assert moved("policy_gradient", optimiser__steps=600) and not moved("frontier", optimiser__steps=600)
+    assert moved("policy_gradient", kl_coefs=(0.1,)) and not moved("frontier", kl_coefs=(0.1,))
+    assert moved("policy_gradient", optimiser__prompts=64) and moved("frontier", optimiser__prompts=64)
+    for change in (dict(frontier__steps=30), dict(frontier__kl_coefs=(0.2, 0.1)), dict(frontier__learning_rate=1e-3)):
+        assert moved("frontier", **change) and not moved("policy_gradient", **change)
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"frontier.kl_coefs": (0.1, 0.2)}, r"kl_coefs=\(0.1, 0.2\): s.d. a nat, each below the one before it"),
+        ({"frontier.steps": 10}, "evaluations=3 must divide steps=10"),
+        ({"optimiser.name": "distillation"}, "name='distillation': a frontier is of rloo, "),
+        ({"rounds.count": 2}, "rounds.count=2: a frontier has one round"),
+    ],
+)
+def test_bad_settings_are_one_line(changes, says):
+    with pytest.raises(ValueError, match=says):
+        graph.cell("frontier", replace(Config(), changes))
