@@ -348,15 +348,21 @@ def _pack(argv) -> int:
 
 def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
-    parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made curves.")
-    parser.add_argument("--replications", type=int, default=500, help="made data sets a form (500)")
+    parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
+    parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
+    parts, about = ("stopping", "curves"), "stopping: the sequential rule; curves: fits of laws (both)"
+    parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage
+    from analysis.fit import coverage, stopping
 
-    for table in coverage.tables(args.replications):
+    parts = {
+        "stopping": lambda: stopping.tables(20 * args.replications),
+        "curves": lambda: coverage.tables(args.replications),
+    }
+    for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
             say(line)
         sys.stdout.flush()

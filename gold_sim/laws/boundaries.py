@@ -44,12 +44,13 @@ def nominal_levels(fractions, level: float, spending=pocock) -> np.ndarray:
 
 @functools.cache
 def _table(fractions: tuple[float, ...], spending) -> tuple:
-    """Interpolators of log level -> log nominal level of the last look, and back."""
+    """Interpolators of log level -> log nominal level of the last look and back, and the range of the latter."""
     nominal = np.log([nominal_levels(fractions, gamma, spending)[-1] for gamma in GAMMAS])
-    return PchipInterpolator(np.log(GAMMAS), nominal), PchipInterpolator(nominal, np.log(GAMMAS)), nominal
+    return PchipInterpolator(np.log(GAMMAS), nominal), PchipInterpolator(nominal, np.log(GAMMAS)), nominal[[0, -1]]
 
 
-def looks_so_far(seeds: int, looks) -> tuple[float, ...]:
+@functools.cache
+def looks_so_far(seeds: int, looks: tuple[int, ...]) -> tuple[float, ...]:
     """Fractions of the information at the looks up to this one; a look that the plan lacks is one more.
 
     ValueError: more seeds than the last look has.
@@ -60,18 +61,18 @@ def looks_so_far(seeds: int, looks) -> tuple[float, ...]:
     return tuple(n / last for n in sorted({*(n for n in looks if n < seeds), seeds}))
 
 
-def nominal(seeds: int, looks, level: float, spending=pocock) -> float:
+@functools.cache
+def nominal(seeds: int, looks: tuple[int, ...], level: float, spending=pocock) -> float:
     """One-sided nominal level of the look at `seeds`, for a one-sided level of all looks, up to 0.5."""
     forth, _, _ = _table(looks_so_far(seeds, looks), spending)
     return float(np.exp(forth(np.log(np.clip(level, GAMMAS[0], GAMMAS[-1])))))
 
 
-def sequential(p, seeds: int, looks, spending=pocock):
+def sequential(p, seeds: int, looks: tuple[int, ...], spending=pocock):
     """Sequential p-values of nominal one-sided ones: the smallest level at which this look is beyond its boundary.
 
     P(p <= level) <= level under the null hypothesis whenever the study stops. From 0.5 on they count as 1.
     """
-    _, back, table = _table(looks_so_far(seeds, looks), spending)
+    _, back, (least, most) = _table(looks_so_far(seeds, looks), spending)
     p = np.asarray(p, float)
-    found = np.exp(back(np.log(np.clip(p, np.exp(table[0]), np.exp(table[-1])))))
-    return np.where(p < np.exp(table[-1]), found, 1.0)
+    return np.where(p < np.exp(most), np.exp(back(np.clip(np.log(np.maximum(p, 1e-300)), least, most))), 1.0)

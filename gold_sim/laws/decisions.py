@@ -31,7 +31,7 @@ SAYS = {  # what a claim says -> the decisions in the order in which they are ta
 class Evidence:
     """What a claim rests on: a quantity of each seed whose mean is above 0 if a directional claim holds.
 
-    ValueError: values that are not finite numbers in one dimension, a negative margin or variance, looks out of order.
+    ValueError: no values, or not finite numbers in one dimension, a negative margin or variance, looks out of order.
     """
 
     values: np.ndarray  # [S] one a draw, in order of seeds: a difference paired by seed, in gold s.d. or margin's unit
@@ -41,13 +41,14 @@ class Evidence:
 
     def __post_init__(self):
         values = np.asarray(self.values, float)
-        if values.ndim != 1 or not np.isfinite(values).all():
-            raise ValueError(f"values of shape {values.shape}, finite {np.isfinite(values).sum()}: [S] finite numbers")
+        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+            raise ValueError(f"values={values}: at least one finite number, in one dimension, is wanted")
         if not (self.margin >= 0 and self.extra_variance >= 0):
             raise ValueError(f"margin={self.margin}, extra_variance={self.extra_variance}: allowed from 0")
         if list(self.looks) != sorted({int(n) for n in self.looks if n >= 1}) or not self.looks:
             raise ValueError(f"looks={self.looks}: allowed are rising numbers of seeds, from 1")
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "looks", tuple(map(int, self.looks)))
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,26 @@ class Decision:
 
 def decide(evidence: Evidence, level: float = LEVEL) -> Decision:
     """Judge the evidence at the look of its S seeds.  ValueError: more seeds than the last look has."""
-    values, margin, looks = evidence.values, evidence.margin, evidence.looks
+    values, looks = evidence.values, evidence.looks
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Decision(mean, (np.nan, np.nan), 1.0, 1.0, 1.0, 1.0, n, None)
-    # Each side of 0, of the margin and of minus the margin.
-    sides, points = np.array([1, -1, 1, -1, 1, -1]), np.array([0, 0, -margin, margin, margin, -margin])
-    p = boundaries.sequential(_nominal(evidence, sides, points), n, looks).tolist()
-    interval = _interval(evidence, level)
-    return Decision(mean, interval, p[0], p[1], max(p[2:4]), min(p[4:]), n, seeds_wanted(evidence, "above", level))
+    p = map(float, p_values(values, evidence.margin, evidence.extra_variance, looks))
+    return Decision(mean, _interval(evidence, level), *p, n, seeds_wanted(evidence, "above", level))
+
+
+def p_values(values, margin: float = MARGIN, extra_variance: float = 0.0, looks: tuple[int, ...] = LOOKS) -> np.ndarray:
+    """p_above, p_below, p_equivalent and p_outside of Decision, [4, ...], of values [..., S] with S of 2 or more."""
+    n, moments = np.shape(values)[-1], _moments(values, extra_variance)
+    p = lambda side, at: boundaries.sequential(_nominal(n, *moments, side, at), n, looks)
+    return np.stack(
+        [
+            p(1, 0.0),
+            p(-1, 0.0),
+            np.maximum(p(1, -margin), p(-1, margin)),
+            np.minimum(p(1, margin), p(-1, -margin)),
+        ]
+    )
 
 
 def verdicts(decisions: Sequence[Decision], says: Sequence[str] | str, level: float = LEVEL) -> list[str]:
@@ -83,20 +95,26 @@ def verdicts(decisions: Sequence[Decision], says: Sequence[str] | str, level: fl
     says: of each claim, or of all. "above": the mean is above 0; it holds, or fails where the mean is below 0, or the
     mean is equivalent to 0, which is decided first: surely within the margin is no effect worth a claim.
     "equal": the mean is within the margin; it holds, or fails where it is surely outside.
-    Holm's steps (1979) over the claims: each is as sure as its surest decision, two-sided.
+    Holm's steps (1979): of m claims each has level / m, and a claim that is settled passes its share on to the others.
     """
     says = [says] * len(decisions) if isinstance(says, str) else list(says)
     if unknown := set(says) - set(SAYS):
         raise ValueError(f"says {', '.join(sorted(unknown))}: allowed are {', '.join(SAYS)}")
-    ps = [{word: getattr(d, p) for word, p in SAYS[s].items()} for d, s in zip(decisions, says, strict=True)]
-    surest = np.array([2 * min(of_claim.values()) for of_claim in ps])
-    found = ["open"] * len(ps)
-    for step, i in enumerate(np.argsort(surest, kind="stable")):
-        allowed = level / (len(ps) - step)
-        if surest[i] > allowed:
-            break
-        found[i] = next(word for word, p in ps[i].items() if 2 * p <= allowed)
-    return found
+    ps = np.array([_settled(d, of) for d, of in zip(decisions, says, strict=True)])
+    share, before = level / max(len(ps), 1), -1
+    while (done := int((2 * ps <= share).sum())) > before:
+        share, before = level / max(len(ps) - done, 1), done
+    words = [{word: getattr(d, p) for word, p in SAYS[of].items()} for d, of in zip(decisions, says, strict=True)]
+    return [next((word for word, p in of.items() if 2 * p <= share), "open") for of in words]
+
+
+def _settled(d: Decision, says: str) -> float:
+    """One-sided p-value of "some verdict may still be false": small where none changes at any laxer level.
+
+    The interval then lies between two neighbours of -margin, 0 and margin. To pass a level on after any verdict is not
+    enough: of claims whose mean is 0, those that are not yet equivalent are those that chance drove away from 0.
+    """
+    return min(d.p_outside, d.p_equivalent if says == "equal" else max(min(d.p_above, d.p_below), d.p_equivalent))
 
 
 def seeds_wanted(evidence: Evidence, says: str = "above", level: float = LEVEL) -> int | None:
@@ -117,66 +135,67 @@ def seeds_wanted(evidence: Evidence, says: str = "above", level: float = LEVEL) 
 
     def enough(seeds: int) -> bool:
         look = next((look for look in looks if look >= seeds), max(looks))
-        t = _t_of(boundaries.nominal(look, looks, level / 2), seeds - 1) + special.ndtri(POWER)
-        return t * np.sqrt(variance / seeds + evidence.extra_variance) < distance
+        t = -special.stdtrit(seeds - 1, boundaries.nominal(look, looks, level / 2))
+        return (t + special.ndtri(POWER)) * np.sqrt(variance / seeds + evidence.extra_variance) < distance
 
-    few, many = n, MOST  # enough(few) is false, or n would have been decided; it is true from some number on
-    if not enough(many):
+    if not enough(MOST):
         return None
+    few, many = n, MOST  # n is too few, as the interval says; `enough` is true from some number on
     while many - few > 1:
-        few, many = ((few + many) // 2, many) if not enough((few + many) // 2) else (few, (few + many) // 2)
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
     return many
 
 
-def _t_of(p, df: int):
-    """Student's t that is exceeded with chance p."""
-    return -special.stdtrit(df, p)
+def _moments(values, extra_variance: float) -> tuple:
+    """Mean, its standard error, and the skewness of its error, [...] each, of values [..., S].
 
-
-def _error(evidence: Evidence) -> tuple[float, float]:
-    """Standard error of the mean, and the skewness of its error (the sample's, corrected for its bias, over sqrt S)."""
-    values, n = evidence.values, len(evidence.values)
-    off = values - values.mean()
-    of_seeds = off @ off / (n - 1) / n
-    if np.ptp(values) <= 1e-12 * np.abs(values).max():  # alike, but for rounding
-        of_seeds = 0.0
-    error = np.sqrt(of_seeds + evidence.extra_variance)
-    if n < 3 or of_seeds == 0.0:
-        return float(error), 0.0
-    skewness = np.mean(off**3) / np.mean(off**2) ** 1.5 * np.sqrt(n * (n - 1)) / (n - 2)
-    return float(error), float(skewness / np.sqrt(n) * (of_seeds / error**2) ** 1.5)
+    The skewness is the sample's, corrected for its bias, over the square root of S; 0 of two seeds.
+    """
+    values = np.asarray(values, float)
+    n, mean = values.shape[-1], values.mean(-1)
+    off = values - mean[..., None]
+    second, third = (off**2).mean(-1), (off**3).mean(-1)
+    alike = np.ptp(values, axis=-1) <= 1e-12 * np.abs(values).max(-1)  # but for rounding
+    of_seeds = np.where(alike, 0.0, second / (n - 1))
+    error = np.sqrt(of_seeds + extra_variance)
+    if n < 3:
+        return mean, error, np.zeros_like(mean)
+    with np.errstate(all="ignore"):
+        skewness = third / second**1.5 * np.sqrt(n * (n - 1)) / (n - 2) / np.sqrt(n)
+        return mean, error, np.where(alike, 0.0, skewness * (of_seeds / error**2) ** 1.5)
 
 
 def _without_skew(t, skew):
     """Hall's (1992) cubic transform of t-statistics of a mean whose error has this skewness; it rises everywhere."""
+    skew = np.where(np.abs(skew) > TINY, skew, TINY)
     return ((1 + skew * t / 3) ** 3 - 1) / skew + skew / 6
 
 
 def _with_skew(t, skew):
     """The inverse of `_without_skew`."""
+    skew = np.where(np.abs(skew) > TINY, skew, TINY)
     return 3 * (np.cbrt(1 + skew * (t - skew / 6)) - 1) / skew
 
 
-def _nominal(evidence: Evidence, sides, points):
-    """Nominal p-values that the mean lies on these sides (1: above, -1: below) of these points.
+def _nominal(n: int, mean, error, skew, side: int, at: float):
+    """Nominal p-values [...] that the mean of n seeds lies on a side (1: above, -1: below) of `at`.
 
-    Values that are all alike have no t. Theirs is the sign test's: 1/2 to the power of S.
+    Values that are all alike have no t. Theirs is the sign test's: 1/2 to the power of n.
     """
-    n, (error, skew) = len(evidence.values), _error(evidence)
-    off = sides * (np.mean(evidence.values) - points)
-    if error == 0.0:
-        return np.where(off > 0, 0.5**n, 1.0)
-    t = off / error
-    surely = np.minimum(t, _without_skew(t, sides * skew)) if abs(skew) > TINY else t
-    return special.stdtr(n - 1, -surely)
+    off = side * (mean - at)
+    with np.errstate(all="ignore"):
+        t = off / error
+        p = special.stdtr(n - 1, -np.minimum(t, _without_skew(t, side * skew)))
+    return np.where(error > 0, p, np.where(off > 0, 0.5**n, 1.0))
 
 
 def _interval(evidence: Evidence, level: float) -> tuple[float, float]:
     """All means that no side rejects, which `_nominal` says at half the level."""
-    n, mean, (error, skew) = len(evidence.values), np.mean(evidence.values), _error(evidence)
+    n, (mean, error, skew) = len(evidence.values), _moments(evidence.values, evidence.extra_variance)
     allowed = boundaries.nominal(n, evidence.looks, level / 2)
     if error == 0.0 and 0.5**n > allowed:
         return -np.inf, np.inf
-    t = _t_of(allowed, n - 1)
-    reach = np.maximum(t, _with_skew(t, np.array([skew, -skew]))) if abs(skew) > TINY else np.array([t, t])
-    return float(mean - error * reach[0]), float(mean + error * reach[1])
+    t = -special.stdtrit(n - 1, allowed)
+    below, above = np.maximum(t, _with_skew(t, np.array([skew, -skew])))
+    return float(mean - error * below), float(mean + error * above)
