@@ -46,7 +46,7 @@ def _best(read, variant) -> pd.Series:
 
 
 def do_not_recover(read) -> list[Part]:
-    """Policies that go on do not begin a round at the reference, so their gold is taken from the first round's start."""
+    """Policies that go on do not begin a round at the reference: their gold is from the first round's start."""
     first = read.curves[(read.curves["variant"] == KEPT) & (read.curves["round"] == 1) & (read.curves["control"] == 0)]
     again, start = _peak(read, _last(read)), first.set_index([*WORLD, "seed"])["gold"]
     on = _best(read, "concatenate_continue") - start.set_axis(start.index.to_flat_index())
