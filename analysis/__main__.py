@@ -248,8 +248,9 @@ def _advise(argv) -> int:
     if args.at_kl is not None and not args.at_kl > 0:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
-    for form, key, ds, golds, units in parts:
-        advice = advise.advise(form, ds, golds, units, args.at_kl)
+    own = advise.peaks([(form, ds, golds, units) for form, _, ds, golds, units in parts])
+    for (form, key, ds, golds, units), peaks in zip(parts, own, strict=True):
+        advice = advise.advise(form, ds, golds, units, args.at_kl, own=peaks)
         result["groups"].append(key | vars(advice))
         say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
