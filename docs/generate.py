@@ -36,7 +36,8 @@ def entries() -> list[dict]:
 
 def claims() -> str:
     """What `python -m analysis claims` writes."""
-    return f"{verdicts.counted(entries())}.\n\n{tables.markdown(verdicts.table(entries()))}"
+    counts = verdicts.counted(entries()).replace("; ", ";\n")
+    return f"{counts}.\n\n{tables.markdown(verdicts.table(entries()))}"
 
 
 def claims_in_short() -> str:

@@ -22,7 +22,9 @@ def falls_at_all(read, variant, **where) -> list[Part]:
 def fall_less(read, plain, names, **where) -> list[Part]:
     """Fall of one variant minus that of each of the others, in pairs of seeds."""
     found = falls(read, "rl", {name: name for name in (plain, *names)}, **where)
-    return [Part(read.label(name), found[plain].values - found[name].values, note=found[plain].where) for name in names]
+    notes = [found[plain].where, *[""] * (len(names) - 1)]  # the same of all
+    less = [found[plain].values - found[name].values for name in names]
+    return [Part(read.label(n), of_seed, note=note) for n, of_seed, note in zip(names, less, notes, strict=True)]
 
 
 def more_gold(read, method: str, plain, names, **where) -> list[Part]:

@@ -2,7 +2,7 @@
 
 A warning should say that a run is past the peak of its own gold, smoothed. A signal is the change of a quantity since
 the start of the run, and none of these needs gold. KL alone tells much, as late points are past the peak. So a signal
-is scored by what it adds: the area under the ROC curve of a logistic model of KL and the signal, minus that of KL alone.
+is scored by what it adds: the area under the ROC curve of a logistic model of KL and the signal, minus KL's own area.
 Models, and the signal that is called the best, come from the other seeds. At 0.5 an area tells nothing; at 1 it always
 ranks points past the peak above the others.
 """
