@@ -35,6 +35,11 @@ def _add_several_runs(parser, of_several: str):
     parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {FORMS}; {of_several}")
 
 
+def _add_extent(parser):
+    parser.add_argument("--world", type=int, metavar="N", help="of records made with --world N")
+    parser.add_argument("--seeds", type=int, metavar="N", help="of the first N seeds alone; default: all there are")
+
+
 RUNS = "runs"
 OUT = Path("analysis/out")
 
@@ -72,6 +77,7 @@ def _experiment(argv) -> int:
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     what = "of records made with other settings: the --set that they were made with"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
+    _add_extent(parser)
     _add_runs(parser)
     _add_out(parser)
     args = parser.parse_args(argv)
@@ -80,9 +86,9 @@ def _experiment(argv) -> int:
     from analysis import others, sources
     from gold_sim.store import outputs
 
-    name = others.named(args.name, args.set)
-    folder = args.out / name
     with sources.opened(args.runs, makes=args.name) as [source]:
+        name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
+        folder = args.out / name
         if name not in (*source.names(), "throughput"):
             return _complain(_no_records(source, args))
         outputs.check_folder(folder)
@@ -90,8 +96,12 @@ def _experiment(argv) -> int:
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
-        data, findings = analyse.analyse(source.store, name, args.preset, folder)
-        aside = [] if args.set else others.commands(source.store, args.name, data.manifest["preset"])
+        data, findings = analyse.analyse(source.store, name, args.preset, folder, args.seeds)
+        aside = (
+            []
+            if args.set or args.world is not None
+            else others.commands(source.store, args.name, data.manifest["preset"])
+        )
     analyse.show(data, findings, folder)
     for words in aside:
         say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
@@ -103,6 +113,7 @@ def _no_records(source, args) -> str:
 
     how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
     how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
+    how += "".join(f" --{n} {v}" for n, v in (("world", args.world), ("seeds", args.seeds)) if v is not None)
     have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
     if own := others.commands(source.store, args.name.partition("+")[0]):
         have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
