@@ -209,7 +209,7 @@ def _fit(argv) -> int:
     from analysis.numbers import with_interval
 
     options = _fit_options(args, args.share)
-    _check_json(args.json, args.file)
+    _check_json(args.json, FITTED, args.file)
     if options.share and options.se:
         return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
     points, odd = fits.load(args.file, options)
@@ -240,7 +240,7 @@ def _advise(argv) -> int:
         args = parser.parse_args(argv)
         from analysis import curves, records, sources
 
-        _check_json(args.json)
+        _check_json(args.json, FITTED)
         with sources.opened(args.runs, makes=args.name) as [source]:
             read = records.load(source.store, args.name, args.preset)
         gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
@@ -253,14 +253,15 @@ def _advise(argv) -> int:
         from analysis.fit import fits
 
         options = _fit_options(args)
-        _check_json(args.json, args.file)
+        _check_json(args.json, FITTED, args.file)
         points, warnings = fits.load(args.file, options)
         parts = fits.parts(points, options)
     if args.at_kl is not None and not args.at_kl > 0:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
-    for form, key, ds, golds, units in parts:
-        advice = advise.advise(form, ds, golds, units, args.at_kl)
+    own = advise.peaks([(form, ds, golds, units) for form, _, ds, golds, units in parts])
+    for (form, key, ds, golds, units), peaks in zip(parts, own, strict=True):
+        advice = advise.advise(form, ds, golds, units, args.at_kl, own=peaks)
         result["groups"].append(key | vars(advice))
         say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
@@ -304,8 +305,9 @@ def _claims(argv) -> int:
     """Every claim of the literature that has an experiment here."""
     parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    _add_several_runs(parser, "an experiment is read from the first that has it")
+    _add_several_runs(parser, "a world of an experiment is read from the first that has it")
     _add_out(parser)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the entries here: {claims: [..]}")
     args = parser.parse_args(argv)
     from analysis import sources
     from analysis.claims import verdicts
@@ -314,20 +316,20 @@ def _claims(argv) -> int:
 
     folder = args.out / "claims"
     outputs.check_folder(folder)
+    _check_json(args.json, {"claims"})
     with sources.opened(*args.runs) as read:
         sources.check_preset(read, args.preset)
-        table = verdicts.table([source.store for source in read], args.preset)
-    tables.write(folder, [table])
-    for row in table.frame.to_dict("records"):
-        say(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})")
-        say(f"{'':7}  {row['found']}")
-    counts = table.frame[""].value_counts()
-    rest = (verdicts.NOT_TESTED, verdicts.NOT_RUN, verdicts.ERROR)
-    words = [word for word in (*verdicts.VERDICTS.values(), *rest) if word in counts]
+        found = verdicts.entries([source.store for source in read], args.preset)
+    tables.write(folder, [verdicts.table(found)])
+    for one in found:
+        say(f"{one['verdict']:>10}  {one['says']} ({one['source']}; {one['experiment']})")
+        say(f"{'':10}  {one['found']}")
     say()
-    say(", ".join(f"{counts[word]} {word}" for word in words))
+    say(verdicts.counted(found))
     say(f"table  {folder / 'claims.md'}")
-    errors = table.frame.loc[table.frame[""] == verdicts.ERROR, "found"]
+    if args.json:
+        _write_json({"claims": found}, args.json)
+    errors = [one["found"] for one in found if one["verdict"] == verdicts.ERROR]
     return max((_complain(error) for error in errors), default=0)
 
 
@@ -379,35 +381,45 @@ def _calibration(argv) -> int:
     return 0
 
 
-def _check_json(path: Path | None, *inputs: Path) -> None:
-    """Before work is spent: that a result can be written there and takes no other file's place."""
+def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
+    """Before work is spent: that a result can be written there and takes no other file's place.
+
+    keys: those that a result of the same command has.
+    """
     from gold_sim.store import StoreError, outputs
 
     if path is None:
         return
     outputs.check_file(path, inputs)
-    if path.is_file() and path.stat().st_size and not _is_result(path):
-        raise StoreError(f"--json {path}: is there already and no result of fit or advise; another name is wanted")
+    if path.is_file() and path.stat().st_size and not _has(path, keys):
+        raise StoreError(f"--json {path}: is there already and no result of this command; another name is wanted")
 
 
-def _is_result(path: Path) -> bool:
+FITTED = {"groups", "warnings"}  # keys of what fit and advise write
+
+
+def _has(path: Path, keys: set[str]) -> bool:
     try:
-        return {"groups", "warnings"} <= json.loads(path.read_bytes()).keys()
+        return keys <= json.loads(path.read_bytes()).keys()
     except (ValueError, AttributeError, RecursionError):
         return False
 
 
 def _tell(result: dict, path: Path | None) -> int:
     """Warnings to stderr, the result to the file."""
-    from analysis import numbers
-    from gold_sim.store import outputs
-
     for warning in result["warnings"]:
         warn(f"analysis: warning: {warning}")
     if path:
-        outputs.write(path, json.dumps(numbers.plain(result), indent=1, allow_nan=False) + "\n")
-        say(f"written to {path}")
+        _write_json(result, path)
     return 0
+
+
+def _write_json(result: dict, path: Path) -> None:
+    from analysis import numbers
+    from gold_sim.store import outputs
+
+    outputs.write(path, json.dumps(numbers.plain(result), indent=1, allow_nan=False) + "\n")
+    say(f"written to {path}")
 
 
 COMMANDS = {  # what is not the name of an experiment; the first line of each docstring is what `gold-sim --help` says

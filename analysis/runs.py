@@ -1,6 +1,7 @@
 """The runs of one variant as arrays over seeds, with their peaks, falls and shares lost."""
 
 import numpy as np
+import pandas as pd
 
 from analysis import curves
 from gold_sim import laws
@@ -12,18 +13,18 @@ class Missing(ValueError):
     """Runs that are asked for by key are not in the records."""
 
 
-def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
-    """One column of a variant's runs along the control, [S, T]; scores are minus their start at the reference.
+def by_seed(read, variant, method: str, names=("gold",), **where) -> dict[tuple, pd.DataFrame]:
+    """(world, gold, seed) -> a variant's run in order of control; scores are minus their start at the reference.
 
     variant: its key, or the value of another compared column.  method: "bon", "rl" or "direct".
-    where: column = value, to choose a panel.
+    names: columns beside control, kl and d.  where: column = value, to choose a panel.
     Missing if there are no such runs; ValueError if there are several a seed.
     """
     wanted = np.isin(read.curves["stage"].to_numpy(), [s for s, of in curves.METHODS.items() if of == method])
     for column, value in {read.axis: variant, **where}.items():
         found = read.curves[column].to_numpy()
         wanted &= np.isclose(found, value) if isinstance(value, float) else found == value
-    columns = dict.fromkeys((*curves.WORLD, *curves.RUN, "optimiser", "control", "d", name))
+    columns = dict.fromkeys((*curves.WORLD, *curves.RUN, "optimiser", "control", "kl", "d", *names))
     table = read.curves.loc[wanted, [*columns]]
     if table.empty:
         raise Missing(f"no {curves.METHOD_NAMES[method]} runs of {_named(variant, where)}")
@@ -31,9 +32,19 @@ def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray
         table[[*curves.WORLD, "seed"]].drop_duplicates()
     ):
         raise ValueError(f"several {curves.METHOD_NAMES[method]} runs a seed of {_named(variant, where)}")
-    runs = [run.sort_values("control") for _, run in table.groupby([*curves.WORLD, "seed"], sort=True)]
-    start = lambda run: run[name].iloc[0] if name in SCORES and run["d"].iloc[0] < laws.AT_REFERENCE else 0.0
-    return np.stack([run[name].to_numpy() - start(run) for run in runs])
+    out = {}
+    for draw, run in table.groupby([*curves.WORLD, "seed"], sort=True):
+        run = run.sort_values("control", ignore_index=True)
+        if run["d"].iloc[0] < laws.AT_REFERENCE:
+            for name in {*names} & {*SCORES}:
+                run[name] -= run[name].iloc[0]
+        out[tuple(map(int, draw))] = run
+    return out
+
+
+def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
+    """One column of a variant's runs along the control, [S, T], as `by_seed` gives them."""
+    return np.stack([run[name].to_numpy() for run in by_seed(read, variant, method, (name,), **where).values()])
 
 
 def _named(variant, where: dict) -> str:

@@ -52,6 +52,21 @@ def collect(config: PreferencesConfig, language, prompts, responses, gold_scores
     return Preferences(prompts, responses, gold_scores, chosen ^ flipped, ranked)
 
 
+def labelled_anew(config: PreferencesConfig, language, pairs: Preferences, seeds) -> Preferences:
+    """The same pairs [D, ...] with labels that are drawn anew for each seed: fields [S, D, ...].
+
+    What an annotator draws, such as the tastes of people, then varies between seeds as everything else does.
+    """
+
+    def of_seed(seed):
+        key = streams.key(seed, "preferences.labels")
+        return collect(config, language, pairs.prompts, pairs.responses, pairs.gold, key).labels
+
+    labels = jax.jit(jax.vmap(of_seed))(jnp.asarray(seeds, jnp.int32))
+    repeated = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(seeds), *a.shape)), pairs)
+    return repeated._replace(labels=labels)
+
+
 def split(config: PreferencesConfig, preferences: Preferences) -> tuple[Preferences, Preferences]:
     """(training, held out): the last `held_out` share is held out; num_pairs takes from the front."""
     first = preferences.labels.shape[0] - config.num_held_out

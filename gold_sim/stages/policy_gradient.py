@@ -147,7 +147,8 @@ def optimisation(cell, inputs, store, progress):
         *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
     )
     columns = settings(cell.config, at.reward, curve)
-    tables = curves_and_samples(cell, inputs.language, at.held_out, o.name, curve, columns)
+    loss = inputs.record("policy").get("held_out_loss", np.nan)
+    tables = curves_and_samples(cell, inputs.language, at.held_out, o.name, curve, columns, policy_loss=loss)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
 
 
