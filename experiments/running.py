@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import catalogue, extent, page, repair
+from experiments import catalogue, deciding, extent, page, repair
 from experiments.engine import costs, executors, job, queue, room
 from experiments.extent import Extent
 from experiments.plan import manifest, missing, plan, whole_blocks
@@ -35,6 +35,10 @@ def _arguments(argv):
         "--world", type=int, metavar="N", help="the seed of language, reference, gold, preferences and pools"
     )
     p.add_argument("--seeds", type=int, metavar="N", help="how many seeds, in blocks of the preset's (default a block)")
+    p.add_argument("--until-decided", action="store_true", help="add blocks of seeds until the claims are decided")
+    p.add_argument(
+        "--most-seeds", type=int, metavar="N", help=f"with --until-decided: N seeds at most ({deciding.MOST})"
+    )
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
@@ -112,6 +116,7 @@ def _main(args) -> int:
         raise ValueError("--repair: names of experiments are wanted with it, not --dry-run, and no archive")
     if args.memory is not None and args.engine != "local":
         raise ValueError(f"--memory: of --engine local alone; --engine {args.engine} asks its machines by --resource")
+    deciding.check(args.most_seeds, args.until_decided, args.dry_run)
     place = _place(args.runs)
     if not args.names:
         _list(place)
@@ -122,7 +127,12 @@ def _main(args) -> int:
         from experiments.benchmark import throughput
 
         return throughput.main(args, place.root)
-    return _run(args, place, _extents(args, place))
+    extents = _extents(args, place)
+    if not args.until_decided:
+        return _run(args, place, extents)
+    most = deciding.MOST if args.most_seeds is None else args.most_seeds
+    deciding.until_decided(extents, args.preset, most, place.store, lambda more: _run(args, place, more))
+    return 0
 
 
 @dataclass(frozen=True)
