@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gold_sim.settings import overrides
 from gold_sim.store import NotStored, Store
-from gold_sim.store.files import WORLD_SEEDS, words_of
+from gold_sim.store.files import WORLD_SEEDS, words_of, world_of
 from gold_sim.store.store import settings_key
 
 
@@ -54,3 +54,13 @@ def _stored(store: Store, name: str, preset: str | None) -> dict | None:
 def commands(store: Store, experiment: str, preset: str | None = None) -> list[str]:
     """Words after `python -m analysis` for each set of records of an experiment whose settings are not its own."""
     return [shlex.join(words_of(manifest)) for manifest in store.others(experiment, preset)]
+
+
+def worlds(store: Store, experiment: str, preset: str | None = None) -> list[str]:
+    """Names of an experiment's own records and of those that differ from them in the world alone, where stored."""
+    own = [experiment] if _stored(store, experiment, preset) else []
+    same = lambda manifest: (
+        world_of(manifest["overrides"]) is not None and len(manifest["overrides"]) == len(WORLD_SEEDS)
+    )
+    others = {f"{experiment}+{m['settings']}": None for m in store.others(experiment, preset) if same(m)}
+    return [*own, *others]

@@ -98,6 +98,7 @@ def test_another_world_has_a_manifest_of_its_own_that_the_same_words_find(stored
     assert (find(7), find(200), find(), find(8)[:8]) == (f"rm_size+{key}", "rm_size", "rm_size", "rm_size+")
     assert stored.manifest(find(seeds=1))["overrides"] == {"seeds": [200]} and find(seeds=4) == "rm_size"
     assert "rm_size --preset smoke --world 7" in others.commands(stored, "rm_size")
+    assert others.worlds(stored, "rm_size") == ["rm_size", f"rm_size+{key}"]  # not that of one seed
 
 
 # --- analysis ---------------------------------------------------------------------------------
