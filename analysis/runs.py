@@ -1,4 +1,4 @@
-"""The runs of one variant as arrays over seeds, with their peaks, falls and shares lost."""
+"""The runs of one variant, by seed or as arrays over seeds."""
 
 import numpy as np
 import pandas as pd
@@ -54,20 +54,3 @@ def _named(variant, where: dict) -> str:
 def peak(gold) -> np.ndarray:
     """Gold at the peak of the mean curve, [S]."""
     return gold[:, int(np.argmax(gold.mean(0)))]
-
-
-def fall(gold) -> np.ndarray:
-    """Gold at the peak of the mean curve minus gold at the end, [S]."""
-    return peak(gold) - gold[:, -1]
-
-
-def fall_share(gold) -> float:
-    """Fall of the mean curve as a share of its peak."""
-    mean = gold.mean(0)
-    return float((mean.max() - mean[-1]) / mean.max()) if mean.max() > 0 else float("nan")
-
-
-def lost(gold) -> np.ndarray:
-    """Fall as a share of the mean curve's peak, [S]; NaN where the mean never rises."""
-    top = gold.mean(0).max()
-    return fall(gold) / top if top > 0 else np.full(len(gold), np.nan)

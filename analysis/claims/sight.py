@@ -147,6 +147,6 @@ CLAIMS = (
         says="a reward model of other data sees half or more of what the proxy gains without gold",
         estimand=f"gap of the two reward models minus half of proxy minus gold, {AT_RL}; all variants",
         measure=other_half_sees,
-        variants=("proxy_*",),
+        variants=("proxy_*", "policy_*"),
     ),
 )
