@@ -6,7 +6,6 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 import argparse
 import json
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -33,6 +32,11 @@ def _add_several_runs(parser, of_several: str):
     from analysis.sources import FORMS
 
     parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {FORMS}; {of_several}")
+
+
+def _add_extent(parser):
+    parser.add_argument("--world", type=int, metavar="N", help="of records made with --world N")
+    parser.add_argument("--seeds", type=int, metavar="N", help="of the first N seeds alone; default: all there are")
 
 
 RUNS = "runs"
@@ -72,60 +76,46 @@ def _experiment(argv) -> int:
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     what = "of records made with other settings: the --set that they were made with"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
+    _add_extent(parser)
     _add_runs(parser)
     _add_out(parser)
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
-    from analysis import others, sources
+    from analysis import listing, others, sources
     from gold_sim.store import outputs
 
-    name = others.named(args.name, args.set)
-    folder = args.out / name
     with sources.opened(args.runs, makes=args.name) as [source]:
+        name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
+        folder = args.out / name
         if name not in (*source.names(), "throughput"):
-            return _complain(_no_records(source, args))
+            return _complain(listing.no_records(source, args))
         outputs.check_folder(folder)
         if name == "throughput":
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
-        data, findings = analyse.analyse(source.store, name, args.preset, folder)
-        aside = [] if args.set else others.commands(source.store, args.name, data.manifest["preset"])
+        data, findings = analyse.analyse(source.store, name, args.preset, folder, args.seeds)
+        aside = (
+            []
+            if args.set or args.world is not None
+            else others.commands(source.store, args.name, data.manifest["preset"])
+        )
     analyse.show(data, findings, folder)
     for words in aside:
         say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
 
 
-def _no_records(source, args) -> str:
-    from analysis import others
-
-    how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
-    how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
-    have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
-    if own := others.commands(source.store, args.name.partition("+")[0]):
-        have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-    return f"experiment {args.name!r}: no records; {have}; {how} makes them"
-
-
 def _list(runs: str) -> int:
-    from analysis import sources
+    from analysis import listing
 
-    hint = lambda line: say(as_typed(line, COMMANDS))
-    hint(f"python -m analysis NAME, with NAME one of those that have records in {runs}")
+    say(as_typed(f"python -m analysis NAME, with NAME one of those that have records in {runs}", COMMANDS))
     if runs != RUNS or Path(RUNS).exists():  # before the first run there is none
-        with sources.opened(runs) as [source]:
-            for name, presets in source.names().items():
-                say(f"  {name:<22} {source.question(name)}  [records: {', '.join(presets)}]")
+        listing.experiments(runs)
     say(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
-    hint("python -m experiments                              every experiment there is, those without records too")
-    hint("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
-    hint("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
-    hint("python -m analysis claims                          what the literature says, and what the records say of it")
-    hint("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
-    hint("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
-    hint("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
+    for command, what in listing.COMMANDS.items():
+        say(as_typed(f"{command:<50} {what}", COMMANDS))
     return 0
 
 
@@ -322,6 +312,31 @@ def _claims(argv) -> int:
     return max((_complain(error) for error in errors), default=0)
 
 
+def _power(argv) -> int:
+    """What more seeds would decide of an experiment's claims, and their cost."""
+    parser = _Parser(prog="python -m analysis power", description="Seeds and CPU-hours to decide each claim.")
+    parser.add_argument("name")
+    parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of records made with it")
+    _add_extent(parser)
+    _add_runs(parser)
+    args = parser.parse_args(argv)
+    from analysis import others, records, sources
+    from analysis.claims import power
+    from analysis.drawing import tables
+
+    with sources.opened(args.runs, makes=args.name) as [source]:
+        name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
+        read = records.load(source.store, name, args.preset, args.seeds)
+        table = power.table(read)
+    if table.frame.empty:
+        say(f"{args.name}: no claim that seeds decide")
+        return 0
+    for line in tables.plain_text(table):
+        say(line)
+    return 0
+
+
 def _pack(argv) -> int:
     """What analysis reads, in one file to publish."""
     parser = _Parser(prog="python -m analysis pack", description="Records and tables, without weights, in one file.")
@@ -417,6 +432,7 @@ COMMANDS = {  # what is not the name of an experiment; the first line of each do
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,
+    "power": _power,
     "pack": _pack,
 }
 
