@@ -20,7 +20,7 @@ def made_split(root, slopes):
     """Proxy rises with 0.62 d; what the other half's model says of it with slope x d, so they part at 0.25 / gap."""
     made, cells = Records(root), []
     for i, (name, slope) in enumerate(slopes.items()):
-        runs = [one_run("rl", s, 0.75, 0.4, 5.0, noise=0.0, spread=0.0, rm_params=500 * 10**i) for s in range(8)]
+        runs = [one_run("rl", s, 0.75, 0.4, 5.0, noise=0.0, spread=0.01, rm_params=500 * 10**i) for s in range(8)]
         for run in runs:
             run["proxy"], run["proxy_left_out"] = 0.62 * run["d"] + 3.0, slope * run["d"] - 1.0
         cells.append(made.cell(runs) | {"variant": name})
@@ -32,7 +32,9 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
 
     Distances at parting do not differ between seeds, so the sign test decides: 2 of 2^8.
     """
-    store = made_split(tmp_path / "later", {"proxy_small": 0.3, "proxy_large": 0.5, "proxy_same": 0.62})
+    store = made_split(
+        tmp_path / "later", {"proxy_small": 0.3, "proxy_large": 0.5, "proxy_same": 0.62, "policy_x": 0.3}
+    )
     read = records.load(store, "data_split")
     found = {variant: run for (variant, _), run in data_split.parted(read).items()}
     for name, slope in (("proxy_small", 0.32), ("proxy_large", 0.12)):

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis import records, runs
+from analysis import others, records, runs
 from analysis.claims import catalogue
 from analysis.claims.claim import KINDS, Claim, combined
 from analysis.findings import Table
 from analysis.judgement import check
 from analysis.numbers import with_interval
 from gold_sim.laws import decisions
-from gold_sim.store import NotStored, Store
+from gold_sim.store import Store
+from gold_sim.store.files import WORLD_SEEDS
 
 DECIDED = ("holds", "fails", "equivalent")
 OPEN, NO_PREMISE = "open", "no premise"
@@ -98,7 +99,7 @@ def excuse(claim: Claim, read: records.Data) -> str:
     """Why runs that a claim asks for may rightly be missing; "" where claims are written for these very records."""
     if read.manifest["preset"] != "cpu":
         return f"preset {read.manifest['preset']}"
-    if changed := read.manifest["overrides"]:
+    if changed := [path for path in read.manifest["overrides"] if path not in WORLD_SEEDS]:
         return f"--set {', '.join(changed)}"
     if undeclared := claim.lacks(read.labels):
         return f"these records were declared without {', '.join(undeclared)}"
@@ -161,11 +162,10 @@ def _joined(worlds: list[dict], otherwise) -> dict:
 def _of_experiment(stores, experiment: str, preset: str | None) -> tuple:
     """({world: {claim: Judged}}, CPU-hours of all its cells); or ((verdict, why), None) where there is nothing."""
     found, hours, why = {}, 0.0, (NOT_RUN, records.RUN.format(name=experiment))
-    for store in stores:
+    stored = [(store, name) for store in stores for name in others.worlds(store, experiment, preset)]
+    for store, name in stored:
         try:
-            read = records.load(store, experiment, preset)
-        except NotStored:
-            continue
+            read = records.load(store, name, preset)
         except records.NoPoints as error:
             why = NOT_TESTED, f"not tested: {error}"
             continue
