@@ -6,7 +6,6 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 import argparse
 import json
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -33,6 +32,11 @@ def _add_several_runs(parser, of_several: str):
     from analysis.sources import FORMS
 
     parser.add_argument("--runs", nargs="+", default=[RUNS], help=f"one or more stores: {FORMS}; {of_several}")
+
+
+def _add_extent(parser):
+    parser.add_argument("--world", type=int, metavar="N", help="of records made with --world N")
+    parser.add_argument("--seeds", type=int, metavar="N", help="of the first N seeds alone; default: all there are")
 
 
 RUNS = "runs"
@@ -72,60 +76,46 @@ def _experiment(argv) -> int:
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     what = "of records made with other settings: the --set that they were made with"
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help=what)
+    _add_extent(parser)
     _add_runs(parser)
     _add_out(parser)
     args = parser.parse_args(argv)
     if args.name is None:
         return _list(args.runs)
-    from analysis import others, sources
+    from analysis import listing, others, sources
     from gold_sim.store import outputs
 
-    name = others.named(args.name, args.set)
-    folder = args.out / name
     with sources.opened(args.runs, makes=args.name) as [source]:
+        name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
+        folder = args.out / name
         if name not in (*source.names(), "throughput"):
-            return _complain(_no_records(source, args))
+            return _complain(listing.no_records(source, args))
         outputs.check_folder(folder)
         if name == "throughput":
             return _throughput(source.store.root, folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
-        data, findings = analyse.analyse(source.store, name, args.preset, folder)
-        aside = [] if args.set else others.commands(source.store, args.name, data.manifest["preset"])
+        data, findings = analyse.analyse(source.store, name, args.preset, folder, args.seeds)
+        aside = (
+            []
+            if args.set or args.world is not None
+            else others.commands(source.store, args.name, data.manifest["preset"])
+        )
     analyse.show(data, findings, folder)
     for words in aside:
         say(as_typed(f"others   stored with other settings: python -m analysis {words}", COMMANDS))
     return 0
 
 
-def _no_records(source, args) -> str:
-    from analysis import others
-
-    how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
-    how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
-    have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
-    if own := others.commands(source.store, args.name.partition("+")[0]):
-        have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-    return f"experiment {args.name!r}: no records; {have}; {how} makes them"
-
-
 def _list(runs: str) -> int:
-    from analysis import sources
+    from analysis import listing
 
-    hint = lambda line: say(as_typed(line, COMMANDS))
-    hint(f"python -m analysis NAME, with NAME one of those that have records in {runs}")
+    say(as_typed(f"python -m analysis NAME, with NAME one of those that have records in {runs}", COMMANDS))
     if runs != RUNS or Path(RUNS).exists():  # before the first run there is none
-        with sources.opened(runs) as [source]:
-            for name, presets in source.names().items():
-                say(f"  {name:<22} {source.question(name)}  [records: {', '.join(presets)}]")
+        listing.experiments(runs)
     say(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
-    hint("python -m experiments                              every experiment there is, those without records too")
-    hint("python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM  the laws, fitted to any log")
-    hint("python -m analysis calibration                     how good intervals and verdicts are, on made curves")
-    hint("python -m analysis claims                          what the literature says, and what the records say of it")
-    hint("python -m analysis pack FILE.tar.xz                   all records in one file, which --runs then takes")
-    hint("python -m analysis paper gao2023 [--venue icml]     the figures of the paper, from all records")
-    hint("python -m analysis advise NAME, or FILE and the options of fit      how far may one optimise?")
+    for command, what in listing.COMMANDS.items():
+        say(as_typed(f"{command:<50} {what}", COMMANDS))
     return 0
 
 
@@ -198,7 +188,7 @@ def _fit(argv) -> int:
     from analysis.numbers import with_interval
 
     options = _fit_options(args, args.share)
-    _check_json(args.json, args.file)
+    _check_json(args.json, FITTED, args.file)
     if options.share and options.se:
         return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
     points, odd = fits.load(args.file, options)
@@ -229,7 +219,7 @@ def _advise(argv) -> int:
         args = parser.parse_args(argv)
         from analysis import curves, records, sources
 
-        _check_json(args.json)
+        _check_json(args.json, FITTED)
         with sources.opened(args.runs, makes=args.name) as [source]:
             read = records.load(source.store, args.name, args.preset)
         gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
@@ -242,14 +232,15 @@ def _advise(argv) -> int:
         from analysis.fit import fits
 
         options = _fit_options(args)
-        _check_json(args.json, args.file)
+        _check_json(args.json, FITTED, args.file)
         points, warnings = fits.load(args.file, options)
         parts = fits.parts(points, options)
     if args.at_kl is not None and not args.at_kl > 0:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
-    for form, key, ds, golds, units in parts:
-        advice = advise.advise(form, ds, golds, units, args.at_kl)
+    own = advise.peaks([(form, ds, golds, units) for form, _, ds, golds, units in parts])
+    for (form, key, ds, golds, units), peaks in zip(parts, own, strict=True):
+        advice = advise.advise(form, ds, golds, units, args.at_kl, own=peaks)
         result["groups"].append(key | vars(advice))
         say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
@@ -293,8 +284,9 @@ def _claims(argv) -> int:
     """Every claim of the literature that has an experiment here."""
     parser = _Parser(prog="python -m analysis claims", description="What the literature says, tested on the records.")
     parser.add_argument("--preset", help="size of the experiments; default: the largest that has records")
-    _add_several_runs(parser, "an experiment is read from the first that has it")
+    _add_several_runs(parser, "a world of an experiment is read from the first that has it")
     _add_out(parser)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the entries here: {claims: [..]}")
     args = parser.parse_args(argv)
     from analysis import sources
     from analysis.claims import verdicts
@@ -303,21 +295,46 @@ def _claims(argv) -> int:
 
     folder = args.out / "claims"
     outputs.check_folder(folder)
+    _check_json(args.json, {"claims"})
     with sources.opened(*args.runs) as read:
         sources.check_preset(read, args.preset)
-        table = verdicts.table([source.store for source in read], args.preset)
-    tables.write(folder, [table])
-    for row in table.frame.to_dict("records"):
-        say(f"{row['']:>7}  {row['claim']} ({row['source']}; {row['experiment']})")
-        say(f"{'':7}  {row['found']}")
-    counts = table.frame[""].value_counts()
-    rest = (verdicts.NOT_TESTED, verdicts.NOT_RUN, verdicts.ERROR)
-    words = [word for word in (*verdicts.VERDICTS.values(), *rest) if word in counts]
+        found = verdicts.entries([source.store for source in read], args.preset)
+    tables.write(folder, [verdicts.table(found)])
+    for one in found:
+        say(f"{one['verdict']:>10}  {one['says']} ({one['source']}; {one['experiment']})")
+        say(f"{'':10}  {one['found']}")
     say()
-    say(", ".join(f"{counts[word]} {word}" for word in words))
+    say(verdicts.counted(found))
     say(f"table  {folder / 'claims.md'}")
-    errors = table.frame.loc[table.frame[""] == verdicts.ERROR, "found"]
+    if args.json:
+        _write_json({"claims": found}, args.json)
+    errors = [one["found"] for one in found if one["verdict"] == verdicts.ERROR]
     return max((_complain(error) for error in errors), default=0)
+
+
+def _power(argv) -> int:
+    """What more seeds would decide of an experiment's claims, and their cost."""
+    parser = _Parser(prog="python -m analysis power", description="Seeds and CPU-hours to decide each claim.")
+    parser.add_argument("name")
+    parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of records made with it")
+    _add_extent(parser)
+    _add_runs(parser)
+    args = parser.parse_args(argv)
+    from analysis import others, records, sources
+    from analysis.claims import power
+    from analysis.drawing import tables
+
+    with sources.opened(args.runs, makes=args.name) as [source]:
+        name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
+        read = records.load(source.store, name, args.preset, args.seeds)
+        table = power.table(read)
+    if table.frame.empty:
+        say(f"{args.name}: no claim that seeds decide")
+        return 0
+    for line in tables.plain_text(table):
+        say(line)
+    return 0
 
 
 def _pack(argv) -> int:
@@ -347,50 +364,66 @@ def _pack(argv) -> int:
 
 def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
-    parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made curves.")
-    parser.add_argument("--replications", type=int, default=500, help="made data sets a form (500)")
+    parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
+    parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
+    parts, about = ("stopping", "curves"), "stopping: the sequential rule; curves: fits of laws (both)"
+    parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage
+    from analysis.fit import coverage, stopping
 
-    for table in coverage.tables(args.replications):
+    parts = {
+        "stopping": lambda: stopping.tables(20 * args.replications),
+        "curves": lambda: coverage.tables(args.replications),
+    }
+    for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
             say(line)
         sys.stdout.flush()
     return 0
 
 
-def _check_json(path: Path | None, *inputs: Path) -> None:
-    """Before work is spent: that a result can be written there and takes no other file's place."""
+def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
+    """Before work is spent: that a result can be written there and takes no other file's place.
+
+    keys: those that a result of the same command has.
+    """
     from gold_sim.store import StoreError, outputs
 
     if path is None:
         return
     outputs.check_file(path, inputs)
-    if path.is_file() and path.stat().st_size and not _is_result(path):
-        raise StoreError(f"--json {path}: is there already and no result of fit or advise; another name is wanted")
+    if path.is_file() and path.stat().st_size and not _has(path, keys):
+        raise StoreError(f"--json {path}: is there already and no result of this command; another name is wanted")
 
 
-def _is_result(path: Path) -> bool:
+FITTED = {"groups", "warnings"}  # keys of what fit and advise write
+
+
+def _has(path: Path, keys: set[str]) -> bool:
     try:
-        return {"groups", "warnings"} <= json.loads(path.read_bytes()).keys()
+        return keys <= json.loads(path.read_bytes()).keys()
     except (ValueError, AttributeError, RecursionError):
         return False
 
 
 def _tell(result: dict, path: Path | None) -> int:
     """Warnings to stderr, the result to the file."""
-    from analysis import numbers
-    from gold_sim.store import outputs
-
     for warning in result["warnings"]:
         warn(f"analysis: warning: {warning}")
     if path:
-        outputs.write(path, json.dumps(numbers.plain(result), indent=1, allow_nan=False) + "\n")
-        say(f"written to {path}")
+        _write_json(result, path)
     return 0
+
+
+def _write_json(result: dict, path: Path) -> None:
+    from analysis import numbers
+    from gold_sim.store import outputs
+
+    outputs.write(path, json.dumps(numbers.plain(result), indent=1, allow_nan=False) + "\n")
+    say(f"written to {path}")
 
 
 COMMANDS = {  # what is not the name of an experiment; the first line of each docstring is what `gold-sim --help` says
@@ -399,6 +432,7 @@ COMMANDS = {  # what is not the name of an experiment; the first line of each do
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,
+    "power": _power,
     "pack": _pack,
 }
 

@@ -33,9 +33,11 @@ def study_named(name: str) -> Callable:
     return module.study
 
 
-def analyse(store, name: str, preset: str | None, folder: Path) -> tuple[records.Data, Findings]:
+def analyse(
+    store, name: str, preset: str | None, folder: Path, seeds: int | None = None
+) -> tuple[records.Data, Findings]:
     """Read the records, write figures, tables, summary.json and report.html into folder."""
-    read = records.load(store, name, preset)
+    read = records.load(store, name, preset, seeds)
     study = study_named(read.manifest["study"])
     controls = {} if name == "negative_controls" else negative_controls.beside(store, read.manifest["preset"])
     folder.mkdir(parents=True, exist_ok=True)

@@ -68,8 +68,8 @@ class Data:
             return _record(self.store, stage, fingerprint)
 
 
-def load(store: Store, experiment: str, preset: str | None = None) -> Data:
-    """Everything an analysis reads of an experiment.
+def load(store: Store, experiment: str, preset: str | None = None, seeds: int | None = None) -> Data:
+    """Everything an analysis reads of an experiment: all its blocks of seeds, or the first blocks, of `seeds` in all.
 
     NotStored, with the command to run, where it was never run; NoPoints where all its runs diverged; Damaged, with the
     command that mends it, where a file cannot be trusted or is not there.
@@ -81,10 +81,12 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
         raise NotStored(f"{error}; this makes them: {run}") from error
     with _mending(store, manifest):
         check_manifest(store, manifest)
-        manifest = older.current(manifest)
+        manifest = first_blocks(older.current(manifest), seeds)
         cells = list(dict.fromkeys((cell["stage"], cell["fingerprint"]) for cell in manifest["cells"]))
         points = store.table("curves", {fingerprint for _, fingerprint in cells})
         reward_models = store.table("reward_models", set(manifest["reward_models"]))
+        if seeds is not None:
+            reward_models = reward_models[reward_models["seed"].isin(points["seed"])]
         records = [_record(store, *cell) for cell in cells]
     table, warnings = curves.usable(points)
     if table.empty:
@@ -93,6 +95,21 @@ def load(store: Store, experiment: str, preset: str | None = None) -> Data:
         of_cell = {cell["fingerprint"]: cell["variant"] for cell in manifest["cells"]}
         table["variant"] = pd.Categorical(table["cell"].map(of_cell), list(manifest["variants"]), ordered=True)
     return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store)
+
+
+def first_blocks(manifest: dict, seeds: int | None) -> dict:
+    """The manifest with the cells of its first blocks, of `seeds` in all.  ValueError: they are no whole blocks."""
+    if seeds is None:
+        return manifest
+    of_each = manifest.get("seeds_a_block")
+    blocks = max(cell.get("block", 1) for cell in manifest["cells"])
+    if not of_each or seeds not in range(of_each, blocks * of_each + 1, of_each):
+        have = (
+            f"allowed are {', '.join(str(b * of_each) for b in range(1, blocks + 1))}" if of_each else "they are older"
+        )
+        raise ValueError(f"--seeds {seeds}: the records have blocks of seeds; {have}")
+    kept = [cell for cell in manifest["cells"] if cell.get("block", 1) <= seeds // of_each]
+    return manifest | {"cells": kept}
 
 
 @contextlib.contextmanager

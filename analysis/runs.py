@@ -1,6 +1,7 @@
-"""The runs of one variant as arrays over seeds, with their peaks, falls and shares lost."""
+"""The runs of one variant, by seed or as arrays over seeds."""
 
 import numpy as np
+import pandas as pd
 
 from analysis import curves
 from gold_sim import laws
@@ -12,11 +13,11 @@ class Missing(ValueError):
     """Runs that are asked for by key are not in the records."""
 
 
-def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
-    """One column of a variant's runs along the control, [S, T]; scores are minus their start at the reference.
+def by_seed(read, variant, method: str, names=("gold",), **where) -> dict[tuple, pd.DataFrame]:
+    """(world, gold, seed) -> a variant's run in order of control; scores are minus their start at the reference.
 
     variant: its key, or the value of another compared column.  method: one of curves.METHODS' values.
-    where: column = value, to choose a panel.
+    names: columns beside control, kl and d.  where: column = value, to choose a panel.
     Missing if there are no such runs; ValueError if there are several a seed.
     """
     own = curves.of_a_run(method)
@@ -26,7 +27,7 @@ def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray
     for column, value in {read.axis: variant, **where}.items():
         found = read.curves[column].to_numpy()
         wanted &= np.isclose(found, value) if isinstance(value, float) else found == value
-    columns = dict.fromkeys((*curves.WORLD, *own, "optimiser", "control", "d", name))
+    columns = dict.fromkeys((*curves.WORLD, *own, "optimiser", "control", "kl", "d", *names))
     table = read.curves.loc[wanted, [*columns]]
     if table.empty:
         raise Missing(f"no {curves.METHOD_NAMES[method]} runs of {_named(variant, where)}")
@@ -34,9 +35,19 @@ def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray
         table[[*curves.WORLD, "seed"]].drop_duplicates()
     ):
         raise ValueError(f"several {curves.METHOD_NAMES[method]} runs a seed of {_named(variant, where)}")
-    runs = [run.sort_values("control") for _, run in table.groupby([*curves.WORLD, "seed"], sort=True)]
-    start = lambda run: run[name].iloc[0] if name in SCORES and run["d"].iloc[0] < laws.AT_REFERENCE else 0.0
-    return np.stack([run[name].to_numpy() - start(run) for run in runs])
+    out = {}
+    for draw, run in table.groupby([*curves.WORLD, "seed"], sort=True):
+        run = run.sort_values("control", ignore_index=True)
+        if run["d"].iloc[0] < laws.AT_REFERENCE:
+            for name in {*names} & {*SCORES}:
+                run[name] -= run[name].iloc[0]
+        out[tuple(map(int, draw))] = run
+    return out
+
+
+def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
+    """One column of a variant's runs along the control, [S, T], as `by_seed` gives them."""
+    return np.stack([run[name].to_numpy() for run in by_seed(read, variant, method, (name,), **where).values()])
 
 
 def _named(variant, where: dict) -> str:
@@ -46,11 +57,6 @@ def _named(variant, where: dict) -> str:
 def peak(gold) -> np.ndarray:
     """Gold at the peak of the mean curve, [S]."""
     return gold[:, int(np.argmax(gold.mean(0)))]
-
-
-def fall(gold) -> np.ndarray:
-    """Gold at the peak of the mean curve minus gold at the end, [S]."""
-    return peak(gold) - gold[:, -1]
 
 
 def cross_fitted_fall(values) -> np.ndarray:
@@ -64,15 +70,3 @@ def cross_fitted_fall(values) -> np.ndarray:
         return np.full(len(values), np.nan)
     at = np.argmax(values.sum(0) - values, axis=1)
     return values[np.arange(len(values)), at] - values[:, -1]
-
-
-def fall_share(gold) -> float:
-    """Fall of the mean curve as a share of its peak."""
-    mean = gold.mean(0)
-    return float((mean.max() - mean[-1]) / mean.max()) if mean.max() > 0 else float("nan")
-
-
-def lost(gold) -> np.ndarray:
-    """Fall as a share of the mean curve's peak, [S]; NaN where the mean never rises."""
-    top = gold.mean(0).max()
-    return fall(gold) / top if top > 0 else np.full(len(gold), np.nan)

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from analysis import records  # noqa: E402
+from analysis import escaped, records  # noqa: E402
 from analysis.claims import verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
@@ -27,10 +27,30 @@ def columns(kind: str) -> str:
     return "\n".join(["| column | unit | meaning |", "|---|---|---|", *rows])
 
 
-def claims() -> str:
-    """What `python -m analysis claims` writes of the four archives that together have every experiment (11 s)."""
+@cache
+def entries() -> list[dict]:
+    """The claims of the four archives that together have every experiment (10 s)."""
     paths = sorted((ROOT / "docs" / "records").glob(f"2026-11-26-*{archive.SUFFIX}"))
-    return tables.markdown(verdicts.table([Store(archive.unpack(path)) for path in paths]))
+    return verdicts.entries([Store(archive.unpack(path)) for path in paths])
+
+
+def claims() -> str:
+    """What `python -m analysis claims` writes."""
+    counts = verdicts.counted(entries()).replace("; ", ";\n")
+    return f"{counts}.\n\n{tables.markdown(verdicts.table(entries()))}"
+
+
+def claims_in_short() -> str:
+    """The claims by verdict, without checks and premises."""
+    lines = ["The claims of the literature by verdict; [claims.md](claims.md) has what was measured and found.", ""]
+    lines += ["    python -m analysis claims --runs docs/records/2026-11-26-*.tar.xz", ""]
+    lines += ["| verdict | claim | source | experiment |", "|---|---|---|---|"]
+    judged = [one for one in entries() if one["kind"] == "claim"]
+    for word in (*verdicts.VERDICTS, verdicts.NOT_TESTED, verdicts.NOT_RUN):
+        each = [one for one in judged if one["verdict"] == word]
+        cells = [(word, one["says"], one["source"], one["experiment"]) for one in each]
+        lines += ["| " + " | ".join(map(escaped.markdown, row)) + " |" for row in cells]
+    return "\n".join(lines)
 
 
 MAIN_JOB = f"docs/records/2026-11-30-gold-raised-for-longer{archive.SUFFIX}"  # the draw that the README shows
@@ -76,6 +96,7 @@ def slopes() -> str:
 PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
+    "docs/results.md": {"claims": claims_in_short},
     "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
 }
 

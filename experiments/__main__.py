@@ -1,4 +1,4 @@
-"""python -m experiments [NAME ..] [--preset P] [--set path=value ...] [--dry-run] [--workers N] [--engine E]"""
+"""python -m experiments [NAME ..] [--preset P] [--set path=value ...] [--world N] [--seeds N] [--until-decided] ..."""
 
 import sys
 

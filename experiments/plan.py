@@ -1,20 +1,19 @@
 """From an experiment's name to the cells that answer it, those that are not stored yet, and its manifest."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from experiments import catalogue
-from experiments.presets import PRESETS
+from experiments import catalogue, extent
 from gold_sim.config import Config
 from gold_sim.stages import graph
 from gold_sim.store import Store, provenance
 from gold_sim.store.store import settings_key
 
 
-def plan(name: str, preset: str, overrides: dict):
-    """(experiment, curve cells, all cells in an order that can be run)."""
+def plan(name: str, preset: str, overrides: dict, blocks: Iterable[int] = (1,)):
+    """(experiment, curve cells, all cells in an order that can be run), of these blocks of seeds."""
     experiment = catalogue.find(name, preset)
-    points = experiment.points(PRESETS[preset], overrides)
+    points = [point for block in blocks for point in extent.points(experiment, preset, overrides, block)]
     _check_yours([config for _, _, config in points])
     # The largest reward model first: of Configs that differ in nothing that a cell reads, it stands in the cell's rows.
     points = sorted(points, key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth)
@@ -61,23 +60,43 @@ def _is_named(cell) -> bool:
     return "reward_models" in cell.declared.tables or cell.stage == "gold"
 
 
-def variants_of(experiment, preset: str, overrides: dict) -> dict[str, str]:
-    """Fingerprint of a curve cell -> key of the first variant that has it."""
-    points = experiment.points(PRESETS[preset], overrides)
-    keys = [key for key, stages, _ in points for _ in stages]
+def whole_blocks(store: Store, name: str, preset: str, wanted: extent.Extent, fetch=lambda cells: None) -> int:
+    """Blocks of a study: those wanted, and all next ones that the store has whole.
+
+    fetch: brings cells into the store from where it has its originals.
+    """
+    blocks = wanted.blocks
+    while True:
+        _, curves, every = plan(name, preset, wanted.overrides, [blocks + 1])
+        _, before, _ = plan(name, preset, wanted.overrides, [blocks])
+        fetch(every)
+        more = {c.fingerprint for c in curves} - {c.fingerprint for c in before}
+        if not more or missing(store, curves, every):
+            return blocks
+        blocks += 1
+
+
+def places_of(experiment, preset: str, overrides: dict, blocks: int) -> dict[str, dict]:
+    """Fingerprint of a curve cell -> key of the first variant that has it, and its block."""
     first = {}
-    for key, cell in zip(keys, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
-        first.setdefault(cell.fingerprint, key)
+    for block in range(1, blocks + 1):
+        points = extent.points(experiment, preset, overrides, block)
+        keys = [key for key, stages, _ in points for _ in stages]
+        for key, cell in zip(keys, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
+            first.setdefault(cell.fingerprint, dict(variant=key, block=block))
     return first
 
 
-def manifest(experiment, preset: str, overrides: dict, curves: list, module: str | None = None) -> dict:
+def manifest(
+    experiment, preset: str, overrides: dict, curves: list, module: str | None = None, blocks: int = 1
+) -> dict:
     """The manifest that `analysis` reads: the question, the cells that answer it, and the study that judges them.
 
     variants: key -> label; each cell has the key of its variant, "" where there are none.
-    module: of an experiment of the user's own.
+    module: of an experiment of the user's own.  blocks: of seeds, whose cells are `curves`; each cell says its own.
     """
-    variants = variants_of(experiment, preset, overrides)
+    places = places_of(experiment, preset, overrides, blocks)
+    worlds = {c.config.world.seed for c in curves}
     named = {c.fingerprint: c.stage for cell in curves for c in cell.all_upstream() if _is_named(c)}
     return dict(
         experiment=experiment.name,
@@ -92,9 +111,9 @@ def manifest(experiment, preset: str, overrides: dict, curves: list, module: str
         panels=experiment.panels,
         study=experiment.study,
         variants={key: variant.label for key, variant in experiment.variants.items()},
-        cells=[
-            dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name, variant=variants[c.fingerprint]) for c in curves
-        ],
+        cells=[dict(stage=c.stage, fingerprint=c.fingerprint, name=c.name) | places[c.fingerprint] for c in curves],
+        seeds_a_block=extent.seeds_of_block(c.config for c in curves),
+        world=worlds.pop() if len(worlds) == 1 else None,
         reward_models=sorted(code for code, stage in named.items() if stage != "gold"),
         golds=sorted(code for code, stage in named.items() if stage == "gold"),
         overrides={k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},

@@ -7,12 +7,12 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import catalogue, page, repair
+from experiments import catalogue, deciding, extent, page, repair
 from experiments.engine import costs, executors, job, queue, room
-from experiments.plan import manifest, missing, plan
+from experiments.extent import Extent
+from experiments.plan import manifest, missing, plan, whole_blocks
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim import settings
 from gold_sim.store import Damaged, Store, StoreError, archive
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.store.store import manifest_name
@@ -31,6 +31,14 @@ def _arguments(argv):
     p.add_argument("--markdown", action="store_true", help="print docs/experiments.md, which lists all of them")
     p.add_argument("--preset", default="cpu", help=f"sizes: {', '.join(PRESETS)} (default cpu)")
     p.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a field of the config")
+    p.add_argument(
+        "--world", type=int, metavar="N", help="the seed of language, reference, gold, preferences and pools"
+    )
+    p.add_argument("--seeds", type=int, metavar="N", help="how many seeds, in blocks of the preset's (default a block)")
+    p.add_argument("--until-decided", action="store_true", help="add blocks of seeds until the claims are decided")
+    p.add_argument(
+        "--most-seeds", type=int, metavar="N", help=f"with --until-decided: N seeds at most ({deciding.MOST})"
+    )
     p.add_argument("--dry-run", action="store_true", help="list cells and cost, run nothing")
     p.add_argument("--workers", type=int, help="cells at a time (default: cores here, CPUs of a Ray cluster, 100 jobs)")
     p.add_argument("--engine", default="local", help=f"where cells run: {', '.join(executors.EXECUTORS)}")
@@ -108,6 +116,7 @@ def _main(args) -> int:
         raise ValueError("--repair: names of experiments are wanted with it, not --dry-run, and no archive")
     if args.memory is not None and args.engine != "local":
         raise ValueError(f"--memory: of --engine local alone; --engine {args.engine} asks its machines by --resource")
+    deciding.check(args.most_seeds, args.until_decided, args.dry_run)
     place = _place(args.runs)
     if not args.names:
         _list(place)
@@ -118,7 +127,12 @@ def _main(args) -> int:
         from experiments.benchmark import throughput
 
         return throughput.main(args, place.root)
-    return _run(args, place)
+    extents = _extents(args, place)
+    if not args.until_decided:
+        return _run(args, place, extents)
+    most = deciding.MOST if args.most_seeds is None else args.most_seeds
+    deciding.until_decided(extents, args.preset, most, place.store, lambda more: _run(args, place, more))
+    return 0
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,18 @@ class Planned:
     waits: frozenset[str]  # fingerprints
 
 
-def _run(args, place: Place) -> int:
+def _extents(args, place: Place) -> dict[str, Extent]:
+    """What is asked of each experiment named; blocks beyond it that the store has whole belong to the study as well."""
+    extents = {}
+    for name in dict.fromkeys(args.names):
+        wanted = extent.asked(name, args.preset, args.set, args.world, args.seeds)
+        fetch = place.remote.fetch if place.remote else lambda cells: None
+        blocks = whole_blocks(place.store, name, args.preset, wanted, fetch)
+        extents[name] = dataclasses.replace(wanted, blocks=blocks)
+    return extents
+
+
+def _run(args, place: Place, extents: dict[str, Extent]) -> int:
     """Run the cells of all named experiments in one queue, and report each experiment when its last cell is done.
 
     Experiments are begun in the order named. Within one, cells with the longest work behind them go first, so that
@@ -138,7 +163,7 @@ def _run(args, place: Place) -> int:
     """
     resources = dict(executors.resource(text) for text in args.resource)
     most = None if args.memory is None else room.limit(args.memory)
-    planned, todo = _plan(args, place)
+    planned, todo = _plan(args, place, extents)
     found = costs.measured(place.root)
     predicted = costs.model(found)
     local = lambda: room.workers(args.workers, todo.values(), predicted, most)
@@ -162,14 +187,13 @@ def _run(args, place: Place) -> int:
     return 0
 
 
-def _plan(args, place: Place) -> tuple[list[Planned], dict]:
-    """The experiments named, and the cells to compute by fingerprint; prints how many there are of each."""
-    overrides = settings.overrides(args.set)
+def _plan(args, place: Place, extents: dict[str, Extent]) -> tuple[list[Planned], dict]:
+    """These experiments, and the cells to compute by fingerprint; prints how many there are of each."""
     planned, todo = [], {}
-    for name in dict.fromkeys(args.names):
-        experiment, curves, every = plan(name, args.preset, overrides)
+    for name, wanted in extents.items():
+        experiment, curves, every = plan(name, args.preset, wanted.overrides, range(1, wanted.blocks + 1))
         module = None if experiment.name in catalogue.NAMES else name
-        made = manifest(experiment, args.preset, overrides, curves, module)
+        made = manifest(experiment, args.preset, wanted.overrides, curves, module, wanted.blocks)
         if args.repair:
             for line in repair.set_aside(place.store, place.remote, every, manifest_name(made)):
                 print(line, flush=True)
@@ -179,11 +203,9 @@ def _plan(args, place: Place) -> tuple[list[Planned], dict]:
         repair.check(place.store, every, missed.values())
         todo |= missed
         planned.append(Planned(made, every, frozenset(missed)))
-        print(
-            f"{experiment.title}: {len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do; "
-            f"at preset cpu {experiment.cost}",
-            flush=True,
-        )
+        seeds = wanted.blocks * made["seeds_a_block"]
+        cells = f"{len(every)} cells, {len(every) - len(missed)} stored, {len(missed)} to do"
+        print(f"{experiment.title}: {seeds} seeds, {cells}; at preset cpu {experiment.cost}", flush=True)
     _check_names(place.store, [p.manifest for p in planned])
     return planned, todo
 
@@ -293,6 +315,8 @@ def _tell(args, place: Place, planned: list[Planned], written: bool) -> list[Pla
                 place.remote.publish_manifest(path)
         preset = "" if args.preset == "cpu" else f" --preset {args.preset}"
         changes = "".join(f" --set {shlex.quote(text)}" for text in args.set)
+        changes += "" if args.world is None else f" --world {args.world}"
+        changes += f" --seeds {args.seeds}" if args.seeds is not None and "seeds" in made["overrides"] else ""
         where = place.where if place.remote or place.archived else place.root.absolute()
         print(as_typed(f"stored in {where}; next: python -m analysis {made['experiment']}{preset}{changes}"))
     return [p for p in planned if p.waits]

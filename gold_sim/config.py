@@ -136,6 +136,7 @@ class PreferencesConfig(Checked):
     # What is kept of a ranking: two of its responses, drawn at random, or the whole beside these two. num_pairs then
     # counts prompts. Validation, calibration and direct alignment read the two alone.
     keep: Literal["pair", "ranking"] = later("pair")
+    labelled_anew: bool = later(False)  # True: each seed's reward models learn from labels drawn for that seed
 
     @property
     def drawn(self) -> int:
@@ -157,6 +158,8 @@ class PreferencesConfig(Checked):
             yield f"held_out={self.held_out:g}: of num_pairs={self.num_pairs} that is {held_out}, calibration wants 2"
         if self.keep == "ranking" and self.annotator not in RANKERS:
             yield f"keep='ranking': allowed of plackett_luce and mallows, not {self.annotator}"
+        if self.labelled_anew and self.annotator in RANKERS:
+            yield f"labelled_anew=True: allowed of annotators of pairs, not {self.annotator}"
         if self.keep == "ranking" and self.label_noise:
             yield f"label_noise={self.label_noise:g}: flips are of pairs, 0 with keep='ranking'"
 
@@ -261,6 +264,9 @@ class RoundsConfig(Checked):
     data: Literal["concatenate", "replace"] = "concatenate"  # reward models learn from all pairs, or from the newest
     start: Literal["restart", "continue"] = "restart"  # policies start at the reference, or where the last round ended
     sight: Literal["fixed", "alternating"] = "fixed"  # alternating: even rounds see what odd ones are blind to
+    # True: round k passes over its pairs k times as often, so that with data="replace" it has about as many steps as
+    # with all pairs so far.
+    as_long: bool = later(False)
 
 
 @dataclass(frozen=True)
@@ -466,6 +472,8 @@ def _thresholds_do_not_suit(config: "Config"):
 def _rounds_have_many_policies(config: "Config"):
     if config.rounds.count > 1 and (len(config.kl_coefs) > 1 or config.reward != "proxy"):
         yield f"rounds.count={config.rounds.count}: rounds want one kl_coef and reward='proxy'"
+    if config.rounds.count > 1 and config.preferences.labelled_anew:
+        yield f"rounds.count={config.rounds.count}: allowed is 1 with preferences.labelled_anew=True"
 
 
 FAULTS = (
@@ -530,7 +538,8 @@ class Config(Checked):
         blind = self.reward_model.blind
         if self.rounds.sight == "alternating" and self.rounds.count % 2 == 0:
             blind = tuple(name for name in WITH_TOKENS if name not in blind)
-        return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind)
+        epochs = self.reward_model.epochs * (self.rounds.count if self.rounds.as_long else 1)
+        return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind, epochs=epochs)
 
     @property
     def training_pairs(self) -> int:

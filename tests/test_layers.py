@@ -102,8 +102,8 @@ def test_only_experiments_build_on_stages_and_analysis_needs_no_jax():
         for other in imported(path) - modules("analysis").keys():
             allowed = [known for known in WITHOUT_JAX[1:] if other == known or other.startswith(f"{known}.")]
             assert allowed or other == "gold_sim", f"{module} imports {other}"
-    door = "experiments.command"  # of both, for the command line
-    experiments = [path for name, path in modules("experiments").items() if name != door]
+    doors = ("experiments.command", "experiments.deciding")  # of both: the command line, and seeds until decided
+    experiments = [path for name, path in modules("experiments").items() if name not in doors]
     assert not any(other.startswith("analysis") for path in experiments for other in imported(path))
 
 

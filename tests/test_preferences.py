@@ -91,6 +91,18 @@ def test_people_of_many_tastes_cancel_and_one_does_not(drawn):
     assert taste(10_000) < 0.03 < 0.1 < taste(1)
 
 
+def test_labels_that_are_drawn_anew_differ_between_seeds_where_an_annotator_draws(drawn):
+    """The pairs are the same; gold's own order is drawn by nobody."""
+    for annotator, same in (("offsets", False), ("deterministic", True)):
+        config = PreferencesConfig(annotator=annotator, spread=3.0)
+        _, pairs = labels(drawn, annotator=annotator, spread=3.0)
+        found = preferences.labelled_anew(config, LANGUAGE, pairs, (5, 6))
+        assert found.labels.shape == (2, COUNT) and bool((found.responses == pairs.responses).all())
+        assert bool((found.labels[0] == found.labels[1]).all()) is same
+    with pytest.raises(ValueError, match="labelled_anew=True: allowed of annotators of pairs, not mallows"):
+        PreferencesConfig(annotator="mallows", labelled_anew=True)
+
+
 def test_mallows_errs_by_places_and_not_by_margins(drawn):
     """Margins a hundred times as large change no Mallows label, and make Plackett-Luce all but certain."""
     gold = jax.random.normal(jax.random.key(3), (COUNT, 4))

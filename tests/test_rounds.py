@@ -115,6 +115,12 @@ def test_reward_models_of_later_rounds_take_all_and_may_see_something_else():
     assert settings(**blind, rounds__sight="alternating", rounds__count=3).reward_model_of_round.blind == ("template",)
 
 
+def test_the_newest_pairs_are_passed_over_as_often_as_there_are_rounds():
+    """Pairs of round 3: 3 x N of all so far, or N passed over three times."""
+    epochs = lambda **ways: settings(rounds__count=3, **ways).reward_model_of_round.epochs
+    assert epochs(rounds__data="replace", rounds__as_long=True) == 3 * epochs(rounds__data="replace")
+
+
 def test_one_policy_a_seed_writes_the_pairs():
     with pytest.raises(ValueError, match="rounds.count=2.*one kl_coef"):
         settings(kl_coefs=(0.0, 0.1))

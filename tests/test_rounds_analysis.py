@@ -6,7 +6,7 @@ import pytest
 from analysis import analyse, records
 from analysis.claims import verdicts
 from analysis.studies import data_split, iterated
-from tests.test_analysis import SEEDS, Records, one_run
+from tests.test_analysis import Records, one_run
 
 
 def declared(made, name, cells, variants):
@@ -20,7 +20,7 @@ def made_split(root, slopes):
     """Proxy rises with 0.62 d; what the other half's model says of it with slope x d, so they part at 0.25 / gap."""
     made, cells = Records(root), []
     for i, (name, slope) in enumerate(slopes.items()):
-        runs = [one_run("rl", s, 0.75, 0.4, 5.0, noise=0.0, spread=0.0, rm_params=500 * 10**i) for s in SEEDS]
+        runs = [one_run("rl", s, 0.75, 0.4, 5.0, noise=0.0, spread=0.01, rm_params=500 * 10**i) for s in range(8)]
         for run in runs:
             run["proxy"], run["proxy_left_out"] = 0.62 * run["d"] + 3.0, slope * run["d"] - 1.0
         cells.append(made.cell(runs) | {"variant": name})
@@ -28,20 +28,23 @@ def made_split(root, slopes):
 
 
 def test_where_two_reward_models_part_by_hand(tmp_path):
-    """Both are told from their own start; gaps of 0.32 d and 0.12 d reach 0.25 at d = 0.78 and 2.08."""
-    store = made_split(tmp_path / "later", {"proxy_small": 0.3, "proxy_large": 0.5, "proxy_same": 0.62})
+    """Both are told from their own start; gaps of 0.32 d and 0.12 d reach 0.25 at d = 0.78 and 2.08.
+
+    Distances at parting do not differ between seeds, so the sign test decides: 2 of 2^8.
+    """
+    store = made_split(
+        tmp_path / "later", {"proxy_small": 0.3, "proxy_large": 0.5, "proxy_same": 0.62, "policy_x": 0.3}
+    )
     read = records.load(store, "data_split")
     found = {variant: run for (variant, _), run in data_split.parted(read).items()}
     for name, slope in (("proxy_small", 0.32), ("proxy_large", 0.12)):
-        step = np.diff(found[name]["d"], axis=1).max()  # the first recorded point behind
-        assert np.all(found[name]["d_parted"] >= 0.25 / slope - 1e-9), name
-        assert np.all(found[name]["d_parted"] <= 0.25 / slope + step), name
+        np.testing.assert_allclose(found[name]["d_last"], 0.25 / slope, rtol=1e-6)  # gaps are straight lines
         assert not found[name]["never"].any()
     assert found["proxy_same"]["never"].all()
-    assert (found["proxy_same"]["d_parted"] == found["proxy_same"]["d"][:, -1]).all()
+    assert (found["proxy_same"]["d_last"] == found["proxy_same"]["d"][:, -1]).all()
     found = verdicts.checks_of(read)
     assert found["larger_proxies_part_later"]["holds"] is True
-    assert found["other_half_sees"]["holds"] is False and "proxy same 0.0%" in found["other_half_sees"]["found"]
+    assert found["other_half_sees"]["holds"] is False
     store = made_split(tmp_path / "sooner", {"proxy_small": 0.5, "proxy_large": 0.3})
     assert verdicts.checks_of(records.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
 
@@ -50,18 +53,18 @@ def made_rounds(root, peaks):
     """Ways share round 1; going on starts at d = 5 and stays low."""
     made, cells = Records(root), []
     rl = lambda alpha, number, **more: [
-        one_run("rl", s, alpha, 0.4, 5.0, spread=0.005, noise=0.002, start=0.1, round=number, **more) for s in SEEDS
+        one_run("rl", s, alpha, 0.4, 5.0, spread=0.005, noise=0.002, start=0.1, round=number, **more) for s in range(8)
     ]
     cells.append(made.cell(rl(peaks[0], 1)) | {"variant": "concatenate_restart"})
     for k, alpha in enumerate(peaks[1:], 2):
         cells.append(made.cell(rl(alpha, k)) | {"variant": "concatenate_restart"})
-        cells.append(made.cell(rl(alpha - 0.1, k)) | {"variant": "replace_restart"})
+        cells.append(made.cell(rl(alpha - 0.1, k)) | {"variant": "newest_as_long"})
         going_on = rl(alpha, k)
         for run in going_on:
             run["d"], run["kl"], run["gold"] = 5.0, 25.0, np.linspace(-1.0, -0.5, len(run))
         cells.append(made.cell(going_on) | {"variant": "concatenate_continue"})
     cells.append(made.cell(rl(0.7, 1, num_pairs=9999)) | {"variant": "as_many_labels_one_round"})
-    ways = ("concatenate_restart", "replace_restart", "concatenate_continue", "as_many_labels_one_round")
+    ways = ("concatenate_restart", "newest_as_long", "concatenate_continue", "as_many_labels_one_round")
     return declared(made, "iterated", cells, ways)
 
 
@@ -72,7 +75,7 @@ def test_rounds_are_told_from_the_reference_policy(tmp_path):
     assert [list(rounds) for rounds in found.values()] == [[1, 2], [1, 2], [1, 2], [1]]
     assert np.allclose(found["concatenate_restart"][1]["gold"][:, 0], 0)
     on = found["concatenate_continue"]
-    assert np.allclose(on[2]["gold"][:, [0, -1]], [-1.1, -0.6], atol=0.002) and on[1] is found["replace_restart"][1]
+    assert np.allclose(on[2]["gold"][:, [0, -1]], [-1.1, -0.6], atol=0.002) and on[1] is found["newest_as_long"][1]
     assert found["as_many_labels_one_round"][1]["num_pairs"][0, 0] == 9999
 
 

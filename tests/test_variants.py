@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import analyse, curves, judgement, older, records, runs
+from analysis import analyse, curves, judgement, older, records
 from analysis.__main__ import main
 from analysis.claims import catalogue, verdicts
-from analysis.claims import data as of_data
 from analysis.paper import venue
 from analysis.studies import behaviours, length, negative_controls, regret
 from analysis.templates import variants
@@ -20,23 +19,25 @@ from experiments.catalogue import find
 from gold_sim.store import Store, StoreError, archive
 from tests.test_analysis import SEEDS, Records, one_run
 
+OF_ENSEMBLES = [c.name for c in catalogue.CLAIMS if c.experiment == "ensembles"]
 BETAS = {"single": 0.42, "mean": 0.38, "worst_case": 0.30, "mean_minus_0_5_variance": 0.31}  # of made RL curves
 LABELS = {"single": "single", "mean": "mean", "worst_case": "worst", "mean_minus_0_5_variance": "less spread"}
 
 
-def made_ensembles(root, betas, labels=LABELS, **about):
+def made_ensembles(root, betas, labels=LABELS, world_seed=0, **about):
     """An experiment `ensembles` of made curves: RL at 25 % label noise by variant; best-of-n higher for ensembles.
 
     about: what its manifest says beside.
     """
     made, cells = Records(root), []
     for name, beta in betas.items():
-        rl = [one_run("rl", s, 0.75, beta, 5.0, spread=0.01, label_noise=0.25, proxy_spread=0.2) for s in SEEDS]
-        for run, top in zip(rl, (2.5, 2.6, 2.4, 2.5), strict=False):
-            grow = top if name == "mean" else 1.2
-            run["proxy_spread"] = 0.2 * np.linspace(1.0, grow, len(run))
+        own = dict(spread=0.01, label_noise=0.25, world_seed=world_seed)
+        rl = [one_run("rl", s, 0.75, beta, 5.0, proxy_spread=0.2, **own) for s in range(8)]
+        for run in rl:
+            top = (2.5 if name == "mean" else 1.05) + 0.02 * run["seed"].iloc[0]
+            run["proxy_spread"] = 0.2 * np.linspace(1.0, top, len(run))
         alpha = 0.6 if name == "single" else 0.75
-        bon = [one_run("bon", s, alpha, 0.1, 2.7, spread=0.01, label_noise=0.25) for s in SEEDS]
+        bon = [one_run("bon", s, alpha, 0.1, 2.7, **own) for s in range(8)]
         cells += [made.cell(runs) | {"variant": name} for runs in (rl, bon)]
     about = {"panels": "label_noise", "variants": {key: labels[key] for key in betas}} | about
     made.manifest("ensembles", "variant", cells, **about)
@@ -86,23 +87,25 @@ def test_course_and_differences_by_hand(read):
 
 
 def test_claims_follow_the_records(read, tmp_path):
-    """Made so that they hold; and made the other way round, so that they fail."""
+    """Made so that they hold; so that they fail; and so that there is hardly a fall to reduce."""
     found = verdicts.checks_of(read)
-    assert {name: c["holds"] for name, c in found.items()} == dict(
-        ensembles_fall_less=True, pessimism_beats_the_mean=True, ensembles_gain_in_bon=True, spread_grows=True
-    ), found
-    upside_down = dict(zip(BETAS, reversed(BETAS.values()), strict=True))
-    found = verdicts.checks_of(records.load(made_ensembles(tmp_path, upside_down), "ensembles"))
-    assert found["ensembles_fall_less"]["holds"] is False and found["pessimism_beats_the_mean"]["holds"] is False
+    assert {name: c["verdict"] for name, c in found.items()} == dict.fromkeys(OF_ENSEMBLES, "holds"), found
+    on_falls = ("ensembles_fall_less", "pessimism_beats_the_mean")
+    for betas, verdict in (((0.40, 0.44, 0.48, 0.50), "fails"), ((0.2, 0.1, 0.1, 0.1), "no premise")):
+        betas = dict(zip(BETAS, betas, strict=True))
+        found = verdicts.checks_of(records.load(made_ensembles(tmp_path / verdict, betas), "ensembles"))
+        assert [found[name]["verdict"] for name in on_falls] == [verdict] * 2
 
 
 def test_claims_are_told_in_one_table_whatever_was_run(tmp_path, capsys):
     made_ensembles(tmp_path, BETAS)
     assert main(["claims", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert said.count(" python -m experiments") == len(catalogue.CLAIMS) - 4
-    assert f"4 holds, {len(catalogue.CLAIMS) - 4} not run" in said
-    assert (tmp_path / "out" / "claims" / "claims.md").read_text().count("| holds |") == 4
+    assert said.count(" python -m experiments") == len(catalogue.CLAIMS) - len(OF_ENSEMBLES)
+    count = lambda kind: sum(claim.kind == kind for claim in catalogue.CLAIMS)
+    assert f"{count('claim')} claims: 4 holds, {count('claim') - 4} not run; " in said
+    assert f"{count('premise')} premises: 2 holds, {count('premise') - 2} not run" in said
+    assert (tmp_path / "out" / "claims" / "claims.md").read_text().count("| holds |") == 6
 
 
 @pytest.mark.parametrize("claim", catalogue.CLAIMS, ids=lambda claim: claim.name)
@@ -113,26 +116,31 @@ def test_every_claims_keys_are_in_its_experiment(claim):
 
 
 def test_a_claim_whose_runs_are_not_found_is_an_error_and_never_open(tmp_path, capsys):
-    """At preset cpu as declared; at another preset, or under --set, it is not tested, and says whose doing that is."""
+    """At preset cpu as declared; at another preset, or under --set, it is not tested, and says whose doing that is.
+
+    Nor is it where the records' own declaration lacks the variant: they are older than the claim.
+    """
     betas = {key: BETAS[key] for key in ("single", "mean", "worst_case")}
+    lacking = "ensembles_fall_less", "pessimism_beats_the_mean", "ensembles_gain_in_bon", "spread_grows"
     command = lambda root: ["claims", "--runs", str(root), "--out", str(tmp_path / "out")]
-    made_ensembles(tmp_path / "cpu", betas, preset="cpu")
+    made_ensembles(tmp_path / "cpu", betas, preset="cpu", variants=LABELS)
     assert main(command(tmp_path / "cpu")) == 2
     said = capsys.readouterr()
     assert said.err.splitlines()[0] == (
         "analysis: claim ensembles_fall_less: no variant mean_minus_0_5_variance; there are single, mean, worst_case "
         "in the records of ensembles"
     )
-    assert said.err.count("\n") == 4 and f"\n{len(catalogue.CLAIMS) - 4} not run, 4 error\n" in said.out
+    assert said.err.count("\n") == len(lacking) and "not run, 4 error; " in said.out
     for root, about, reason in (
         ("smoke", {"preset": "smoke"}, "preset smoke"),
         ("set", {"preset": "cpu", "overrides": {"ensemble.rule": "mean"}}, "--set ensemble.rule"),
+        ("older", {"preset": "cpu"}, "these records were declared without mean_minus_0_5_variance"),
     ):
         made_ensembles(tmp_path / root, betas, **about)
         assert main(command(tmp_path / root)) == 0
         said = capsys.readouterr().out
-        assert said.count(f"({reason})") == 4
-        assert f"\n4 not tested, {len(catalogue.CLAIMS) - 4} not run\n" in said
+        assert said.count(f"({reason})") == len(lacking)
+        assert "claims: 4 not tested, " in said
 
 
 def cut_short(store) -> Path:
@@ -232,9 +240,8 @@ def test_manifests_with_labels_alone_are_read_by_keys(tmp_path):
     store.write_manifest("ensembles-smoke", older | {"cells": cells})
     read = records.load(store, "ensembles")
     assert read.labels == labels and read.variants == list(labels)
-    assert {name: c["verdict"] for name, c in verdicts.checks_of(read).items()} == dict.fromkeys(
-        ("ensembles_fall_less", "pessimism_beats_the_mean", "ensembles_gain_in_bon", "spread_grows"), "holds"
-    )
+    found = verdicts.checks_of(read)
+    assert {name: c["verdict"] for name, c in found.items()} == dict.fromkeys(OF_ENSEMBLES, "holds")
 
 
 @pytest.mark.parametrize(
@@ -259,9 +266,30 @@ def test_older_manifests_name_their_study():
     assert older.current(manifest | {"study": "own"})["study"] == "own"
 
 
-def test_whether_gold_has_turned_by_hand():
-    """0 2 1 0: what is to come has means 1, 0.5, 0; so turned at 2 and at 1, not at 0."""
-    assert behaviours.turned(np.array([[0.0, 2.0, 1.0, 0.0]])).tolist() == [[False, True, True]]
+def test_what_is_past_the_peak_by_hand():
+    """Means over 5 points, of fewer at the ends: 0 4 4 4 0 0 0 0 give 8/3, 3, 12/5, 12/5, 8/5, ..: highest at 1.
+
+    The highest value alone, a stray 5 near the end, is no peak.
+    """
+    gold = np.array([[0.0, 4, 4, 4, 0, 0, 0, 0], [0.0, 4, 4, 4, 0, 0, 5, 0]])
+    assert behaviours.past_peak(gold).tolist() == [[False, False, *[True] * 6]] * 2
+
+
+def test_a_signal_is_judged_by_what_it_adds_to_kl_on_other_seeds():
+    """Gold turns at a KL of each seed's own, which the signal knows and KL does not; noise adds nothing."""
+    rng = np.random.default_rng(0)
+    events, kl, signal, noise = [], [], [], []
+    for turn in rng.uniform(20, 60, 12):
+        at = np.arange(80.0)
+        events.append(at > turn)
+        kl.append(at[:, None])
+        signal.append(np.column_stack([at, at - turn + rng.standard_normal(80)]))
+        noise.append(np.column_stack([at, rng.standard_normal(80)]))
+    alone, knows, nothing = (behaviours.areas(x, events)[0] for x in (kl, signal, noise))
+    assert knows.min() > 0.98 and (nothing - alone).mean() < 0.01
+    alike = [np.concatenate([x, x]) for x in kl]
+    mixed = [np.concatenate([e, np.roll(e, 20)]) for e in events]
+    assert (behaviours.areas(alike, mixed)[0] < 1).all()
 
 
 def test_area_under_the_roc_curve_by_hand():
@@ -282,54 +310,48 @@ def made_length(of_length, follows, beta):
     """Records of `length`: ODIN's lengths earn a tenth of its gain, the single proxy's `of_length` of it."""
     parts, models = [], []
     for name, share, correlation, b in (("single", of_length, 0.8, 0.3), ("odin", 0.1, follows, beta)):
-        models.append(pd.DataFrame({"cell": name, "seed": SEEDS, "length_correlation": correlation}))
+        one = {"cell": name, "seed": range(8), "world_seed": 0, "gold_seed": 0}
+        models.append(pd.DataFrame(one | {"length_correlation": correlation + 0.001 * np.arange(8)}))
         for form in ("rl", "bon"):
-            runs = [one_run(form, s, 0.75, b / (1 + 2 * (form == "bon")), 2.7, spread=0.01) for s in SEEDS]
+            runs = [one_run(form, s, 0.75, b / (1 + 2 * (form == "bon")), 5.0, spread=0.01) for s in range(8)]
             runs = [run.assign(cell=name + form, rm_cell=name, variant=name) for run in runs]
             parts += [run.assign(proxy_of_length=0.3 + share * run["proxy"]) for run in runs]
     table = pd.concat(parts)
     table["variant"] = pd.Categorical(table["variant"], ["single", "odin"], ordered=True)
-    return records.Data({"experiment": "length", "axis": "variant"}, table, pd.concat(models), [], {}, None)
+    about = {"experiment": "length", "axis": "variant", "preset": "cpu"}
+    return records.Data(about, table, pd.concat(models), [], {}, None)
 
 
 def test_claims_on_length_follow_the_records():
-    holds = lambda *made: [check["holds"] for check in verdicts.checks_of(made_length(*made)).values()]
-    assert holds(0.8, 0.02, 0.2) == [True, True]  # ODIN's beta is lower: it keeps more gold
-    assert holds(0.4, 0.2, 0.2) == [False, False]
-    assert holds(0.8, 0.02, 0.4) == [False, True]
-    assert holds(np.nan, np.nan, 0.2) == [None, None]  # stored before the columns were
+    found = lambda *made: [check["verdict"] for check in verdicts.checks_of(made_length(*made)).values()]
+    assert found(0.8, 0.02, 0.1) == ["holds", "holds"]  # ODIN's beta is lower: it keeps more gold
+    assert found(0.4, 0.2, 0.1) == ["fails", "fails"]
+    assert found(0.8, 0.02, 0.5) == ["fails", "holds"]
+    assert found(np.nan, np.nan, 0.1) == ["not tested", "not tested"]  # stored before the columns were
 
 
-def made_behaviours(rises):
+def made_behaviours(rises, beta=0.42):
     """Runs whose gold falls: variant -> by how much sycophancy changes along them."""
-    runs = [
-        one_run("rl", s, 0.75, 0.42, 5.0, spread=0.01).assign(cell=name, variant=name) for name in rises for s in SEEDS
-    ]
+    runs = [one_run("rl", s, 0.75, beta, 5.0, spread=0.01).assign(cell=n, variant=n) for n in rises for s in range(8)]
     runs = [run.assign(sycophancy=0.5 + rises[run["cell"][0]] * np.linspace(0, 1, len(run))) for run in runs]
     table = pd.concat(runs)
     table["variant"] = pd.Categorical(table["variant"], list(rises), ordered=True)
-    return records.Data({"experiment": "behaviours", "axis": "variant"}, table, pd.DataFrame(), [], {}, None)
+    about = {"experiment": "behaviours", "axis": "variant", "preset": "smoke"}
+    return records.Data(about, table, pd.DataFrame(), [], {}, None)
 
 
-def test_a_behaviour_that_another_bias_crowds_out_says_nothing():
-    told = lambda rises: of_data.rises_while_gold_falls("sycophancy")(made_behaviours(rises))[0]
-    assert told({"small_proxy": 0.4, "likes_agreement": 0.4, "likes_refusals": -0.4}) is True
-    assert told({"small_proxy": -0.4, "likes_agreement": 0.4, "likes_refusals": -0.4}) is False
+def test_a_behaviour_is_looked_at_where_gold_falls_and_only_there():
+    """From gold's peak to 15 nats; where gold does not fall there is nothing to say."""
+    told = lambda *made: verdicts.checks_of(made_behaviours(*made))["sycophancy"]["verdict"]
+    assert told({"small_proxy": 0.9, "few_pairs": 0.9}) == "holds"
+    assert told({"small_proxy": 0.9, "few_pairs": -0.9}) == "fails"
+    assert told({"small_proxy": 0.9, "few_pairs": 0.9}, 0.2) == "no premise"
 
 
 def test_an_empty_store_is_told(tmp_path):
-    assert verdicts.table([Store(tmp_path)]).frame[""].eq(verdicts.NOT_RUN).all()
+    assert {one["verdict"] for one in verdicts.entries([Store(tmp_path)])} == {verdicts.NOT_RUN}
 
 
 def test_intervals_decide_and_lack_of_evidence_is_open():
-    """Interval of the mean of 4 at 90 %: mean +- 2.353 s.d. / 2."""
-    near, far = np.array([0.9, 1.0, 1.0, 1.1]), np.array([-3.0, 1.0, 1.0, 5.0])  # half-widths 0.096 and 3.84
-    assert judgement.surely_above(near, 0.8) is True and judgement.surely_above(near, 1.2) is False
-    assert judgement.surely_at_most(near, 1.2) is True and judgement.surely_at_most(near, 0.8) is False
-    assert judgement.surely_within(near, 0.8, 1.2) is True and judgement.surely_within(near, 1.2, 1.5) is False
-    for test in (judgement.surely_above(far), judgement.surely_at_most(far, 2), judgement.surely_within(far, -2, 2)):
-        assert test is None
-    gold = np.array([[0.0, 2.0, 1.0], [0.0, 2.0, 2.0]])  # mean 2, then 1.5: the seeds lose a half and nothing
-    assert runs.lost(gold).tolist() == [0.5, 0.0]
-    assert np.isnan(runs.lost(-gold)).all()
-    assert judgement.told_share(np.array([0.5, 0.5])) == "50.0% [50.0%, 50.0%]"
+    assert judgement.surely((0.9, 1.1), 0.8) is True and judgement.surely((0.9, 1.1), 1.2) is False
+    assert judgement.surely((-3, 5)) is None

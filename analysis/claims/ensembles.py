@@ -1,110 +1,269 @@
-"""Claims on ensembles of reward models."""
+"""Claims on ensembles of reward models: table and measurements."""
 
-from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_each, told_share
-from analysis.runs import along, fall, lost
+from functools import partial
+
+import numpy as np
+
+from analysis.claims.claim import Claim, Part
+from analysis.claims.measured import Term, contrast, course, fall_along, falls, minus, small_fall
 
 PESSIMISTIC = ("worst_case", "mean_minus_0_5_variance")  # variants of `ensembles`
+COSTE, EISENSTEIN = "Coste et al. 2023", "Eisenstein et al. 2023"
+AT_BON, AT_RL = "mean over 2, 4 and 6 nats of best-of-n", "mean over 5, 15 and 40 nats of RL"
+FALL = "gold at the peak (its KL chosen on the other seeds) minus gold at the farthest of 5, 15, 40 nats that all reach"
 
 
-def ensembles_fall_less(noise: float):
-    def test(read):
-        single = fall(along(read, "single", "rl", label_noise=noise))
-        less = {name: single - fall(along(read, name, "rl", label_noise=noise)) for name in ("mean", *PESSIMISTIC)}
-        holds = every(surely_above(values) for values in less.values())
-        return holds, f"fall of the single model, {told(single)}, minus that of {told_each(read, less)}"
-
-    return test
+def falls_at_all(read, variant, **where) -> list[Part]:
+    """The premise of claims on falls: without the remedy gold does fall."""
+    fall = falls(read, "rl", {variant: variant}, **where)[variant]
+    return [Part(f"fall of {read.label(variant)}", fall.values, note=f"from {fall.peak.mean():.2f}, {fall.where}")]
 
 
-def pessimism_falls_less_than_the_mean(read):
-    mean = fall(along(read, "mean", "rl", label_noise=0.25))
-    less = {name: mean - fall(along(read, name, "rl", label_noise=0.25)) for name in PESSIMISTIC}
-    holds = every(surely_above(values) for values in less.values())
-    return holds, f"fall of the mean's, {told(mean)}, minus that of {told_each(read, less)}"
+def fall_less(read, plain, names, **where) -> list[Part]:
+    """Fall of one variant minus that of each of the others, in pairs of seeds."""
+    found = falls(read, "rl", {name: name for name in (plain, *names)}, **where)
+    notes = [found[plain].where, *[""] * (len(names) - 1)]  # the same of all
+    less = [found[plain].values - found[name].values for name in names]
+    return [Part(read.label(n), of_seed, note=note) for n, of_seed, note in zip(names, less, notes, strict=True)]
 
 
-def ensembles_gain_in_best_of_n(noise: float):
-    def test(read):
-        single = along(read, "single", "bon", label_noise=noise)[:, -1]
-        more = {name: along(read, name, "bon", label_noise=noise)[:, -1] - single for name in ("mean", *PESSIMISTIC)}
-        holds = every(surely_above(values) for values in more.values())
-        return holds, f"gold at the largest n minus the single's ({told(single)}): {told_each(read, more)}"
-
-    return test
+def more_gold(read, method: str, plain, names, **where) -> list[Part]:
+    """Gold of each variant minus that of one, at the stated KLs."""
+    return [contrast(read, method, minus(name, plain, **where), read.label(name)) for name in names]
 
 
-def spread_grows(read):
-    """Ratio of the spread at the end to that at the start."""
-    ratio = {}
-    for name in ("mean", "mean_minus_0_5_variance"):
-        spread = along(read, name, "rl", "proxy_spread", label_noise=0.25)
-        ratio[name] = spread[:, -1] / spread[:, 0]
-    holds = every([surely_above(ratio["mean"], 2), surely_at_most(ratio["mean_minus_0_5_variance"], 1.5)])
-    return holds, f"spread over members at the end over that at the start: {told_each(read, ratio)}"
+def spread_grows(read) -> list[Part]:
+    """Log of the growth of variance: the recorded spread is a standard deviation, and the source speaks of variance."""
+    out = []
+    for name, threshold, sign in (("mean", 2.0, 1), ("mean_minus_0_5_variance", 1.5, -1)):
+        start = course(read, name, "rl", "proxy_spread", label_noise=0.25).iloc[:, 0]
+        ends = contrast(
+            read, "rl", [Term(1.0, name, "proxy_spread", {"label_noise": 0.25})], read.label(name), kls=(15.0, 40.0)
+        )
+        grown = 2 * np.log(ends.values / start)
+        note = f"by a factor of {np.exp(grown.mean()):.2f}"
+        out.append(Part(read.label(name), grown, float(np.log(threshold)), sign, margin=0.0, note=note))
+    return out
 
 
-def penalty_and_pessimism(read):
-    shares = {name: lost(along(read, name, "rl")) for name in ("single", *PESSIMISTIC)}
-    holds = every(surely_at_most(shares[name], SMALL) for name in PESSIMISTIC)
-    return holds, f"share of the peak lost: {told_each(read, shares, told_share)}"
+def penalty_and_pessimism(read) -> list[Part]:
+    return [
+        small_fall(read.label(name), fall_along(read, name, "rl", last=0.25), 0.05, falls=False) for name in PESSIMISTIC
+    ]
 
 
-def worst_case_at_independent_errors(read):
-    rules = ("mean", "worst_case", "uncertainty_weighted")
-    shares = {name: lost(along(read, name, "bon", error_shared=0.0)) for name in rules}
-    says = told_each(read, shares, told_share)
-    falls = surely_above(shares.pop("mean"), SMALL)
-    return every([falls, *(surely_at_most(s, SMALL) for s in shares.values())]), f"share of the peak lost: {says}"
+def independent_errors(read) -> list[Part]:
+    arms = {name: name for name in ("mean", "worst_case", "uncertainty_weighted")}
+    found = falls(read, "bon", arms, error_shared=0.0)
+    return [small_fall(read.label(name), fall, 0.05, falls=name == "mean") for name, fall in found.items()]
 
 
-def shared_errors_defeat_ensembles(read):
+def shared_errors(read) -> list[Part]:
     rules = ("mean", "median", "worst_case", "uncertainty_weighted", "mean_minus_std")
-    shares = {}
-    for shared in sorted(s for s in read.curves["error_shared"].unique() if s >= 0.5):
-        shares |= {
-            f"{read.label(name)} at {shared:g}": lost(along(read, name, "bon", error_shared=float(shared)))
-            for name in rules
-        }
-    best = min(shares, key=lambda name: shares[name].mean())
-    says = f"least share of the peak lost, over rules: {best}, {told_share(shares[best])}"
-    return every(surely_above(s, SMALL) for s in shares.values()), says
+    shares = sorted(float(s) for s in read.curves["error_shared"].unique() if s >= 0.5)
+    out = []
+    for shared in shares:
+        found = falls(read, "bon", {name: name for name in rules}, error_shared=shared)
+        out += [small_fall(f"{read.label(n)} at {shared:g}", fall, 0.05, falls=True) for n, fall in found.items()]
+    return out
 
 
-def size_of_ensemble(read):
-    last = {k: along(read, f"worst_of_{k}", "bon")[:, -1] for k in (1, 3, 4, 5)}
-    gap, rest = last[4] - last[3], last[5] - last[4]
-    holds = every([surely_above(last[4] - last[1]), surely_within(rest, -SMALL, SMALL)])
-    return holds, f"gold at the largest n: 1 member {told(last[1])}, 4 minus 3 {told(gap)}, 5 minus 4 {told(rest)}"
+def size_of_ensemble(read) -> list[Part]:
+    of = lambda one, other: minus(f"worst_of_{one}", f"worst_of_{other}")
+    return [
+        contrast(read, "bon", of(4, 1), "4 minus 1"),
+        contrast(read, "bon", of(5, 4), "5 minus 4", equal=True, margin=0.05),
+    ]
 
 
-def diversity(read):
-    single = along(read, "single", "bon")[:, -1]
-    kinds = ("order", "init", "bootstrap", "features")
-    more = {kind: along(read, f"worst_case_{kind}", "bon")[:, -1] - single for kind in kinds}
-    says = "; ".join(f"{name} {told(values)}" for name, values in more.items())
-    least = every(surely_above(more[name] - more["order"]) for name in ("init", "bootstrap"))
-    return least, f"gold minus the single's: {says}"
+def diversity(read) -> list[Part]:
+    order = "worst_case_order"
+    return [contrast(read, "bon", minus(f"worst_case_{k}", order), f"{k} minus order") for k in ("init", "bootstrap")]
 
 
-def weight_average(read):
-    gain = along(read, "weight_average_order", "rl")[:, -1] - along(read, "single", "rl")[:, -1]
-    return surely_above(gain), f"gold at the end of RL, weight average minus single: {told(gain)}"
+def by_kind(read, kinds, method: str = "rl", **of_part) -> list[Part]:
+    """Gold of the worst case of three minus that of one proxy, for each kind of error."""
+    return [
+        contrast(read, method, minus("worst_case_of_3", "none", error_kind=kind), kind, **of_part) for kind in kinds
+    ]
 
 
-def ensemble_by_kind(kinds, helps: bool):
-    def test(read):
-        out, holds = [], []
-        for kind in kinds:
-            one, many = (along(read, v, "rl", error_kind=kind)[:, -1] for v in ("none", "worst_case_of_3"))
-            out.append(f"{kind} {told(many - one)}")
-            holds.append(surely_above(many - one) if helps else surely_at_most(many - one, SMALL))
-        return every(holds), f"gold at the end, worst case of 3 minus one proxy: {'; '.join(out)}"
-
-    return test
+def kinds_fall(read) -> list[Part]:
+    kinds = sorted(read.curves["error_kind"].unique())
+    each = {kind: falls(read, "rl", {kind: "none"}, error_kind=kind)[kind] for kind in kinds}
+    return [small_fall(kind, fall, 0.05, falls=True) for kind, fall in each.items()]
 
 
-def kinds_fall(read):
-    shares = {k: lost(along(read, "none", "rl", error_kind=k)) for k in sorted(read.curves["error_kind"].unique())}
-    says = "; ".join(f"{kind} {told_share(share)}" for kind, share in shares.items())
-    holds = every(surely_above(share, SMALL) for share in shares.values())
-    return holds, f"share of the peak lost without mitigation: {says}"
+ALL_RULES = ("mean", *PESSIMISTIC)
+CLAIMS = (
+    Claim(
+        name="single_falls",
+        experiment="ensembles",
+        source="none",
+        says="under 25 % noise, gold falls under a single reward model",
+        estimand=FALL,
+        measure=partial(falls_at_all, variant="single", label_noise=0.25),
+        variants=("single",),
+        kind="premise",
+    ),
+    Claim(
+        name="mean_falls",
+        experiment="ensembles",
+        source="none",
+        says="under 25 % noise, gold falls under the mean of an ensemble",
+        estimand=FALL,
+        measure=partial(falls_at_all, variant="mean", label_noise=0.25),
+        variants=("mean",),
+        kind="premise",
+    ),
+    Claim(
+        name="ensembles_fall_less",
+        experiment="ensembles",
+        source=COSTE,
+        says="under 25 % noise, ensembles reduce RL's fall",
+        estimand=f"{FALL}: the single model's minus each ensemble's; all",
+        measure=partial(fall_less, plain="single", names=ALL_RULES, label_noise=0.25),
+        variants=("single", *ALL_RULES),
+        premises=("single_falls",),
+    ),
+    Claim(
+        name="pessimism_beats_the_mean",
+        experiment="ensembles",
+        source=COSTE,
+        says="worst case and variance rules fall less than the mean",
+        estimand=f"{FALL}: the mean's minus each rule's; all",
+        measure=partial(fall_less, plain="mean", names=PESSIMISTIC, label_noise=0.25),
+        variants=ALL_RULES,
+        premises=("mean_falls",),
+    ),
+    Claim(
+        name="ensembles_gain_in_bon",
+        experiment="ensembles",
+        source=COSTE,
+        says="under 25 % noise, ensembles raise best-of-n's gold",
+        estimand=f"gold, each ensemble's minus the single's, {AT_BON}; all",
+        measure=partial(more_gold, method="bon", plain="single", names=ALL_RULES, label_noise=0.25),
+        variants=("single", *ALL_RULES),
+    ),
+    Claim(
+        name="more_noise",
+        experiment="ensembles_noise",
+        source=COSTE,
+        says="under 35 % noise, ensembles raise best-of-n's gold",
+        estimand=f"gold, each ensemble's minus the single's, {AT_BON}; all",
+        measure=partial(more_gold, method="bon", plain="single", names=ALL_RULES, label_noise=0.35),
+        variants=("single", *ALL_RULES),
+    ),
+    Claim(
+        name="single_falls_under_more_noise",
+        experiment="ensembles_noise",
+        source="none",
+        says="under 35 % noise, gold falls under a single reward model",
+        estimand=FALL,
+        measure=partial(falls_at_all, variant="single", label_noise=0.35),
+        variants=("single",),
+        kind="premise",
+    ),
+    Claim(
+        name="more_noise_in_rl",
+        experiment="ensembles_noise",
+        source=COSTE,
+        says="under 35 % noise, ensembles reduce RL's fall",
+        estimand=f"{FALL}: the single model's minus each ensemble's; all",
+        measure=partial(fall_less, plain="single", names=ALL_RULES, label_noise=0.35),
+        variants=("single", *ALL_RULES),
+        premises=("single_falls_under_more_noise",),
+    ),
+    Claim(
+        name="spread_grows",
+        experiment="ensembles",
+        source=COSTE,
+        says="the members' variance grows 2x or more under the mean, 1.5x or less under the variance rule",
+        estimand="log of (spread, mean over 15 and 40 nats, over that at the start)^2, against log 2 and log 1.5; both",
+        measure=spread_grows,
+        variants=("mean", "mean_minus_0_5_variance"),
+    ),
+    Claim(
+        name="penalty_and_pessimism",
+        experiment="ensembles_kl",
+        source=COSTE,
+        says="with a small KL penalty pessimistic rules lose nothing (5 %)",
+        estimand="gold at the peak over the first half of the steps (chosen on the other seeds) minus gold over the "
+        "last quarter, minus 5 % of the peak; both",
+        measure=penalty_and_pessimism,
+        variants=PESSIMISTIC,
+    ),
+    Claim(
+        name="ensemble_size",
+        experiment="ensemble_size",
+        source=COSTE,
+        says="four members do as five (0.05 s.d.), and better than one",
+        estimand=f"gold of the worst case, 4 minus 1 members above 0 and 5 minus 4 within 0.05, {AT_BON}; both",
+        measure=size_of_ensemble,
+        variants=("worst_of_1", "worst_of_4", "worst_of_5"),
+    ),
+    Claim(
+        name="diversity",
+        experiment="diversity",
+        source=EISENSTEIN,
+        says="members that differ in order alone help least",
+        estimand=f"gold of the worst case, other initialisations and other pairs minus other orders, {AT_BON}; both",
+        measure=diversity,
+        variants=("worst_case_order", "worst_case_init", "worst_case_bootstrap"),
+    ),
+    Claim(
+        name="weight_average",
+        experiment="diversity",
+        source="Rame et al. 2024",
+        says="averaged weights keep more gold than one model",
+        estimand=f"gold, weight average minus single, {AT_RL}",
+        measure=partial(more_gold, method="rl", plain="single", names=("weight_average_order",)),
+        variants=("single", "weight_average_order"),
+    ),
+    Claim(
+        name="independent_errors",
+        experiment="shared_errors",
+        source=COSTE,
+        says="independent heavy tails: pessimistic rules do not fall (5 %), the mean does",
+        estimand="fall from the peak (up to 3 nats, chosen on the other seeds) to 6 nats, minus 5 % of the peak; all",
+        measure=independent_errors,
+        variants=("mean", "worst_case", "uncertainty_weighted"),
+    ),
+    Claim(
+        name="shared_errors",
+        experiment="shared_errors",
+        source=EISENSTEIN,
+        says="half shared or more: every rule falls (5 %)",
+        estimand="fall from the peak (up to 3 nats, chosen on the other seeds) to 6 nats, minus 5 % of the peak; all",
+        measure=shared_errors,
+        variants=("mean", "median", "worst_case", "uncertainty_weighted", "mean_minus_std"),
+    ),
+    Claim(
+        name="kinds_fall",
+        experiment="goodhart",
+        source="Manheim & Garrabrant 2018",
+        says="every kind of error makes gold fall (5 % of its peak)",
+        estimand=f"{FALL}, minus 5 % of the peak; all kinds",
+        measure=kinds_fall,
+        variants=("none",),
+    ),
+    Claim(
+        name="own_errors",
+        experiment="goodhart",
+        source=EISENSTEIN,
+        says="an ensemble helps where errors are the members' own",
+        estimand=f"gold, worst case of 3 minus one proxy, {AT_RL}; regressional, heavy-tailed, adversarial: all",
+        measure=partial(by_kind, kinds=("regressional", "heavy_tailed", "adversarial")),
+        variants=("none", "worst_case_of_3"),
+    ),
+    Claim(
+        name="common_errors",
+        experiment="goodhart",
+        source=EISENSTEIN,
+        says="and does not where members share them",
+        estimand=f"gold, worst case of 3 minus one proxy, {AT_RL}: within 0.1 s.d.; extremal and causal errors: both",
+        measure=partial(by_kind, kinds=("extremal", "causal"), equal=True),
+        variants=("none", "worst_case_of_3"),
+        kind="check",
+    ),
+)

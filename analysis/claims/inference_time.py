@@ -1,42 +1,36 @@
 """Claims on selection at inference time: best-of-n, its rivals and hedges."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
-from analysis.judgement import SMALL, every, surely_above, surely_at_most, told, told_each, told_share
-from analysis.numbers import number
-from analysis.runs import along, lost
+from analysis import runs
+from analysis.claims.claim import Claim, Part
+from analysis.claims.measured import course, fall_along, small_fall
+
+AT_END = "gold at the best n up to {until:,} (chosen on the other seeds) minus gold at the largest n"
 
 
-def light_tails(read):
-    share = lost(along(read, "best_of_n", "bon", error_kind="regressional"))
-    return surely_at_most(share, 0.02), f"share of the peak lost at the largest n: {told_share(share)}"
+def lost_of(read, variant, share: float, falls: bool, until=None, **where) -> list[Part]:
+    """The share of its peak that a rule loses by the largest n, where the sources look."""
+    fall = fall_along(read, variant, "bon", until, **where)
+    return [small_fall(read.label(variant), fall, share, falls)]
 
 
-def heavy_tails(read):
-    gold = along(read, "best_of_n", "bon", error_kind="heavy_tailed")
-    n = int(along(read, "best_of_n", "bon", "control", error_kind="heavy_tailed")[0][gold.mean(0).argmax()])
-    share = lost(gold)
-    says = f"peak {number(gold.mean(0).max())} at n = {n}; {told_share(share)} of it lost at the largest n"
-    return every([n <= 64, surely_above(share, 0.5)]), says
-
-
-def pessimism_keeps(read):
-    gold = along(read, "pessimism_0_3", "bon", error_kind="heavy_tailed")
-    plain = along(read, "best_of_n", "bon", error_kind="heavy_tailed")
-    share = lost(gold)
-    ends = f"gold at the largest n {told(gold[:, -1])}, best-of-n's {told(plain[:, -1])}"
-    return surely_at_most(share, SMALL), f"{told_share(share)} of its peak lost; {ends}"
-
-
-def poisson(read):
-    worst = {}
+def poisson(read) -> list[Part]:
+    """The largest difference of each seed at equal KL; both rules select from the same pools."""
+    out = []
     for size in sorted(read.curves["rm_params"].unique()):
-        of = lambda name, column="gold", size=size: along(read, name, "bon", column, rm_params=size).mean(0)
-        at = np.interp(np.sqrt(of("best_of_poisson", "kl")), np.sqrt(of("best_of_n", "kl")), of("best_of_n"))
-        worst[size] = float(np.max(np.abs(of("best_of_poisson") - at)))  # of the same pools: no interval is wanted
-    says = "; ".join(f"{size} parameters {gap:.3f} s.d." for size, gap in worst.items())
-    return max(worst.values()) < SMALL, f"largest difference in mean gold at equal KL, the same pools: {says}"
+        of = lambda name, size=size: runs.by_seed(read, name, "bon", rm_params=size)
+        ours, others = of("best_of_poisson"), of("best_of_n")
+        gap = {
+            seed: np.abs(run["gold"] - np.interp(run["d"], others[seed]["d"], others[seed]["gold"])).max()
+            for seed, run in ours.items()
+            if seed in others
+        }
+        out.append(Part(f"{size} parameters", pd.Series(gap), 0.05, -1, margin=0.0))
+    return out
 
 
 def hedges(read) -> pd.DataFrame:
@@ -45,27 +39,111 @@ def hedges(read) -> pd.DataFrame:
     table = read.curves[read.curves["optimiser"] == "best_of_n"]
     for cell, part in table.groupby("cell"):
         record = read.record("best_of_n", cell)
-        settings = part[["error_kind", "rm_params"]].iloc[0].to_dict()
-        rows.append(pd.DataFrame(record["hedge"]).assign(**settings))
+        settings = part[["error_kind", "rm_params", "world_seed", "gold_seed"]].iloc[0].to_dict()
+        rows.append(pd.DataFrame(record["hedge"]).assign(seed=record["config"]["seeds"], **settings))
     return pd.concat(rows, ignore_index=True)
 
 
-def hedge(read):
-    found = hedges(read)
-    ratio = found["n"] / found["n_oracle"]
-    within = ((ratio >= 0.5) & (ratio <= 2)).mean()
-    kept = (found["gold"] - found["gold_at_1"]) / (found["gold_oracle"] - found["gold_at_1"])
-    says = (
-        f"n within a factor 2 of the best in {within:.0%} of {len(found)} runs; {kept.mean():.0%} of the best gain kept"
-    )
-    return bool(within >= 0.5), says
+def hedge(read) -> list[Part]:
+    """Octaves between HedgeTune's n and the best one, of each seed; a factor of 2 is one."""
+    out = []
+    for (kind, size), found in hedges(read).groupby(["error_kind", "rm_params"], sort=True):
+        labels = pd.MultiIndex.from_frame(found[["world_seed", "gold_seed", "seed"]]).to_flat_index()
+        octaves = pd.Series(np.abs(np.log2(found["n"] / found["n_oracle"])).to_numpy(), labels)
+        gain, best = found["gold"] - found["gold_at_1"], found["gold_oracle"] - found["gold_at_1"]
+        what = f"{size} parameters" if kind == "none" else kind
+        out.append(Part(what, octaves, 1.0, -1, margin=0.0, note=f"{gain.mean() / best.mean():.0%} of the best gain"))
+    return out
 
 
-def pessimism_small_proxy(read):
+def pessimism_small_proxy(read) -> list[Part]:
     small = int(read.curves["rm_params"].min())
-    at_end = lambda name: along(read, name, "bon", rm_params=small)[:, -1]
-    gain = {
-        name: at_end(name) - at_end("best_of_n") for name in ("pessimism_0_3", "pessimism_0_1", "soft_temperature_0_5")
-    }
-    says = f"gold at the largest n minus best-of-n's, {small} parameters: {told_each(read, gain)}"
-    return surely_above(gain["pessimism_0_3"]), says
+    ends = {name: course(read, name, "bon", rm_params=small).iloc[:, -1] for name in ("pessimism_0_3", "best_of_n")}
+    note = f"{ends['pessimism_0_3'].mean():.2f} minus {ends['best_of_n'].mean():.2f}, {small} parameters"
+    return [Part("pessimism 0.3 minus best-of-n", ends["pessimism_0_3"] - ends["best_of_n"], note=note)]
+
+
+def weak_proxy_falls(read) -> list[Part]:
+    fall = fall_along(read, "best_of_n", "bon", rm_params=int(read.curves["rm_params"].min()))
+    return [Part("fall", fall.values, note=f"from {fall.peak.mean():.2f}, {fall.where}")]
+
+
+KWA, KHALAF, HUANG = "Kwa et al. 2024", "Khalaf et al. 2025", "Huang et al. 2025"
+CLAIMS = (
+    Claim(
+        name="light_tails",
+        experiment="heavy_tails",
+        source=KWA,
+        says="normal errors: best-of-n never falls (2 %)",
+        estimand=f"{AT_END.format(until=2048)}, minus 2 % of the peak",
+        measure=partial(lost_of, variant="best_of_n", share=0.02, falls=False, error_kind="regressional"),
+        variants=("best_of_n",),
+        kind="check",
+    ),
+    Claim(
+        name="heavy_tails",
+        experiment="heavy_tails",
+        source=KWA,
+        says="t3 errors: a peak by n = 64, then over half lost",
+        estimand=f"{AT_END.format(until=64)}, minus half of the peak",
+        measure=partial(lost_of, variant="best_of_n", share=0.5, falls=True, until=64, error_kind="heavy_tailed"),
+        variants=("best_of_n",),
+    ),
+    Claim(
+        name="pessimism_at_inference",
+        experiment="heavy_tails",
+        source=HUANG,
+        says="t3 errors: pessimism ends within 5 % of its peak",
+        estimand=f"{AT_END.format(until=2048)}, minus 5 % of the peak",
+        measure=partial(lost_of, variant="pessimism_0_3", share=0.05, falls=False, error_kind="heavy_tailed"),
+        variants=("pessimism_0_3",),
+    ),
+    Claim(
+        name="hedge_heavy",
+        experiment="heavy_tails",
+        source=KHALAF,
+        says="HedgeTune's n is within a factor 2 of the best",
+        estimand="octaves between the n and the best n of each seed, against 1; all kinds of errors",
+        measure=hedge,
+        variants=("best_of_n",),
+    ),
+    Claim(
+        name="poisson",
+        experiment="inference_time",
+        source=KHALAF,
+        says="best-of-Poisson gives best-of-n's gold at equal KL (0.05 s.d.)",
+        estimand="largest difference of gold at equal KL of each seed, against 0.05 s.d.; both sizes",
+        measure=poisson,
+        variants=("best_of_n", "best_of_poisson"),
+        kind="check",
+    ),
+    Claim(
+        name="hedge_learned",
+        experiment="inference_time",
+        source=KHALAF,
+        says="with learned proxies, HedgeTune's n is within a factor 2 of the best",
+        estimand="octaves between the n and the best n of each seed, against 1; both sizes",
+        measure=hedge,
+        variants=("best_of_n",),
+    ),
+    Claim(
+        name="weak_proxy_falls",
+        experiment="inference_time",
+        source="none",
+        says="best-of-n falls for a weak proxy",
+        estimand=AT_END.format(until=2048),
+        measure=weak_proxy_falls,
+        variants=("best_of_n",),
+        kind="premise",
+    ),
+    Claim(
+        name="pessimism_small_proxy",
+        experiment="inference_time",
+        source=HUANG,
+        says="pessimism ends above best-of-n for a weak proxy",
+        estimand="gold at the largest n, pessimism 0.3 minus best-of-n, the smallest proxy",
+        measure=pessimism_small_proxy,
+        variants=("best_of_n", "pessimism_0_3"),
+        premises=("weak_proxy_falls",),
+    ),
+)

@@ -1,148 +1,262 @@
-"""Claims on optimisers, direct alignment, penalties, shaping and constraints."""
+"""Claims on optimisers, direct alignment, penalties and shaping."""
+
+from functools import partial
 
 import numpy as np
+import pandas as pd
 
-from analysis import curves
-from analysis.judgement import SMALL, every, surely_above, surely_at_most, surely_within, told, told_each, told_share
-from analysis.numbers import number
-from analysis.runs import along, fall, lost, peak
-from analysis.studies.constrained import at_the_end, thresholds
+from analysis import curves, runs
+from analysis.claims.claim import Claim, NotMeasured, Part
+from analysis.claims.ensembles import AT_RL, FALL, falls_at_all
+from analysis.claims.measured import (
+    KLS,
+    at_equilibrium,
+    at_kl,
+    best_of,
+    contrast,
+    course,
+    fall_along,
+    falls,
+    minus,
+    not_reached,
+    peak_of,
+    reached,
+    small_fall,
+    steady,
+)
 from gold_sim import laws
 
-# --- optimisers and direct alignment --------------------------------------------------------------
+GRADIENTS = ("rloo", "reinforce", "ppo", "grpo")
+STEADY = 0.2  # share by which KL may change over a penalised run's last part
 
 
-def best_of_n_is_thrifty(read):
-    """KL at which a run's gold first reaches 80 % of the lower mean peak; where it never does, the KL of its end."""
-    bon, bon_kl = along(read, "best_of_n", "bon"), along(read, "best_of_n", "bon", "kl")
-    more = {}
-    trained = set(curves.methods(read.curves).get("rl", read.curves[:0])["variant"])
-    for name in [key for key in read.variants if key in trained]:
-        gold, kl = along(read, name, "rl"), along(read, name, "rl", "kl")
-        target = 0.8 * min(gold.mean(0).max(), bon.mean(0).max())
-        first = lambda g, k, target=target: k[np.argmax(g >= target)] if (g >= target).any() else k[-1]
-        pays = lambda golds, kls, first=first: np.array([first(g, k) for g, k in zip(golds, kls, strict=True)])
-        more[name] = pays(gold, kl) - pays(bon, bon_kl)
-    holds = every(surely_above(values) for values in more.values())
-    return holds, f"nats to reach 80 % of the lower peak, minus best-of-n's: {told_each(read, more)}"
+# --- optimisers -----------------------------------------------------------------------------------
 
 
-def one_law(read):
-    """Peak gold of each optimiser against RLOO's: the same if surely within a fifth of it."""
-    base = peak(along(read, "rloo", "rl"))
-    names = ("reinforce", "ppo", "grpo", "expert_iteration")
-    gaps = {name: peak(along(read, name, "rl")) - base for name in names}
-    fifth = 0.2 * base.mean()
-    holds = every(surely_within(v, -fifth, fifth) for v in gaps.values())
-    return holds, f"peak gold minus RLOO's ({told(base)}): {told_each(read, gaps)}"
+def against_best_of_n(read) -> list[Part]:
+    """Gold of best-of-n minus that of each optimiser, at the KLs of best-of-n."""
+    bon = runs.by_seed(read, "best_of_n", "bon")
+    out, kls = [], KLS["bon"]
+    for name in GRADIENTS:
+        rl = runs.by_seed(read, name, "rl")
+        rows = {
+            s: at_kl(bon[s]["d"], bon[s]["gold"], kls) - at_kl(r["d"], r["gold"], kls)
+            for s, r in rl.items()
+            if s in bon
+        }
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=[*kls])
+        far = {s: float(r["d"].max() ** 2) for s, r in rl.items()}
+        if not (counted := reached(table)):
+            raise NotMeasured(f"{name}: {not_reached(kls[0], far)}")
+        note = ", ".join(f"{table[kl].mean():.2f} at {kl:g}" for kl in counted)
+        out.append(Part(read.label(name), table[counted].mean(axis=1, skipna=False), note=note))
+    return out
 
 
-def peaks_before_the_end(read):
-    out, holds = [], []
+def one_curve(read) -> list[Part]:
+    names = (*GRADIENTS[1:], "expert_iteration")
+    return [contrast(read, "rl", minus(name, "rloo"), read.label(name), equal=True) for name in names]
+
+
+# --- direct alignment -----------------------------------------------------------------------------
+
+
+def _losses(read):
     for loss in sorted(read.curves["optimiser"].unique()):
-        betas = sorted(read.curves.loc[read.curves["optimiser"] == loss, "dpo_beta"].unique())
-        gold = along(read, float(betas[0]), "direct", optimiser=loss)
-        lost = fall(gold)
-        share = gold.mean(0).argmax() / (gold.shape[1] - 1)
-        out.append(f"{loss} at beta {betas[0]:g}: peak {share:.0%} of the way, then {told(lost)} lost")
-        holds.append(surely_above(lost) if share < 1 else False)
-    return every(holds), "; ".join(out)
+        yield loss, sorted(float(b) for b in read.curves.loc[read.curves["optimiser"] == loss, "dpo_beta"].unique())
 
 
-def smaller_beta_goes_further(read):
-    out, holds = [], []
-    for loss in sorted(read.curves["optimiser"].unique()):
-        betas = sorted(read.curves.loc[read.curves["optimiser"] == loss, "dpo_beta"].unique())
-        ends = np.stack([along(read, float(b), "direct", "kl", optimiser=loss)[:, -1] for b in betas], 1)  # [S, betas]
-        steep = np.array([np.corrcoef(np.log(betas), np.log(np.maximum(e, 1e-9)))[0, 1] for e in ends])
-        out.append(f"{loss} {', '.join(number(e) for e in ends.mean(0))}, correlation of logarithms {told(steep)}")
-        holds.append(surely_at_most(steep, -0.7))
-    return every(holds), f"nats at the end, by rising beta: {'; '.join(out)}"
+def peaks_before_the_end(read) -> list[Part]:
+    out = []
+    for loss, betas in _losses(read):
+        fall = fall_along(read, betas[0], "direct", optimiser=loss)
+        out.append(Part(f"{loss} at beta {betas[0]:g}", fall.values, note=f"from {fall.peak.mean():.2f}"))
+    return out
 
 
-def rl_form_beats_quadratic(read):
+def smaller_beta_goes_further(read) -> list[Part]:
+    out = []
+    for loss, betas in _losses(read):
+        ends = [course(read, b, "direct", "kl", optimiser=loss).iloc[:, -1] for b in betas]
+        table = np.log(pd.DataFrame(dict(zip(betas, ends, strict=True))).clip(lower=1e-9))
+        steep = table.apply(lambda row: np.corrcoef(np.log(row.index), row)[0, 1], axis=1)
+        out.append(Part(loss, steep, -0.7, -1, margin=0.0))
+    return out
+
+
+def rl_form_beats_quadratic(read) -> list[Part]:
     """Error of both forms, fitted to the points of all betas of a loss together, seed by seed."""
-    out, holds = [], []
-    for loss, part in read.curves.groupby("optimiser", sort=True):
-        gs = [g for g in curves.groups(part, read.axis)["direct"]]
-        d = np.concatenate([g.d for g in gs])
-        keep = d >= laws.FORMS["rl"].d_min
-        if keep.sum() < 4:
-            raise ValueError(f"{loss} hardly leaves the reference policy")
-        rmse = {"rl": [], "quadratic": []}
-        for gold in np.concatenate([g.values["gold"] for g in gs], 1):  # of one seed
-            for form, errors in rmse.items():
-                fit = laws.fit(form, [d[keep]], [gold[keep]])
-                off = laws.evaluate(form, d[keep], fit.alpha, fit.beta) - gold[keep]
-                errors.append(np.sqrt(np.mean(np.square(off))))
-        less = np.subtract(rmse["quadratic"], rmse["rl"])
-        out.append(f"{loss} {np.mean(rmse['rl']):.3f}, less by {told(less)}")
-        holds.append(surely_above(less))
-    return every(holds), f"RMSE of the RL form, and how much less than the quadratic's, all betas: {'; '.join(out)}"
+    out = []
+    for loss, betas in _losses(read):
+        found = [runs.by_seed(read, beta, "direct", optimiser=loss) for beta in betas]
+        less, rl = {}, []
+        for seed in set.intersection(*map(set, found)):
+            mine = pd.concat([curves.outward(of_beta[seed]) for of_beta in found])
+            mine = mine[mine["d"] >= laws.FORMS["rl"].d_min]
+            if len(mine) < 4:
+                raise NotMeasured(f"{loss} hardly leaves the reference policy")
+            d, gold = mine["d"].to_numpy(), mine["gold"].to_numpy()
+            errors = {form: _rmse(form, d, gold) for form in ("rl", "quadratic")}
+            less[seed] = errors["quadratic"] - errors["rl"]
+            rl.append(errors["rl"])
+        out.append(Part(loss, pd.Series(less).sort_index(), margin=0.0, note=f"of {np.mean(rl):.3f}"))
+    return out
 
 
-def pessimistic_alignment(read):
-    out, holds = [], []
-    for beta in sorted(read.curves["dpo_beta"].unique()):
-        shares = {v: lost(along(read, v, "direct", dpo_beta=float(beta))) for v in ("dpo", "rpo", "chi_po")}
-        out.append(f"beta {beta:g}: " + told_each(read, shares, told_share, between=", "))
-        holds.extend(surely_at_most(shares[v], SMALL) for v in ("rpo", "chi_po"))
-    return every(holds), f"share of the peak lost at the end, {'; '.join(out)}"
+def _rmse(form: str, d, gold) -> float:
+    fit = laws.fit(form, [d], [gold])
+    return float(np.sqrt(np.mean(np.square(laws.evaluate(form, d, fit.alpha, fit.beta) - gold))))
 
 
-# --- penalties, shaping, Goodhart -----------------------------------------------------------------
+def pessimistic_alignment(read) -> list[Part]:
+    out = []
+    for beta in sorted(float(b) for b in read.curves["dpo_beta"].unique()):
+        for name in ("rpo", "chi_po"):
+            fall = fall_along(read, name, "direct", dpo_beta=beta)
+            out.append(small_fall(f"{read.label(name)} at beta {beta:g}", fall, 0.05, falls=False))
+    return out
 
 
-def chi2_beats_kl(read):
-    ends = {name: along(read, name, "rl")[:, -1] for name in read.variants}
-    best_of = lambda kind: max((n for n in ends if n.startswith(f"{kind}_")), key=lambda n: ends[n].mean())
-    chi2, kl = best_of("chi2"), best_of("kl")
-    gain = ends[chi2] - ends[kl]
-    says = f"gold at the end, {read.label(chi2)} minus {read.label(kl)}: {told(gain)}"
-    return surely_above(gain, -SMALL), f"{says}; no penalty {told(ends['no_penalty'])}"
+def dpo_falls(read) -> list[Part]:
+    beta = float(read.curves["dpo_beta"].min())
+    fall = fall_along(read, "dpo", "direct", dpo_beta=beta)
+    return [Part(f"fall of DPO at beta {beta:g}", fall.values, note=f"from {fall.peak.mean():.2f}")]
 
 
-def par(read):
-    plain, par = along(read, "none", "rl"), along(read, "par", "rl")
-    moved, less = peak(par) - peak(plain), fall(plain) - fall(par)
-    most = 0.15 * peak(plain).mean()
-    says = f"peak {told(peak(plain))} without, {told(moved)} more with; fall without minus with: {told(less)}"
-    return every([surely_within(moved, -most, most), surely_above(less)]), says
+# --- penalties, shaping ---------------------------------------------------------------------------
 
 
-# --- constraints ----------------------------------------------------------------------------------
+def penalised_runs_are_steady(read) -> list[Part]:
+    """The change of KL over the last quarter of every penalised run."""
+    names = [name for name in read.variants if name.startswith(("kl_", "chi2_"))]
+    return [Part(read.label(name), steady(read, name), STEADY, -1, margin=0.0) for name in names]
 
 
-def constraints_met(read):
-    """xi within 5 % of its thresholds, mu at least 5 % below, all at most 5 % above."""
-    allowed = {"mu": lambda e: e >= -SMALL, "xi": lambda e: abs(e) <= SMALL, "all": lambda e: e <= SMALL}
-    out, holds = [], []
-    for name, met in allowed.items():
-        variant = f"{name}_joint"
-        for i, threshold in enumerate(thresholds(read, variant)):
-            error = at_the_end(along(read, variant, "rl", f"component_{i}")) / threshold - 1
-            out.append(f"{name} {number(threshold)}: {error.mean():+.1%}")
-            holds.append(bool(met(error.mean())))
-    return every(holds), f"components at the end against their thresholds: {'; '.join(out)}"
+def chi2_beats_kl(read) -> list[Part]:
+    """The best coefficient of either kind, chosen on the other seeds; as many of each."""
+    options = {kind: [n for n in read.variants if n.startswith(f"{kind}_")] for kind in ("chi2", "kl")}
+    if len({len(names) for names in options.values()}) > 1:
+        counts = " against ".join(f"{len(names)} {kind}" for kind, names in options.items())
+        raise NotMeasured(f"{counts} coefficients: the better of more is higher by chance")
+    best = {kind: best_of({n: at_equilibrium(read, n) for n in names}) for kind, names in options.items()}
+    note = f"{best['chi2'].mean():.2f} minus {best['kl'].mean():.2f}"
+    return [Part("chi2 minus KL", best["chi2"] - best["kl"], -0.05, margin=0.0, note=note)]
 
 
-def joint_points(read):
-    ends = {name: at_the_end(along(read, f"xi_{name}", "rl")) for name in ("joint", "independent")}
-    gain = ends["joint"] - ends["independent"]
-    return surely_above(gain), f"gold at the end of xi, joint ({told(ends['joint'])}) minus independent: {told(gain)}"
+def par(read) -> list[Part]:
+    peaks = {name: peak_of(read, name, "rl") for name in ("none", "par")}
+    found = falls(read, "rl", {name: name for name in ("none", "par")})
+    moved = peaks["par"] - peaks["none"]
+    return [
+        Part("peak with minus without", moved, equal=True, margin=0.15 * float(peaks["none"].mean())),
+        Part("fall without minus with", found["none"].values - found["par"].values, note=found["none"].where),
+    ]
 
 
-def constrained_fall_less(read):
-    plain = fall(along(read, "composite", "rl"))
-    less = {name: plain - fall(along(read, f"{name}_joint", "rl")) for name in ("mu", "xi", "all")}
-    says = "; ".join(f"{name} {told(values)}" for name, values in less.items())
-    return every(surely_above(v) for v in less.values()), f"fall of the composite, {told(plain)}, minus that of {says}"
-
-
-def constrained_against_penalties(read):
-    ours, others = ("xi_joint", "mu_joint"), ("kl_penalty", "adaptive_kl")
-    ends = {name: at_the_end(along(read, name, "rl")) for name in (*ours, *others)}
-    best = max(ours, key=lambda name: ends[name].mean())
-    gain = {name: ends[best] - ends[name] for name in others}
-    says = f"gold at the end of {read.label(best)}, {told(ends[best])}, minus {told_each(read, gain)}"
-    return every(surely_above(values) for values in gain.values()), says
+GAO, RAFAILOV = "Gao et al. 2023", "Rafailov et al. 2024"
+END = "gold at the peak over the first half of the data (chosen on the other seeds) minus gold at the end"
+CLAIMS = (
+    Claim(
+        name="bon_is_thrifty",
+        experiment="optimisers",
+        source=GAO,
+        says="best-of-n pays least KL for equal gold",
+        estimand="gold at equal KL, best-of-n's minus each policy gradient's, mean over 2, 4 and 6 nats; all",
+        measure=against_best_of_n,
+        variants=("best_of_n", *GRADIENTS),
+    ),
+    Claim(
+        name="one_curve",
+        experiment="optimisers",
+        source="none",
+        says="policy-gradient methods and expert iteration give the same gold at equal KL",
+        estimand=f"gold, each one's minus RLOO's, {AT_RL}: within 0.1 s.d.; all",
+        measure=one_curve,
+        variants=(*GRADIENTS, "expert_iteration"),
+    ),
+    Claim(
+        name="dpo_peaks_early",
+        experiment="direct_alignment",
+        source=RAFAILOV,
+        says="at small beta gold peaks before the data ends",
+        estimand=f"{END}, the smallest beta; all losses",
+        measure=peaks_before_the_end,
+    ),
+    Claim(
+        name="beta_and_kl",
+        experiment="direct_alignment",
+        source=RAFAILOV,
+        says="smaller beta goes further",
+        estimand="correlation of log KL at the end with log beta, against -0.7; all losses",
+        measure=smaller_beta_goes_further,
+    ),
+    Claim(
+        name="rl_form",
+        experiment="direct_alignment",
+        source=RAFAILOV,
+        says="the RL form fits better than the quadratic",
+        estimand="RMSE over the points of all betas, the quadratic's minus the RL form's; all losses",
+        measure=rl_form_beats_quadratic,
+    ),
+    Claim(
+        name="dpo_falls",
+        experiment="direct_alignment_pessimism",
+        source="none",
+        says="25 % noise: DPO falls at the smaller beta",
+        estimand=END,
+        measure=dpo_falls,
+        variants=("dpo",),
+        kind="premise",
+    ),
+    Claim(
+        name="pessimistic_alignment",
+        experiment="direct_alignment_pessimism",
+        source="Liu et al. 2024; Huang et al. 2024",
+        says="25 % noise: RPO and chi-PO end within 5 % of their peak",
+        estimand=f"{END}, minus 5 % of the peak; both, at both betas",
+        measure=pessimistic_alignment,
+        variants=("rpo", "chi_po"),
+        premises=("dpo_falls",),
+    ),
+    Claim(
+        name="penalised_runs_are_steady",
+        experiment="divergence",
+        source="none",
+        says="penalised runs end at their equilibrium: KL changes by 20 % at most over the last quarter",
+        estimand="KL of the last eighth of the points minus that of the one before, over their mean; all penalties",
+        measure=penalised_runs_are_steady,
+        variants=("kl_*", "chi2_*"),
+        kind="premise",
+    ),
+    Claim(
+        name="chi2",
+        experiment="divergence",
+        source="Laidlaw et al. 2024",
+        says="the best chi2 penalty keeps as much gold as the best KL penalty (0.05 s.d.)",
+        estimand="gold over the last quarter of the steps, the best of each kind (chosen on the other seeds, of as "
+        "many), against -0.05",
+        measure=chi2_beats_kl,
+        variants=("kl_*", "chi2_*"),
+        premises=("penalised_runs_are_steady",),
+    ),
+    Claim(
+        name="unshaped_falls",
+        experiment="reward_shaping",
+        source="none",
+        says="without shaping gold falls",
+        estimand=FALL,
+        measure=partial(falls_at_all, variant="none"),
+        variants=("none",),
+        kind="premise",
+    ),
+    Claim(
+        name="par",
+        experiment="reward_shaping",
+        source="Fu et al. 2025",
+        says="PAR leaves the peak (15 %) and falls less",
+        estimand=f"gold at the peak within 15 % of that without; {FALL}: without minus with; both",
+        measure=par,
+        variants=("none", "par"),
+        premises=("unshaped_falls",),
+    ),
+)

@@ -1,58 +1,125 @@
-"""Claims on iterated RLHF: what further rounds, old pairs and updates do."""
+"""Claims on rounds of RLHF: what further rounds, old pairs and updates do."""
 
-from analysis.judgement import every, surely_above, surely_within, told, told_each
-from analysis.numbers import number
-from analysis.runs import peak
-from analysis.studies.iterated import rounds_of
+from functools import partial
 
+import pandas as pd
 
-def rounds_raise_the_peak(read):
-    rounds = rounds_of(read)["concatenate_restart"]
-    first, last = rounds[1]["gold"], rounds[max(rounds)]["gold"]
-    gain = peak(last) - peak(first)
-    moves = [float(r["kl"].mean(0)[r["gold"].mean(0).argmax()]) for r in rounds.values()]
-    says = f"peak of round {max(rounds)} minus that of round 1 ({told(peak(first))}): {told(gain)}; peaks at "
-    return surely_above(gain), says + ", ".join(f"{number(kl)} nats" for kl in moves)
+from analysis.claims.claim import Claim, Part
+from analysis.claims.measured import KLS, Term, chosen_on_others, contrast, course, peak_of
+from analysis.curves import WORLD
+
+KEPT = "concatenate_restart"
 
 
-def peaks_grow_with_rounds(read):
+def _last(read) -> int:
+    return int(read.curves["round"].max())
+
+
+def _peak(read, k: int) -> pd.Series:
+    return peak_of(read, KEPT, "rl", round=k)
+
+
+def rounds_raise_the_peak(read) -> list[Part]:
+    first, last = _peak(read, 1), _peak(read, _last(read))
+    return [Part(f"round {_last(read)} minus round 1", last - first, note=f"of {first.mean():.2f}")]
+
+
+def peaks_grow_with_rounds(read) -> list[Part]:
     """Gao et al. 2023: k rounds peak k times as high as one."""
-    rounds = rounds_of(read)["concatenate_restart"]
-    first = peak(rounds[1]["gold"])
-    over = {k: peak(r["gold"]) - k * first for k, r in rounds.items() if k > 1}
-    says = "; ".join(f"round {k} minus {k} times it {told(values)}" for k, values in over.items())
-    holds = every(surely_within(v, -0.2 * k * first.mean(), 0.2 * k * first.mean()) for k, v in over.items())
-    return holds, f"peak gold of the first round {told(first)}; {says}"
+    first, out = _peak(read, 1), []
+    for k in range(2, _last(read) + 1):
+        margin = 0.2 * k * abs(float(first.mean()))
+        out.append(Part(f"round {k} minus {k} x round 1", _peak(read, k) - k * first, equal=True, margin=margin))
+    return out
 
 
-def old_pairs_help(read):
-    found = rounds_of(read)
-    keep, replace = (found[f"{way}_restart"] for way in ("concatenate", "replace"))
-    gain = {k: keep[k]["gold"][:, -1] - replace[k]["gold"][:, -1] for k in keep if k > 1}
-    says = "; ".join(f"round {k} {told(values)}" for k, values in gain.items())
-    return surely_above(gain[max(gain)]), f"gold at the end, all pairs minus the newest alone: {says}"
+def last_round(read, one: str, other: str, what: str, k_other: int | None = None) -> list[Part]:
+    """Gold of one way's last round minus another's, at the stated KLs."""
+    last = _last(read)
+    terms = [Term(1.0, one, "gold", {"round": last}), Term(-1.0, other, "gold", {"round": k_other or last})]
+    return [contrast(read, "rl", terms, what)]
 
 
-def over_optimised_policies_do_not_recover(read):
-    found = rounds_of(read)
-    last = max(found["concatenate_restart"])
-    again, on = (found[f"concatenate_{way}"][last]["gold"] for way in ("restart", "continue"))
-    lost = peak(again) - on[:, -1]
-    says = f"peak of round {last} from the reference, {told(peak(again))}, minus the end of going on: {told(lost)}"
-    return surely_above(lost), says
+def _best(read, variant) -> pd.Series:
+    """The best gold of the last round as recorded, its step chosen on the other seeds."""
+    return chosen_on_others(course(read, variant, "rl", round=_last(read)))[0]
 
 
-def labels_where_the_policy_is(read):
-    found = rounds_of(read)
-    rounds, once = found["concatenate_restart"], found["as_many_labels_one_round"][1]["gold"]
-    gain = rounds[max(rounds)]["gold"][:, -1] - once[:, -1]
-    says = f"gold at the end of the last round minus that of one round of as many labels, {told(once[:, -1])}"
-    return surely_above(gain), f"{says}: {told(gain)}"
+def do_not_recover(read) -> list[Part]:
+    """Policies that go on do not begin a round at the reference: their gold is from the first round's start."""
+    first = read.curves[(read.curves["variant"] == KEPT) & (read.curves["round"] == 1) & (read.curves["control"] == 0)]
+    again, start = _peak(read, _last(read)), first.set_index([*WORLD, "seed"])["gold"]
+    on = _best(read, "concatenate_continue") - start.set_axis(start.index.to_flat_index())
+    note = f"{again.mean():.2f} minus {on.mean():.2f}"
+    return [Part("peak of a restart minus the best of going on", again - on, note=note)]
 
 
-def updates_restore(read):
-    found = rounds_of(read)
-    last = {way: rounds[max(rounds)]["gold"][:, -1] for way, rounds in found.items()}
-    gain = last["sight_in_turns"] - last["same_sight"]
-    says = f"gold at the end of the last round: {told_each(read, last)}; in turns minus same {told(gain)}"
-    return surely_above(gain), says
+def updates_restore(read) -> list[Part]:
+    """Every round goes on where the last one ended, so no KL from the reference is common."""
+    best = {way: _best(read, way) for way in ("sight_in_turns", "same_sight")}
+    note = f"{best['sight_in_turns'].mean():.2f} minus {best['same_sight'].mean():.2f}"
+    return [Part("in turns minus same", best["sight_in_turns"] - best["same_sight"], note=note)]
+
+
+WOLF, GAO, BAI = "Wolf et al. 2025", "Gao et al. 2023", "Bai et al. 2022"
+LAST = f"of the last round, mean over {', '.join(f'{kl:g}' for kl in KLS['rl'])} nats"
+PEAK = "gold at the peak, its KL chosen on the other seeds"
+CLAIMS = (
+    Claim(
+        name="rounds",
+        experiment="iterated",
+        source=WOLF,
+        says="later rounds peak higher",
+        estimand=f"{PEAK}: the last round's minus the first's",
+        measure=rounds_raise_the_peak,
+        variants=(KEPT,),
+    ),
+    Claim(
+        name="k_rounds",
+        experiment="iterated",
+        source=GAO,
+        says="k rounds peak k times as high as one (within 20 %)",
+        estimand=f"{PEAK}: round k's minus k times the first's, within 20 % of that; all rounds",
+        measure=peaks_grow_with_rounds,
+        variants=(KEPT,),
+    ),
+    Claim(
+        name="old_pairs",
+        experiment="iterated",
+        source=WOLF,
+        says="all pairs so far beat the newest alone, in as many steps",
+        estimand=f"gold {LAST}: all pairs' minus that of the newest pairs, passed over as often as gives as many steps",
+        measure=partial(last_round, one=KEPT, other="newest_as_long", what="all minus newest"),
+        variants=(KEPT, "newest_as_long"),
+    ),
+    Claim(
+        name="no_recovery",
+        experiment="iterated",
+        source=WOLF,
+        says="over-optimised policies that go on do not recover",
+        estimand="gold at the peak of the last round from the reference, minus the best gold of policies that go on, "
+        "both places chosen on the other seeds",
+        measure=do_not_recover,
+        variants=(KEPT, "concatenate_continue"),
+    ),
+    Claim(
+        name="where_labels_are",
+        experiment="iterated",
+        source=BAI,
+        says="labels on the policy's own writing beat as many on the reference's",
+        estimand=f"gold {LAST}, minus that of one round of as many labels",
+        measure=partial(
+            last_round, one=KEPT, other="as_many_labels_one_round", what="rounds minus one round", k_other=1
+        ),
+        variants=(KEPT, "as_many_labels_one_round"),
+    ),
+    Claim(
+        name="updates",
+        experiment="omission_updates",
+        source="Zhuang & Hadfield-Menell 2020",
+        says="updates of what the proxy sees restore improvement",
+        estimand="the best gold of the last round, its step chosen on the other seeds: in turns minus the same sight",
+        measure=updates_restore,
+        variants=("sight_in_turns", "same_sight"),
+    ),
+)

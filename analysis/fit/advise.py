@@ -1,10 +1,13 @@
 """How far may I optimise?  The KL budget at the expected peak, the price of going past it, and whether gold has turned.
 
-All intervals are for one further run: the scatter of runs about their mean law is in them, not only the uncertainty of
-the mean. `backtest` checks them on real runs, each predicted from the others of its group.
+All intervals are for one further run: the scatter of runs is in them, not only the uncertainty of their mean. Where
+gold peaks is read off each run by a spline. The interval is Student's t on the logarithm of these peaks. Few runs say
+little of how much runs differ, so the variance is pooled over the groups that are given together. `backtest` checks it
+on real runs, each predicted from the others. On the records of 2026-11-26 90 % intervals hold 90 % of best-of-n's peaks
+and 91 % of RL's, where intervals from the laws' coefficients held 80 and 89 %.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -15,6 +18,7 @@ from gold_sim.laws import comparison, intervals
 
 TOO_FAR = np.sqrt(2.0)  # times d: twice the KL
 PIECES = 8  # of the spline that reads a run's own peak; with 4 it is biased where an RL curve bends most
+NEAREST = 0.05  # nats^0.5 that a peak counts as, at least: a run that only falls has its peak at 0
 AT_END = 0.98  # of a run's reach; a peak beyond that is only known to be at least there
 
 
@@ -25,7 +29,7 @@ class Advice:
     form: str
     runs: int
     kl_end: float  # nats a response, the largest that all runs reach
-    kl_peak: float | None  # nats, where gold is expected to peak
+    kl_peak: float | None  # nats, where gold is expected to peak: the geometric mean of the runs' own peaks
     kl_peak_interval: tuple | None  # for one further run
     gold_peak: float | None  # gold s.d. above the reference policy
     gold_peak_interval: tuple | None
@@ -35,10 +39,63 @@ class Advice:
     text: str
 
 
-def advise(form: str, ds, golds, units=None, at_kl: float | None = None, level: float = laws.LEVEL) -> Advice:
+@dataclass(frozen=True)
+class Peaks:
+    """log d of the peaks of S runs, each read off the run itself, and the variance of such a peak between runs."""
+
+    logs: np.ndarray  # [S]
+    squares: float = 0.0  # sum of squares about their means of the groups that share the variance, without this one
+    df: int = 0  # degrees of freedom of that sum
+
+    def predicted(self, level: float) -> tuple[float, float] | None:
+        """Interval of log d of one further run's peak; None where no two runs tell how much runs differ."""
+        half = self.spread()
+        if half is None:
+            return None
+        half *= stats.t.ppf(0.5 + level / 2, self.df + len(self.logs) - 1)
+        return float(self.logs.mean() - half), float(self.logs.mean() + half)
+
+    def spread(self) -> float | None:
+        """Standard error of the prediction of one further run's log d."""
+        df = self.df + len(self.logs) - 1
+        if df < 1:
+            return None
+        variance = (self.squares + squares_about_mean(self.logs)) / df
+        return float(np.sqrt(variance * (1 + 1 / len(self.logs))))
+
+    def turned(self, d: float) -> float | None:
+        """Probability that a further run has its peak before d."""
+        half, off = self.spread(), float(np.log(d) - self.logs.mean())
+        if half is None:
+            return None
+        return float(off > 0) if half == 0.0 else float(stats.t.cdf(off / half, self.df + len(self.logs) - 1))
+
+
+def squares_about_mean(logs) -> float:
+    return float(np.square(logs - np.mean(logs)).sum())
+
+
+def peaks(groups) -> list[Peaks]:
+    """Peaks of each of several groups (form, ds, golds, units); groups of one form share their variance."""
+    forms = [group[0] for group in groups]
+    logs = [own_peaks(*group[1:]) for group in groups]
+    squares = [squares_about_mean(own) for own in logs]
+    same = lambda i: [j for j in range(len(groups)) if j != i and forms[j] == forms[i]]
+    pooled = lambda i: (sum(squares[j] for j in same(i)), sum(len(logs[j]) - 1 for j in same(i)))
+    return [Peaks(own, *pooled(i)) for i, own in enumerate(logs)]
+
+
+def own_peaks(ds, golds, units=None) -> np.ndarray:
+    """log d of each run's own peak [S]; means over the runs of a unit, where units are given."""
+    at = np.log([max(seen_peak(d, gold)[0], NEAREST) for d, gold in zip(ds, golds, strict=True)])
+    return intervals.by_unit(at, units)
+
+
+def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEVEL, own: Peaks | None = None) -> Advice:
     """ds, golds: S runs of one group, gold minus its value at the reference.
 
     at_kl: nats a response, where one stands; None: the largest KL that all runs reach.
+    own: the group's peaks with the variance of other groups (`peaks`); None: of this group alone.
     """
     seeds = laws.fit_seeds(form, ds, golds, units=units)
     found = laws.law_fit(seeds, level)
@@ -47,27 +104,24 @@ def advise(form: str, ds, golds, units=None, at_kl: float | None = None, level: 
     if not found.converged:
         return _silent(form, draws, kl_end, "cannot be fitted: too few distances that all runs reach")
     inner = (lambda p: p[2:]) if laws.form_named(form).shape else lambda p: ()
-    reading = lambda *p: (
-        *laws.peak(form, p[0], p[1], *inner(p)),
-        _loss_at_twice(form, *p),
-    )
-    value = np.array(reading(*seeds.estimate[: draws.shape[1]]), float)
-    if not np.isfinite(value[:2]).all():
-        why = "gold never gains" if np.isnan(value[0]) else "gold does not turn"
+    reading = lambda *p: (laws.peak(form, p[0], p[1], *inner(p))[1], _loss_at_twice(form, *p))
+    estimate = seeds.estimate[: draws.shape[1]]
+    height, loss = (float(x) for x in reading(*estimate))
+    at = float(laws.peak(form, estimate[0], estimate[1], *inner(estimate))[0])
+    if not np.isfinite([at, height]).all():
+        why = "gold never gains" if np.isnan(at) else "gold does not turn"
         return _silent(form, draws, kl_end, f"{why} by this law within the data, which end at {number(kl_end)} nats")
-    if len(draws) < 2:
-        text = f"gold is expected to peak at {number(value[0] ** 2)} nats ({number(value[1])} s.d.)"
+    own = Peaks(own_peaks(ds, golds, units)) if own is None else own
+    kl_peak, predicted = float(np.exp(2 * own.logs.mean())), own.predicted(level)
+    if predicted is None:
+        text = f"gold is expected to peak at {number(kl_peak)} nats ({number(height)} s.d.)"
         text += "; one run, so no interval: run more seeds before relying on it"
-        plain = [float(v) for v in (value[0] ** 2, value[1], value[2])]
-        return Advice(form, 1, kl_end, plain[0], None, plain[1], None, plain[2], None, None, text)
+        return Advice(form, 1, kl_end, kl_peak, None, height, None, loss, None, None, text)
     wide = lambda pair: None if not np.isfinite(pair).all() else tuple(pair)
-    peak, height, loss = map(wide, further(reading, seeds.estimate[: draws.shape[1]], draws, level))
-    turned = probability_turned(form, seeds, np.sqrt(kl_end))
-    with np.errstate(over="ignore"):  # an interval may end nowhere
-        kl = tuple(np.square(peak).tolist()) if peak else None
-    text = _sentence(value, kl, height, loss, turned, kl_end, level)
-    return Advice(form, len(draws), kl_end, float(value[0] ** 2), kl, float(value[1]), height, float(value[2]), loss,
-                  turned, text)  # fmt: skip
+    heights, losses = map(wide, further(reading, estimate, draws, level))
+    kl, turned = tuple(np.exp(2 * np.array(predicted)).tolist()), own.turned(np.sqrt(kl_end))
+    text = _sentence((kl_peak, height, loss), kl, heights, losses, turned, kl_end, level)
+    return Advice(form, len(draws), kl_end, kl_peak, kl, height, heights, loss, losses, turned, text)
 
 
 def _loss_at_twice(form, *p):
@@ -85,21 +139,11 @@ def further(function, estimate, draws, level):
     centre = np.log(np.array(function(*estimate), float))
     of_mean, wider, out = intervals.transformed_intervals(function, estimate, draws, level), np.sqrt(len(draws) + 1), []
     for middle, (low, high) in zip(centre, of_mean, strict=True):
-        out.append((np.exp(middle - wider * (middle - np.log(low))), np.exp(middle + wider * (np.log(high) - middle))))
+        with np.errstate(over="ignore"):  # an interval may end nowhere
+            out.append(
+                (np.exp(middle - wider * (middle - np.log(low))), np.exp(middle + wider * (np.log(high) - middle)))
+            )
     return out
-
-
-def probability_turned(form: str, seeds: laws.SeedFits, d: float) -> float:
-    """Probability that a further run's law has its peak before d, by Student's t of the linearised log of d_peak."""
-    draws = seeds.per_unit
-    function = lambda *p: (laws.peak(form, p[0], p[1], *p[2:])[0],)
-    estimate = seeds.estimate[: draws.shape[1]]
-    (low, high), middle = further(function, estimate, draws, laws.LEVEL)[0], np.log(function(*estimate)[0])
-    half = 0.5 * (np.log(high) - np.log(low))
-    if not half > 0:
-        return float(middle < np.log(d))
-    df = len(draws) - 1
-    return float(stats.t.cdf((np.log(d) - middle) / half * stats.t.ppf(0.5 + laws.LEVEL / 2, df), df))
 
 
 def _silent(form, draws, kl_end, text):
@@ -107,7 +151,7 @@ def _silent(form, draws, kl_end, text):
 
 
 def _sentence(value, kl, height, loss, turned, kl_end, level):
-    where = with_interval(float(value[0] ** 2), kl) if kl else number(value[0] ** 2)
+    where = with_interval(value[0], kl)
     how_high = with_interval(float(value[1]), height) if height else number(value[1])
     text = f"gold is expected to peak at {where} nats ({how_high} s.d.)"
     price = with_interval(float(value[2]), loss) if loss else number(float(value[2]))
@@ -130,18 +174,19 @@ def seen_peak(d, gold) -> tuple[float, bool]:
 
 
 def backtest(groups, level: float = laws.LEVEL) -> dict:
-    """Each run's peak against the interval predicted from the other runs of its group.
+    """Each run's peak against the interval predicted from the other runs of its group, and the others' variance.
 
-    groups: triples (form, ds, golds). Runs whose others' law does not turn give no interval and are counted apart.
+    groups: (form, ds, golds) or (form, ds, golds, units). Groups of fewer than three runs give no interval. Nor do
+    those whose others' law does not turn, which are counted apart.
     A peak at the end of a run is covered if the interval reaches that far.
     """
+    whole = peaks([(form, ds, golds, None) for form, ds, golds, *_ in groups])
     covered, without = [], 0
-    for form, ds, golds in groups:
-        if len(ds) < 3:
-            continue
-        for s in range(len(ds)):
+    for (form, ds, golds, *_), own in zip(groups, whole, strict=True):
+        for s in range(len(ds) if len(ds) >= 3 else 0):
             rest = [i for i in range(len(ds)) if i != s]
-            advice = advise(form, [ds[i] for i in rest], [golds[i] for i in rest], level=level)
+            others = replace(own, logs=own.logs[rest])
+            advice = advise(form, [ds[i] for i in rest], [golds[i] for i in rest], level=level, own=others)
             if advice.kl_peak_interval is None:
                 without += 1
                 continue

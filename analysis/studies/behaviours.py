@@ -1,9 +1,10 @@
 """Behaviours of policies as gold falls, and an early-warning score for signals of the fall.
 
-A warning should say that gold has turned: at an evaluation point, the mean of gold still to come is below gold now. A
-signal is the change of a recorded quantity since the start of the run, and none of these needs gold. Its score is the
-area under the ROC curve over all points of all runs. At 0.5 it tells nothing; at 1 it always ranks turned points above
-the others.
+A warning should say that a run is past the peak of its own gold, smoothed. A signal is the change of a quantity since
+the start of the run, and none of these needs gold. KL alone tells much, as late points are past the peak. So a signal
+is scored by what it adds: the area under the ROC curve of a logistic model of KL and the signal, minus KL's own area.
+Models, and the signal that is called the best, come from the other seeds. At 0.5 an area tells nothing; at 1 it always
+ranks points past the peak above the others.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.stats import rankdata
 from analysis import curves
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
-from analysis.judgement import check
+from analysis.judgement import check, surely
 from analysis.numbers import with_interval
 from analysis.templates import variants
 from gold_sim.attributes import ATTRIBUTES
@@ -28,15 +29,20 @@ SHOWN = {  # column -> title
     "distinct_2": "distinct word pairs (share)",
     "entropy": "entropy (nats)",
 }
+WINDOW = 5  # points of a run that are averaged before its peak is sought
+RIDGE = 1.0  # of the logistic model, on standardised features
 SIGNALS = tuple(dict.fromkeys([*SHOWN, *(f"attr_{name}" for name in ATTRIBUTES), "kl", "proxy"]))
 
 
 def study(data, folder) -> Findings:
     found = variants.study(data, folder)
     gs = curves.groups(data.curves, data.axis, labels=data.labels)["rl"]
-    warned = warnings_table(gs)
+    found_areas = scores(gs)
+    warned = warnings_table(found_areas)
     rows = moments(gs)
-    title = "Area under the ROC curve of each signal for 'gold has turned' (0.5 tells nothing)"
+    title = (
+        "Area under the ROC curve for 'past the peak of gold', on seeds that no model saw, and what signals add to KL"
+    )
     made = [
         *found.tables[:1],
         tables.Table("behaviours", "Behaviours at the start, at gold's peak and at the end", rows),
@@ -44,7 +50,7 @@ def study(data, folder) -> Findings:
         *found.tables[1:],
     ]
     summary = found.summary | {"early_warning": warned.to_dict("records")}
-    summary["checks"] = checks(warned)
+    summary["checks"] = checks(found_areas)
     return Findings(summary, [*found.figures, *draw(folder, gs, warned)], made, found.warnings)
 
 
@@ -58,11 +64,12 @@ def moments(gs) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def turned(gold) -> np.ndarray:
-    """[S, T - 1] whether the mean of gold still to come lies below gold now."""
-    later = np.cumsum(gold[:, ::-1], 1)[:, ::-1] - gold
-    left = np.arange(gold.shape[1] - 1, 0, -1)
-    return later[:, :-1] / left < gold[:, :-1]
+def past_peak(gold) -> np.ndarray:
+    """[S, T] whether a point comes after the highest one of its run's gold, a mean over WINDOW points."""
+    window = np.ones(WINDOW)
+    smooth = lambda run: np.convolve(run, window, "same") / np.convolve(np.ones(len(run)), window, "same")
+    tops = np.array([int(np.argmax(smooth(run))) for run in np.asarray(gold, float)])
+    return np.arange(np.shape(gold)[1]) > tops[:, None]
 
 
 def area(signal, event) -> float:
@@ -75,30 +82,78 @@ def area(signal, event) -> float:
     return float((ranks[event].sum() - ones * (ones + 1) / 2) / (ones * (len(event) - ones)))
 
 
-def warnings_table(gs) -> pd.DataFrame:
-    """One row a signal: area over all runs, and its interval over seeds, each seed's over the runs of that seed."""
-    events = [turned(variants.along(g)) for g in gs]
-    seeds = min(len(e) for e in events)
+def logistic(x, event) -> np.ndarray:
+    """Coefficients [1 + F] of a logistic model of events [N] on features [N, F], by Newton's method with a ridge."""
+    x = np.column_stack([np.ones(len(x)), x])
+    penalty = np.diag([0.0, *np.full(x.shape[1] - 1, RIDGE)]) + 1e-9 * np.eye(x.shape[1])
+    beta = np.zeros(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+        gradient = x.T @ (event - p) - penalty @ beta
+        beta = beta + np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + penalty, gradient)
+    return beta
+
+
+def areas(features: list, events: list) -> tuple[np.ndarray, np.ndarray]:
+    """([S] area on each seed of the model that the other seeds give, [S] area of that model on its own seeds).
+
+    features, events: of each seed, [N, F] and [N].
+    """
     out = []
+    for s, (x, event) in enumerate(zip(features, events, strict=True)):
+        rest = [i for i in range(len(events)) if i != s]
+        own, theirs = np.concatenate([features[i] for i in rest]), np.concatenate([events[i] for i in rest])
+        middle, unit = own.mean(0), np.maximum(own.std(0), 1e-12)
+        beta = logistic((own - middle) / unit, theirs)
+        score = lambda z, beta=beta, middle=middle, unit=unit: ((z - middle) / unit) @ beta[1:]
+        out.append((area(score(x), event), area(score(own), theirs)))
+    return tuple(np.array(out).T)
+
+
+def scores(gs) -> dict[str, tuple]:
+    """Signal -> `areas` of KL and the signal, over all runs; "kl": of KL alone."""
+    seeds = min(len(g.runs) for g in gs)
+    if seeds < 2:
+        return {}
+    by_seed = lambda values: [np.concatenate([of[s] for of in values]) for s in range(seeds)]
+    change = lambda name: [variants.along(g, name) - variants.along(g, name)[:, :1] for g in gs]
+    events, kl = by_seed([past_peak(variants.along(g)) for g in gs]), by_seed(change("kl"))
+    out = {"kl": areas([x[:, None] for x in kl], events)}
     for name in SIGNALS:
-        changes = [variants.along(g, name)[:, :-1] - variants.along(g, name)[:, :1] for g in gs]
-        sign = 1.0 if np.mean([c[:, -1].mean() for c in changes]) >= 0 else -1.0  # a fall warns as well as a rise
-        of = lambda s, changes=changes, sign=sign: area(
-            np.concatenate([sign * c[s] for c in changes]), np.concatenate([e[s] for e in events])
-        )
-        each = np.array([of(s) for s in range(seeds)])
-        row = {"signal": name, "rises or falls": "rises" if sign > 0 else "falls"}
-        finite = each[np.isfinite(each)]  # a seed under which gold always or never turns says nothing
-        mean, interval = (finite.mean(), curves.interval(finite)) if len(finite) else (np.nan, [np.nan] * 2)
-        out.append(row | tables.spread({"area": float(mean), "area_ci": interval}, "area"))
-    return pd.DataFrame(out).sort_values("area", ascending=False, ignore_index=True)
+        signal = by_seed(change(name))
+        if name != "kl" and np.isfinite(np.concatenate(signal)).all():
+            out[name] = areas([np.column_stack(pair) for pair in zip(kl, signal, strict=True)], events)
+    return out
 
 
-def checks(warned) -> dict:
-    best = warned.iloc[0]
-    interval = with_interval(best["area"], (best["area_low"], best["area_high"]))
-    says = f"area under the ROC curve of the best signal: {best['signal']} ({best['rises or falls']}): {interval}"
-    return {"best_warning": check(None, says)}
+def warnings_table(found: dict) -> pd.DataFrame:
+    """One row a signal: the area with KL, and what it adds to KL's, with intervals over seeds."""
+    out = []
+    for name, (on_new, _) in found.items():
+        added = on_new - found["kl"][0]
+        row = {"signal": "KL alone" if name == "kl" else f"KL and {name}"}
+        for column, values in (("area", on_new), ("added", added)):
+            values = values[np.isfinite(values)]  # a seed whose runs are all before, or all past, the peak says nothing
+            mean = float(values.mean()) if len(values) else float("nan")
+            row |= tables.spread({column: mean, f"{column}_ci": curves.interval(values)}, column)
+        out.append(row)
+    frame = pd.DataFrame(out)
+    return frame.sort_values("area", ascending=False, ignore_index=True) if len(frame) else frame
+
+
+def checks(found: dict) -> dict:
+    """Whether the signal that is best on the other seeds adds to KL on a new one."""
+    if len(found) < 2:
+        return {}
+    names = [name for name in found if name != "kl"]
+    best = np.argmax([found[name][1] for name in names], 0)  # of each seed, by the areas on the others
+    added = np.array([found[names[k]][0][s] - found["kl"][0][s] for s, k in enumerate(best)])
+    added = added[np.isfinite(added)]
+    alone = found["kl"][0][np.isfinite(found["kl"][0])]
+    told = lambda values: with_interval(float(np.mean(values)), curves.interval(values))
+    chosen = ", ".join(dict.fromkeys(names[k] for k in best))
+    says = f"area of KL alone {told(alone)}; the signal that is best on the other seeds ({chosen}) adds {told(added)}"
+    return {"best_warning": check(surely(curves.interval(added)) if len(added) > 1 else None, says)}
 
 
 def draw(folder, gs, warned) -> list[Figure]:
@@ -115,7 +170,7 @@ def draw(folder, gs, warned) -> list[Figure]:
     caption = "Behaviours along the run, means over seeds; dotted: where that policy's gold peaks."
     drawn = [Figure(figures.save(figure, folder, "behaviours"), caption)]
     figure, (ax,) = figures.panels(1, width=6.0, height=0.5 + 0.28 * len(warned))
-    figures.bars(ax, warned["signal"], warned["area"], warned["area_low"], warned["area_high"], reference=0.5)
-    ax.set_xlabel("area under the ROC curve for 'gold has turned'")
-    caption = "Early warning: how well the change of each quantity since the start tells that gold has turned."
+    figures.bars(ax, warned["signal"], warned["added"], warned["added_low"], warned["added_high"], reference=0.0)
+    ax.set_xlabel("area under the ROC curve for 'past the peak of gold', minus that of KL alone")
+    caption = "Early warning: what the change of each quantity since the start adds to KL, on seeds that no model saw."
     return [*drawn, Figure(figures.save(figure, folder, "early_warning"), caption)]

@@ -1,7 +1,8 @@
 """Reward models of disjoint halves: how far a policy goes before the one that it was not optimised against lets go.
 
 The two part where the score of the optimised one has gained PARTED more than that of the other (Bai et al. 2022,
-section 4.2, who read it off their figure).
+section 4.2, who read it off their figure). A run that ends before is censored: it parts later, if at all. So means are
+restricted to the largest distance that all runs reach.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from analysis import curves
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
-from analysis.runs import along
+from analysis.runs import by_seed
 from analysis.templates.variants import titles
 
 
@@ -25,10 +26,12 @@ def study(data, folder) -> Findings:
 
 def row(label, method, run) -> dict:
     out = {"variant": label, "method": figures.METHOD_NAMES[method], "params": run["params"]}
-    values = {"d_parted": run["d_parted"], "gap_final": run["gap"][:, -1], "gold_final": run["gold"][:, -1]}
+    horizon = float(run["d"].max(1).min())  # the largest distance that all runs reach
+    mean = restricted(run["d_last"], ~run["never"], horizon)
+    values = {"d_parted": mean, "gap_final": run["gap"][:, -1], "gold_final": run["gold"][:, -1]}
     for name, of_seed in values.items():
         out |= tables.spread({name: float(np.mean(of_seed)), f"{name}_ci": interval(of_seed)}, name)
-    return out | {"samples at parting": run["samples"], "not parted": int(np.sum(run["never"]))}
+    return out | {"up to": horizon, "not parted": int(np.sum(run["never"]))}
 
 
 def draw(data, folder, found) -> list[Figure]:
@@ -66,21 +69,61 @@ PARTED = 0.25  # gold s.d. by which two reward models' gains differ when they co
 def parted(read) -> dict[tuple[str, str], dict]:
     """Where two reward models part: (variant, method) -> columns of its runs.
 
-    kl, proxy, other, gap, gold [S, T]; d_parted [S], the last distance for a run that never parts; never [S]; params,
-    samples.
+    kl, proxy, other, gap, gold [S, T]; never [S], whether a run ends before they part; d_last [S], where they part, or
+    where the run ends; seeds, labels [S]; params.
     """
     out = {}
     for method, table in curves.methods(read.curves).items():
         for variant in [key for key in read.variants if (table["variant"] == key).any()]:
-            run = {name: along(read, variant, method, name) for name in ("kl", "proxy", "gold", "control", "d")}
-            run["other"] = along(read, variant, method, "proxy_left_out")
+            found = by_seed(read, variant, method, ("proxy", "gold", "proxy_left_out"))
+            run = {name: np.stack([one[name] for one in found.values()]) for name in ("kl", "proxy", "gold", "d")}
+            run["other"] = np.stack([one["proxy_left_out"] for one in found.values()])
             run["gap"] = run["proxy"] - run["other"]
             reached = run["gap"] >= PARTED
-            run["never"] = ~reached.any(1)
-            first = np.where(run["never"], reached.shape[1] - 1, reached.argmax(1))
-            run["d_parted"] = np.take_along_axis(run["d"], first[:, None], 1)[:, 0]
-            run["samples"] = float(np.take_along_axis(run["control"], first[:, None], 1).mean())
+            run["never"], run["seeds"] = ~reached.any(1), list(found)
+            run["d_last"] = np.array([_crossing(d, gap) for d, gap in zip(run["d"], run["gap"], strict=True)])
             mine = table[table["variant"] == variant].iloc[0]
             run["params"] = int(mine["policy_params" if variant.startswith("policy") else "rm_params"])
             out[variant, method] = run
     return out
+
+
+def _crossing(d, gap) -> float:
+    """The distance at which a gap first is PARTED, between its points; the largest distance where it never is."""
+    if not (gap >= PARTED).any():
+        return float(np.max(d))
+    at = int(np.argmax(gap >= PARTED))
+    if at == 0:
+        return float(d[0])
+    share = (PARTED - gap[at - 1]) / (gap[at] - gap[at - 1])
+    return float(d[at - 1] + share * (d[at] - d[at - 1]))
+
+
+def censored_at(run, horizon: float) -> np.ndarray:
+    """[S] whether a run ends, not parted, before a distance."""
+    return run["never"] & (run["d_last"] < horizon)
+
+
+def restricted(times, seen, horizon: float) -> np.ndarray:
+    """Pseudo-values [S] of the mean time up to a horizon, of which some are seen and the others censored.
+
+    S x (mean of all) - (S - 1) x (mean without one), by the Kaplan-Meier estimate of survival; without censoring
+    min(time, horizon) (Andersen, Klein & Rosthoj 2003). Their mean is the restricted mean.
+    """
+    times, seen = np.asarray(times, float), np.asarray(seen, bool)
+    count, every = len(times), np.arange(len(times))
+    if count < 2:
+        return np.full(count, np.nan)
+    whole = kaplan_meier_mean(times, seen, horizon)
+    without = [kaplan_meier_mean(times[every != i], seen[every != i], horizon) for i in every]
+    return count * whole - (count - 1) * np.array(without)
+
+
+def kaplan_meier_mean(times, seen, horizon: float) -> float:
+    """The area under the Kaplan-Meier estimate of survival up to a horizon."""
+    survival, area, last = 1.0, 0.0, 0.0
+    for time in np.unique(times[seen & (times <= horizon)]):
+        area += survival * (time - last)
+        survival *= 1 - np.sum(seen & (times == time)) / np.sum(times >= time)
+        last = time
+    return float(area + survival * (horizon - last))

@@ -6,7 +6,6 @@ import pandas as pd
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
-from analysis.runs import along
 from analysis.templates import variants
 
 CLEAR = 0.1  # share of its largest gain that a proxy must gain before shares are taken: at the start both are noise
@@ -74,13 +73,3 @@ def share_of_length(proxy, of_length) -> np.ndarray:
     """Share of the proxy's gain since the start that lengths alone would have earned; [..., T], NaN where none is."""
     gain, of_length = (values - values[..., :1] for values in (proxy, of_length))
     return np.divide(of_length, gain, out=np.full(gain.shape, np.nan), where=gain > 0)
-
-
-def length_shares(read, method: str) -> dict:
-    """Variant -> [S] share at the end, of the variants where it was recorded."""
-    out = {}
-    for name in read.variants:
-        share = share_of_length(*(along(read, name, method, column) for column in ("proxy", "proxy_of_length")))[:, -1]
-        if np.isfinite(share).all():
-            out[name] = share
-    return out

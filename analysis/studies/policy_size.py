@@ -45,11 +45,6 @@ def read(data):
     return curves.groups(data.curves, data.axis, rezero=False), gained, gaps
 
 
-def checked(data) -> dict:
-    """`checks` of an experiment's records."""
-    return checks(*read(data))
-
-
 def gap(gs) -> dict | None:
     """Proxy minus gold of the largest policy less that of the smallest, at equal KL, from their own starts."""
     pair = curves.on_common_seeds([gs[0], gs[-1]])

@@ -42,11 +42,6 @@ def world_by_world(data) -> dict:
     return {int(world): one_world(part, data.axis) for world, part in data.curves.groupby("world_seed", sort=True)}
 
 
-def checked(data) -> dict:
-    """`checks` of an experiment's records."""
-    return checks(scaling.coefficients(curves.groups(data.curves, data.axis)), world_by_world(data))
-
-
 def one_world(part, axis) -> dict:
     """Trends and fit of one world, over its seeds."""
     groups = curves.groups(part, axis)

@@ -11,6 +11,7 @@ from experiments.presets import MIDDLE_RM, SHORTER, of
 
 PAIRS = {"smoke": 64, "cpu": 2000}  # a round
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
+NEWEST_AS_LONG = {"rounds.data": "replace", "rounds.as_long": True}  # else all pairs have k times the newest's steps
 
 
 def experiment(preset: str) -> Experiment:
@@ -25,12 +26,13 @@ def experiment(preset: str) -> Experiment:
         figure="Gao et al. 2023, section 4.4; Wolf et al. 2025, Fig. 2 and 3; Bai et al. 2022, section 4.5",
         expected="Later rounds peak higher and further out; keeping all pairs and restarting from the reference does "
         "best; a policy that goes on from an over-optimised one does not recover.",
-        cost="6 min on two cores, after rm_size",
+        cost="7 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset) | of(SHORTER, preset) | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
         grid={"rounds.count": rounds},
         variants={f"{d}_{s}": Variant(f"{d}, {s}", {"rounds.data": d, "rounds.start": s}) for d, s in ways}
+        | ({"newest_as_long": Variant("newest alone, as many steps", NEWEST_AS_LONG)} if preset != "smoke" else {})
         | {"as_many_labels_one_round": Variant("as many labels, one round", as_many)},
         panels="round",
         study="iterated",

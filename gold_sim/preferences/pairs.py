@@ -5,6 +5,7 @@ the second is preferred. Whatever the annotator, `label_noise` then flips labels
 labels. An annotator whose errors depend on a response's looks teaches proxies to want those looks.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -50,6 +51,25 @@ def collect(config: PreferencesConfig, language, prompts, responses, gold_scores
         chosen = ANNOTATORS[config.annotator](config, language, k_choice, prompts, responses, gold_scores)
     flipped = jax.random.uniform(k_flip, chosen.shape) < config.label_noise
     return Preferences(prompts, responses, gold_scores, chosen ^ flipped, ranked)
+
+
+def labelled_anew(config: PreferencesConfig, language, pairs: Preferences, seeds) -> Preferences:
+    """The same pairs [D, ...] with labels that are drawn anew for each seed: fields [S, D, ...].
+
+    What an annotator draws, such as the tastes of people, then varies between seeds as everything else does.
+    """
+    labels = _labels(config, language, jnp.asarray(seeds, jnp.int32), pairs)
+    repeated = jax.tree.map(lambda a: jnp.broadcast_to(a, (len(seeds), *a.shape)), pairs)
+    return repeated._replace(labels=labels)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _labels(config, language, seeds, pairs):
+    def of_seed(seed):
+        key = streams.key(seed, "preferences.labels")
+        return collect(config, language, pairs.prompts, pairs.responses, pairs.gold, key).labels
+
+    return jax.lax.map(of_seed, seeds)
 
 
 def split(config: PreferencesConfig, preferences: Preferences) -> tuple[Preferences, Preferences]:

@@ -24,7 +24,7 @@ def selection(cell, inputs, store, progress):
     ns = best_of_n.ns_up_to(responses.shape[1])
     select = functools.partial(selection_rules.RULES[config.selection.rule], ns=ns, coef=config.selection.coef)
     scale, shift = reward.affine()
-    runs, hedges = [], []
+    runs, hedges, by_prompt = [], [], []
     for s, (scores, optimised) in enumerate(_scores(config, inputs, pool, reward, responses)):
         expected, kl = select(optimised, pool | scores | failures | products)
         means = {name: values.mean(0) for name, values in expected.items()}
@@ -38,11 +38,17 @@ def selection(cell, inputs, store, progress):
             **best_of_n.spread(means["gold"], means["rubric"], **{name: means.pop(name) for name in products}),
         )
         runs.append(means | NOT_OF_SELECTION | own)
+        by_prompt.append(np.round(expected["gold"][:, np.isin(ns, BY_PROMPT)].T, 3).tolist())
         hedges.append(selection_rules.hedge(optimised, pool["gold"], responses.shape[1]))
     described = dict(tables.describe(cell), policy_params=tables.describe(inputs.cell("pool"))["policy_params"])
+    described["policy_loss"] = inputs.record("pool", "policy").get("held_out_loss", np.nan)
     record = dict(hedge={name: [h[name] for h in hedges] for name in hedges[0]})
+    kept = [n for n in BY_PROMPT if n <= ns[-1]]
+    record["prompts"] = dict(n=kept, seeds=list(config.seeds), gold=by_prompt)
     return record, {"curves": tables.curves(cell, described, config.selection.rule, runs)}, {}
 
+
+BY_PROMPT = (1, 16, 128, 1024)  # n at which gold of each prompt is recorded, so that prompts can enter intervals
 
 # Columns of a policy's curve that do not exist for a selection, or are known exactly.
 NOT_OF_SELECTION = dict(

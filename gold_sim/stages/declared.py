@@ -193,7 +193,7 @@ def _fitting_shared(c: Config) -> tuple:
     """The key of the programs that cells share: all but the ones that plan training steps."""
     p, rm = c.preferences, c.reward_model_of_round
     settings = (rm.network, sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
-    data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1)
+    data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1 or p.labelled_anew)
     return (settings, data, min(rm.batch, c.training_pairs), rm.members * len(c.seeds))
 
 
@@ -210,7 +210,7 @@ REWARD_MODEL = Stage(
     networks=lambda c: sizes.of_proxy(c).networks,
     program=lambda c: (
         *(c.reward_model_of_round, c.training_pairs, c.preferences.num_pairs * c.preferences.held_out),
-        *(c.preferences.keep, c.preferences.ranked, len(c.seeds)),
+        *(c.preferences.keep, c.preferences.ranked, c.preferences.labelled_anew, len(c.seeds)),
     ),
     shared=_fitting_shared,
     tables=("reward_models",),
@@ -392,6 +392,8 @@ def _not_aligned(c: Config):
         yield f"direct.num_pairs={wanted}: allowed up to the {collected} training pairs collected"
     if c.rounds.count > 1:
         yield f"rounds.count={c.rounds.count}: direct alignment has one round"
+    if c.preferences.labelled_anew:
+        yield "preferences.labelled_anew=True: labels of direct alignment are of all seeds"
 
 
 DIRECT_ALIGNMENT = Stage(

@@ -31,6 +31,12 @@ class Inputs:
             )
         return jax.device_put(self._store.arrays(path, "arrays"))
 
+    def record(self, *roles: str) -> dict:
+        """The record of a cell upstream; {} where it is not stored, as in a rehearsal."""
+        upstream = self.cell(*roles)
+        path = self._store.find(upstream.stage, upstream.fingerprint)
+        return {} if path is None else self._store.record(path)
+
     def gold(self, *roles: str):
         """(network, Gold, cell)."""
         upstream = self.cell(*roles)

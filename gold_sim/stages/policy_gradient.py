@@ -115,6 +115,7 @@ class Loaded:
     runs: tuple  # seeds [R], KL coefficients [R]; of the frontier [R, K]
     rewarded: dict  # each run's entry of reward.runs and, where length's share is recorded, "of_length" [R, L]
     starts: dict | None  # parameters [R, ...] where runs start; None: at the reference policy
+    policy_loss: float  # nats a token of demonstrations, of the policy before it is optimised; NaN if not recorded
 
 
 def load(cell, inputs, config: Config, coefs: np.ndarray) -> Loaded:
@@ -137,6 +138,7 @@ def load(cell, inputs, config: Config, coefs: np.ndarray) -> Loaded:
         Training(language, net, o, bool(np.any(coefs > 0))),
         *(reward, gold_net, judge, ref_params, held_out, (rewarded["seed"], kl_coefs), rewarded),
         starts=inputs.arrays("last")["policies"] if "last" in dict(cell.upstream) else None,  # one policy a seed
+        policy_loss=inputs.record("policy").get("held_out_loss", np.nan),
     )
 
 
@@ -173,7 +175,9 @@ def finished(at: Loaded, cell, states, curve: Point, coefs: list[dict]):
     """What a stage returns.  coefs: columns of a run that tell of its KL coefficients, one dict a run."""
     columns = settings(cell.config, at.reward, curve, coefs)
     o = at.training.config
-    tables = curves_and_samples(cell, at.training.language, at.held_out, o.name, curve, columns)
+    tables = curves_and_samples(
+        cell, at.training.language, at.held_out, o.name, curve, columns, policy_loss=at.policy_loss
+    )
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
 
 

@@ -106,9 +106,12 @@ def blank(language, config) -> dict:
 def reward_models(cell, inputs, store, progress):
     """Proxies of every seed; with several members, [S, M, ...] and beside them the average of each seed's weights."""
     language, config, rm = inputs.language, cell.config, cell.config.reward_model_of_round
-    pairs = to_numpy(preferences.Preferences(**inputs.arrays("preferences")))
+    pairs = preferences.Preferences(**inputs.arrays("preferences"))
+    if config.preferences.labelled_anew:
+        pairs = preferences.labelled_anew(config.preferences, language, pairs, config.seeds)
+    pairs = to_numpy(pairs)
     members, num_seeds = rm.members, len(config.seeds)
-    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=pairs.labels.ndim > 1)  # a later round
+    fitting = Fitting(language, dataclasses.replace(rm, num_pairs=None), apart=pairs.labels.ndim > 1)
     of_config = lambda p: preferences.split(config.preferences, p)
     if not fitting.apart:
         train, held_out = of_config(pairs)
@@ -118,7 +121,7 @@ def reward_models(cell, inputs, store, progress):
 
     at, member = np.repeat(np.arange(num_seeds), members), np.tile(np.arange(members), num_seeds)
     seeds = np.asarray(config.seeds, np.int32)[at]
-    on_host = held_out
+    on_host, changed = held_out, np.mean(train.labels != (train.gold[..., 1] > train.gold[..., 0]), -1)
     places, *run = jax.device_put([np.asarray(a, np.int32) for a in (at, seeds, member)])
     train, held_out = jax.device_put((train, held_out))
     plan, states = _plans(language, rm, train.labels.shape[-1], run), fitting.begin(run)
@@ -138,6 +141,7 @@ def reward_models(cell, inputs, store, progress):
         averaged, _ = _calibrated(*seen, [fitting.of(on_host, i) for i in range(num_seeds)])
         arrays = dict(by_seed._asdict(), average=averaged._asdict())
     table = dict(tables.describe(cell), cell=cell.fingerprint, seed=seeds, member=member, **metrics)
+    table["labels_changed"] = changed[at] if fitting.apart else changed
     columns = {name: table[name] for name in REWARD_MODEL_COLUMNS}
     record = dict(params=reward_network.num_params(fitting.net))
     return record, {"reward_models": tables.broadcast(columns, len(seeds))}, {"arrays": arrays}

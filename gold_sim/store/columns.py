@@ -79,6 +79,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "component_1": Column("float64", "gold s.d.", "score of the component that sees manners", NAN),
     "dpo_beta": Column("float64", "nats", "beta of direct alignment; NaN for others", NAN),
     "implicit_accuracy": Column("float64", "share of pairs", "held-out pairs implicitly ordered as gold does", NAN),
+    "policy_loss": Column("float64", "nats a token", "of the policy before it is optimised, on demonstrations", NAN),
     "proxy_of_length": Column("float64", "gold s.d.", "proxy of reference responses as long (length_share)", NAN),
     "rubric": Column("float64", "rubric s.d.", "what gold was trained on, 0 = mean on samples as of gold", NAN),
     "rubric_se": Column("float64", "rubric s.d.", "standard error of rubric over prompts", NAN),
@@ -106,6 +107,7 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     "rank_correlation": Column("float64", "Spearman", "of proxy and gold on held-out reference samples"),
     "member": Column("int64", "number", "of the reward model in its ensemble, from 0", 0),
     "length_correlation": Column("float64", "Pearson", "of proxy and length on held-out reference samples", NAN),
+    "labels_changed": Column("float64", "share of pairs", "training pairs whose label is not gold's order", NAN),
 }
 
 SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)

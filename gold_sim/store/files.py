@@ -53,11 +53,24 @@ def repair_command(manifest: dict, root) -> str:
     return f"python -m experiments {shlex.join([*words_of(manifest), '--runs', str(root), '--repair'])}, {AGAIN}"
 
 
+# What a world is: the seeds of language, reference policy, gold, preferences and pools, all one number.
+WORLD_SEEDS = ("world.seed", "reference.seed", "gold.seed", "preferences.seed", "best_of_n.seed")
+
+
+def world_of(overrides: dict) -> int | None:
+    """The world that all of WORLD_SEEDS name in these settings; None if they lack one, or are not all the same."""
+    named = [overrides.get(path) for path in WORLD_SEEDS]
+    return named[0] if isinstance(named[0], int) and len(set(map(repr, named))) == 1 else None
+
+
 def words_of(manifest: dict) -> list[str]:
     """The words of a command that name the experiment of a manifest, its preset and its other settings."""
     words = [str(manifest["experiment"]), "--preset", str(manifest["preset"])]
-    overrides = manifest.get("overrides")
-    for path, value in overrides.items() if isinstance(overrides, dict) else ():
+    overrides = manifest["overrides"] if isinstance(manifest.get("overrides"), dict) else {}
+    if (world := world_of(overrides)) is not None:
+        words += ["--world", str(world)]
+        overrides = {path: value for path, value in overrides.items() if path not in WORLD_SEEDS}
+    for path, value in overrides.items():
         words += ["--set", f"{path}={value if _is_word(value) else json.dumps(value)}"]
     return words
 

@@ -1,0 +1,264 @@
+"""Claims: what is measured by hand, every verdict on made values, and worlds that agree or do not."""
+
+import json
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import records
+from analysis.__main__ import main
+from analysis.claims import catalogue, measured, sight, verdicts
+from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
+from analysis.studies import data_split
+from gold_sim.laws import decisions
+from tests.test_analysis import one_run
+
+SEEDS = range(8)
+NEAR = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])  # of 8 seeds, about a mean
+
+
+def series(mean=0.0, noise=NEAR):
+    return pd.Series(mean + noise, SEEDS)
+
+
+def claim(name, *parts, **about):
+    """An entry whose comparisons are given."""
+    about = {"experiment": "made", "source": "", "says": name, "estimand": ""} | about
+    return Claim(name=name, measure=lambda read: list(parts), **about)
+
+
+def judged(monkeypatch, *claims, **manifest):
+    monkeypatch.setattr(catalogue, "CLAIMS", claims)
+    about = {"experiment": "made", "preset": "cpu", "overrides": {}} | manifest
+    return verdicts.judged(types.SimpleNamespace(manifest=about, variants=[], labels={}, warnings=[]))
+
+
+def words(found):
+    return {name: one.verdict for name, one in found.items()}
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def test_every_verdict_is_reached(monkeypatch):
+    found = judged(
+        monkeypatch,
+        claim("up", Part("", series(0.5))),
+        claim("down", Part("", series(-0.5))),
+        claim("none", Part("", series(0.01))),
+        claim("unsure", Part("", series(0.1, 20 * NEAR))),
+        claim("alike", Part("", series(0.01), equal=True)),
+        claim("unlike", Part("", series(0.5), equal=True)),
+        claim("below_two", Part("", series(1.5), threshold=2.0, sign=-1, margin=0.0)),
+        claim("ground", Part("", series(0.5)), kind="premise"),
+        claim("no_ground", Part("", series(0.1, 20 * NEAR)), kind="premise"),
+        claim("stands", Part("", series(0.5)), premises=("ground",)),
+        claim("hangs", Part("", series(0.5)), premises=("ground", "no_ground")),
+    )
+    assert words(found) == dict(
+        up="holds", down="fails", none="equivalent", unsure="open", alike="holds", unlike="fails", below_two="holds",
+        ground="holds", no_ground="open", stands="holds", hangs="no premise",
+    )  # fmt: skip
+    assert "premise no ground: open" in found["hangs"].found and found["up"].seeds == 8
+    assert found["below_two"].found.startswith(" 1.500 [1.4") and found["unsure"].seeds_wanted > 8
+
+
+@pytest.mark.parametrize(
+    ("means", "every", "one"),
+    [
+        ((0.5, 0.5), "holds", "holds"),
+        ((0.5, -0.5), "fails", "holds"),
+        ((0.5, 0.0), "equivalent", "holds"),
+        ((-0.5, -0.5), "fails", "fails"),
+        ((0.0, 0.0), "equivalent", "equivalent"),
+    ],
+)
+def test_several_comparisons(monkeypatch, means, every, one):
+    """All must show, or one of them: a claim that all show is refuted by one."""
+    parts = [Part("", series(mean)) for mean in means]
+    assert words(judged(monkeypatch, claim("all", *parts), claim("any", *parts, combine=ANY))) == dict(
+        all=every, any=one
+    )
+
+
+def test_the_p_values_of_several_comparisons_by_hand():
+    """All: the largest for, and twice the smallest against; any: the other way round."""
+    parts = [Part("", series(0.02, 3 * NEAR)), Part("", series(-0.01, 3 * NEAR))]
+    each = [part.decide() for part in parts]
+    above, below, alike = ([getattr(d, p) for d in each] for p in ("p_above", "p_below", "p_equivalent"))
+    of_all, of_any = combined(parts, "all")[0], combined(parts, ANY)[0]
+    twice = lambda ps: min(1.0, 2 * min(ps))
+    assert (of_all.p_above, of_all.p_below, of_all.p_equivalent) == (max(above), twice(below), twice(alike))
+    assert (of_any.p_above, of_any.p_below, of_any.p_equivalent) == (twice(above), max(below), max(alike))
+
+
+def test_holm_is_within_the_claims_of_an_experiment(monkeypatch):
+    """A value that decides alone does not among ten that do not; checks and premises take no part of the level."""
+    alone = Part("", series(0.15, 8 * NEAR))
+    noise = Part("", series(0.1, 20 * NEAR))
+    others = lambda kind: [claim(f"other_{i}", noise, kind=kind) for i in range(10)]
+    assert words(judged(monkeypatch, claim("it", alone), *others("check")))["it"] == "holds"
+    assert words(judged(monkeypatch, claim("it", alone), *others("claim")))["it"] == "open"
+
+
+def test_prompts_that_all_seeds_share_widen_what_is_judged(monkeypatch):
+    of = lambda prompts: judged(monkeypatch, claim("it", Part("", series(0.2), prompts=prompts)))["it"].verdict
+    assert of(0.0) == "holds" and of(0.04) == "open"
+
+
+def test_known_values_decide_by_themselves():
+    """Losses of policies do not vary between seeds; values that do not vary and are estimated are judged by sign."""
+    part = Part("", pd.Series(0.04, range(2)), threshold=0.05, sign=-1, margin=0.0, exact=True)
+    assert part.decide().p_above == 0.0
+    assert combined([part], "all")[0].p_below == 1.0
+    estimated = Part("", pd.Series(0.04, range(2)), threshold=0.05, sign=-1, margin=0.0)
+    assert estimated.decide().p_above > 0.2
+
+
+def test_what_records_cannot_tell_is_not_tested(monkeypatch):
+    def short(read):
+        raise NotMeasured("reaches 12 of 40 nats in 3 of 8 seeds")
+
+    about = dict(experiment="made", source="", says="", estimand="", measure=short)
+    found = judged(monkeypatch, Claim(name="it", **about), Claim(name="on_it", premises=("it",), **about))
+    assert words(found) == dict(it="not tested", on_it="not tested") and "12 of 40 nats" in found["it"].found
+    found = judged(monkeypatch, Claim(name="it", variants=("later",), **about))
+    assert found["it"].verdict == "not tested" and "declared without later" in found["it"].found
+
+
+# --- what is measured -----------------------------------------------------------------------------
+
+
+def test_values_at_a_kl_by_hand():
+    """d 0, 1, 3, 2, 4: KL 4 is first reached half way from d = 1 to 3, and KL 12.25 from d = 2 to 4; KL 25 never."""
+    d, values = np.array([0.0, 1, 3, 2, 4]), np.array([0.0, 1, 5, 7, 9])
+    found = measured.at_kl(d, values, [0.0, 1.0, 4.0, 12.25, 25.0])
+    np.testing.assert_allclose(found, [0, 1, 3, 8.5, np.nan])
+    assert np.isnan(measured.at_kl(d + 2, values, [1.0])).all()  # it begins beyond
+    assert np.isnan(measured.at_kl(d, values * np.nan, [1.0])).all()
+
+
+def test_a_peak_is_chosen_on_the_other_seeds_by_hand():
+    """Means without each row: [1, 0], [0, 1/2], [1, 1/2]: places 0, 1, 0."""
+    table = pd.DataFrame([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]], columns=[3.0, 5.0])
+    value, place = measured.chosen_on_others(table)
+    assert value.tolist() == [0.0, 0.0, 0.0] and place.tolist() == [3.0, 5.0, 3.0]
+    assert np.isnan(measured.chosen_on_others(table[:1])[0]).all()
+    assert measured.best_of({"a": table[3.0], "b": table[5.0]}).tolist() == value.tolist()
+
+
+def test_pure_noise_has_no_fall_on_average():
+    """Peaks picked on the same values would lie above the end by the height of the noise."""
+    rng = np.random.default_rng(0)
+    tables = [pd.DataFrame(rng.standard_normal((8, 20))) for _ in range(300)]
+    crossed = [(measured.chosen_on_others(t.iloc[:, :-1])[0] - t.iloc[:, -1]).mean() for t in tables]
+    naive = [(t[t.mean(axis=0).idxmax()] - t.iloc[:, -1]).mean() for t in tables]
+    assert abs(np.mean(crossed)) < 0.1 and np.mean(naive) > 0.5
+
+
+def test_the_part_of_prompts_by_hand():
+    """Rows [1, 3] and [1, 3]: nothing but prompts, variance 2 of each, over 2 prompts 1. [1, 3], [3, 1]: none."""
+    assert measured.two_way([[1.0, 3.0], [1.0, 3.0]]) == pytest.approx(1.0)
+    assert measured.two_way([[1.0, 3.0], [3.0, 1.0]]) == 0.0
+
+
+def made(runs, **manifest):
+    """Records of runs given as variant -> tables of points."""
+    table = pd.concat([run.assign(cell=key, variant=key) for key, each in runs.items() for run in each])
+    table["variant"] = pd.Categorical(table["variant"], list(runs), ordered=True)
+    about = {"experiment": "made", "axis": "variant", "variants": {key: key for key in runs}} | manifest
+    return records.Data(about, table, pd.DataFrame(), [], {}, None)
+
+
+def ending_at(d_end, alpha=0.75, beta=0.3, seeds=SEEDS):
+    return [one_run("rl", s, alpha, beta, d_end, spread=0.01) for s in seeds]
+
+
+def test_a_kl_that_few_runs_reach_does_not_count_and_is_said():
+    """sqrt(15) = 3.87, sqrt(40) = 6.32: with ends near d = 5 gold is compared at 5 and 15 nats, with 2 at none."""
+    read = made({"one": ending_at(5.0), "other": ending_at(5.0, 0.85), "short": ending_at(2.0)})
+    part = measured.contrast(read, "rl", measured.minus("other", "one"), "gain")
+    at = np.mean([0.1 * np.sqrt(kl) for kl in (5, 15)])  # of alphas that differ by 0.1
+    assert part.values.mean() == pytest.approx(at, abs=0.02) and len(part.values) == 8
+    assert "of 40 nats in 8 of 8 seeds" in part.note
+    with pytest.raises(NotMeasured, match="reaches .* of 5 nats in 8 of 8 seeds"):
+        measured.contrast(read, "rl", measured.minus("short", "one"), "gain")
+
+
+def test_pairs_are_of_equal_seeds():
+    """A run that diverged is left out with its partner, wherever it stands."""
+    both = {"one": ending_at(5.0), "other": ending_at(5.0, 0.85, seeds=range(1, 8))}
+    part = measured.contrast(made(both), "rl", measured.minus("other", "one"), "gain")
+    assert [label[-1] for label in part.values.dropna().index] == list(range(1, 8))
+    assert part.values.std() < 0.1
+
+
+def test_falls_are_to_the_farthest_kl_that_all_arms_reach():
+    """d (0.75 - 0.42 log d) peaks at d = 2.19, KL 4.8, at 0.92, and is 0.70 at 15 nats; beta 0.2 still rises."""
+    read = made({"falls": ending_at(5.0, beta=0.42), "rises": ending_at(5.0, beta=0.2)})
+    found = measured.falls(read, "rl", {"falls": "falls", "rises": "rises"})
+    assert found["falls"].values.mean() == pytest.approx(0.92 - 0.70, abs=0.03)
+    assert found["rises"].values.mean() < -0.1 and found["falls"].where.startswith("at 15 nats; ")
+    assert (found["falls"].values.std() > 0) and (found["rises"].values.std() > 0)
+
+
+def test_survival_by_hand():
+    """Times 1, 2+, 3 (2 is censored), up to 4: survival 1, then 2/3 from 1 on, then 0 from 3 on: 1 + 4/3 = 7/3.
+
+    Without censoring pseudo-values are the times themselves, cut at the horizon.
+    """
+    times, seen = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
+    assert data_split.kaplan_meier_mean(times, seen, 4.0) == pytest.approx(7 / 3)
+    assert data_split.restricted(times, np.ones(3, bool), 2.5) == pytest.approx([1.0, 2.0, 2.5])
+    # 3 x 7/3 minus 2 x the mean without one: of {2+, 3} 3, of {1, 3} 2, of {1, 2+} 2.5. The censored one counts as 3.
+    assert data_split.restricted(times, seen, 4.0) == pytest.approx([1.0, 3.0, 2.0])
+
+
+def test_sizes_that_hardly_part_are_not_told_apart():
+    """All means would be the horizon, and so alike."""
+    runs = {}
+    for i, key in enumerate(("policy_small", "policy_large")):
+        runs[key] = [run.assign(policy_params=500 * 10**i, proxy_left_out=run["proxy"]) for run in ending_at(5.0)]
+    with pytest.raises(NotMeasured, match="0 of 16 runs part within 15 nats"):
+        sight.parting_trend(made(runs), "policy", "rl")
+
+
+# --- worlds, and the entries that are written -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("each", "verdict", "agree"),
+    [
+        (("holds", "holds"), "holds", True),
+        (("holds", "fails"), "open", False),
+        (("holds", "open"), "holds", None),
+        (("open", "no premise"), "open", None),
+    ],
+)
+def test_worlds_are_joined(each, verdict, agree):
+    worlds = [{"world": 200 + i, "verdict": v, "found": "", "seeds": 8, "seeds_wanted": 8} for i, v in enumerate(each)]
+    found = verdicts._joined(worlds, None)
+    assert (found["verdict"], found["agree"]) == (verdict, agree) and "world 201 " in found["found"]
+
+
+def test_entries_of_two_worlds_from_two_stores(tmp_path, capsys):
+    from tests.test_variants import BETAS, made_ensembles
+
+    for world in (200, 201):
+        made_ensembles(tmp_path / str(world), BETAS, world_seed=world)
+    command = ["claims", "--runs", str(tmp_path / "200"), str(tmp_path / "201"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--json", str(tmp_path / "claims.json")]) == 0
+    found = {one["name"]: one for one in json.loads((tmp_path / "claims.json").read_text())["claims"]}
+    one = found["ensembles_fall_less"]
+    assert (one["verdict"], one["agree"], [w["world"] for w in one["worlds"]]) == ("holds", True, [200, 201])
+    assert one["cpu_hours"] > 0 and one["seeds"] == 8 and one["kind"] == "claim" and one["estimand"]
+    assert found["light_tails"]["verdict"] == "not run" and found["light_tails"]["worlds"] == []
+    (tmp_path / "other.json").write_text('{"mine": 1}')
+    assert main([*command, "--json", str(tmp_path / "other.json")]) == 2
+    assert "no result of this command" in capsys.readouterr().err
+
+
+def test_levels_are_those_of_the_rule():
+    assert decisions.LEVEL == 0.1 and set(verdicts.DECIDED) == {"holds", "fails", "equivalent"}
