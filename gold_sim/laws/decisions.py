@@ -100,7 +100,7 @@ def verdicts(decisions: Sequence[Decision], says: Sequence[str] | str, level: fl
     says = [says] * len(decisions) if isinstance(says, str) else list(says)
     if unknown := set(says) - set(SAYS):
         raise ValueError(f"says {', '.join(sorted(unknown))}: allowed are {', '.join(SAYS)}")
-    ps = np.array([_settled(d, of) for d, of in zip(decisions, says, strict=True)])
+    ps = np.array([settled(d, of) for d, of in zip(decisions, says, strict=True)])
     share, before = level / max(len(ps), 1), -1
     while (done := int((2 * ps <= share).sum())) > before:
         share, before = level / max(len(ps) - done, 1), done
@@ -108,7 +108,7 @@ def verdicts(decisions: Sequence[Decision], says: Sequence[str] | str, level: fl
     return [next((word for word, p in of.items() if 2 * p <= share), "open") for of in words]
 
 
-def _settled(d: Decision, says: str) -> float:
+def settled(d: Decision, says: str) -> float:
     """One-sided p-value of "some verdict may still be false": small where none changes at any laxer level.
 
     The interval then lies between two neighbours of -margin, 0 and margin. To pass a level on after any verdict is not
