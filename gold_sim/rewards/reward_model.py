@@ -7,7 +7,6 @@ raw = calibrated / scale + shift.
 """
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -56,7 +55,8 @@ class Search(NamedTuple):
 
     course: convergence.Course
     state: TrainState
-    best: TrainState  # at the best evaluation
+    mean: dict  # of the last parameters
+    best: dict  # that mean at the best evaluation
     train_loss: jax.Array  # mean of the steps that led up to the best evaluation
 
 
@@ -94,7 +94,7 @@ def fit(
 def _fitted(language, config, train, held_out, seed, member, trunk):
     steps = plan(language, config, train.labels.shape[0], seed, member)
     state, losses = advance(language, config, train, steps, start(language, config, seed, member, trunk))
-    return *finish(language, config, held_out, steps.seen, state), losses
+    return *finish(language, config, held_out, steps.seen, state.params), losses
 
 
 def _sought(language, config, train, stopping, reported, seed, member, trunk):
@@ -103,12 +103,16 @@ def _sought(language, config, train, stopping, reported, seed, member, trunk):
     of_run = lambda f: jax.jit(functools.partial(f, language, config))
     seen, search = of_run(seen_by)(seed, member), begin_search(of_run(start)(seed, member, trunk))
     of_epoch, on = jax.jit(functools.partial(order, config, collected, seed, member)), of_run(seek)
-    for batches in intervals(space, of_epoch):
+    for batches in convergence.intervals(space, of_epoch):
         search = on(train, stopping, batches, seen, space.most, search)
         if search.course.done:
             break
     params, raw = of_run(finish)(reported, seen, search.best)
-    return params, raw, {name: float(value) for name, value in of_search(search, space).items()}
+    return (
+        params,
+        raw,
+        {name: float(value) for name, value in of_search(jax.tree.map(np.asarray, search), space).items()},
+    )
 
 
 def of_epochs(config: RewardModelConfig, losses) -> dict:
@@ -175,20 +179,26 @@ def _optimiser(config: RewardModelConfig):
 
 def advance(language: Language, config: RewardModelConfig, train: Preferences, plan: Plan, state: TrainState):
     """(TrainState, losses [steps]) after the steps of a plan, or of a chunk of one."""
+    step = _step(language, config, train, plan.seen, plan.batches.shape[-1])
+    return jax.lax.scan(step, state, (plan.batches, plan.rates))
+
+
+def _step(language: Language, config: RewardModelConfig, train: Preferences, seen, batch: int):
+    """The function (TrainState, (indices [B], share of the rate)) -> (TrainState, loss) of one gradient step."""
     net, objective = reward_network.make(language, config), _objective(config)
-    most = _rows_at_once(config, train, plan.batches.shape[-1], pieces.A_GRADIENT)
+    most = _rows_at_once(config, train, batch, pieces.A_GRADIENT)
 
     def step(state, at):
         index, rate = at
         pairs = jax.tree.map(lambda a: a[index], train)
-        loss_of = lambda p, pairs: objective(net, config, net.hide(p, plan.seen), pairs)
+        loss_of = lambda p, pairs: objective(net, config, net.hide(p, seen), pairs)
         gradient = functools.partial(jax.value_and_grad(loss_of), state.params)
         loss, grads = pieces.mean_in_pieces(gradient, pairs, most=most)
         updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
         updates = jax.tree.map(lambda u: -config.learning_rate * rate * u, updates)
         return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
 
-    return jax.lax.scan(step, state, (plan.batches, plan.rates))
+    return step
 
 
 def _objective(config: RewardModelConfig):
@@ -223,36 +233,17 @@ def order(config: RewardModelConfig, collected: int, seed, member, epoch):
     return jax.random.permutation(k_order, mine)[: len(mine) // batch * batch].reshape(-1, batch)
 
 
-class Spacing(NamedTuple):
-    """Where evaluations lie."""
-
-    a_pass: int  # steps of a pass over the pairs
-    steps: int  # from one evaluation to the next
-    most: int  # evaluations that the passes allow
-
-
-def spacing(config: RewardModelConfig, collected: int) -> Spacing:
+def spacing(config: RewardModelConfig, collected: int) -> convergence.Spacing:
     """Where the evaluations of one proxy lie.  collected: training pairs that exist."""
     pairs = min(config.num_pairs or collected, collected) // (config.members if config.diversity == "disjoint" else 1)
     a_pass = pairs // min(config.batch, pairs)
     steps = min(config.evaluate_every, a_pass)
-    return Spacing(a_pass, steps, config.epochs * a_pass // steps)
-
-
-def intervals(space: Spacing, of_epoch: Callable):
-    """The batches [..., steps, B] up to each evaluation, on the host.  of_epoch: number of a pass -> its batches."""
-    waiting, epoch = np.asarray(of_epoch(0)), 0
-    for _ in range(space.most):
-        while waiting.shape[-2] < space.steps:
-            epoch += 1
-            waiting = np.concatenate([waiting, of_epoch(epoch)], -2)
-        yield waiting[..., : space.steps, :]
-        waiting = waiting[..., space.steps :, :]
+    return convergence.Spacing(a_pass, steps, config.epochs * a_pass // steps)
 
 
 def begin_search(state: TrainState) -> Search:
     """A search that starts with these parameters."""
-    return Search(convergence.begin(), state, state, jnp.float32(jnp.nan))
+    return Search(convergence.begin(), state, state.params, state.params, jnp.float32(jnp.nan))
 
 
 def seek(language: Language, config: RewardModelConfig, train, stopping, batches, seen, most, search: Search) -> Search:
@@ -260,35 +251,44 @@ def seek(language: Language, config: RewardModelConfig, train, stopping, batches
 
     stopping: the pairs whose loss decides.  most: evaluations that the passes allow.
     """
+    steps = len(batches)
+    step = _step(language, config, train, seen, batches.shape[-1])
+
+    def one(carry, at):
+        (state, mean), (batch, rate, number) = carry, at
+        state, loss = step(state, (batch, rate))
+        return (state, convergence.averaged(mean, state.params, number)), loss
 
     def on(search):
-        plan = Plan(batches, convergence.rates(search.course, len(batches)), seen)
-        state, losses = advance(language, config, train, plan, search.state)
-        loss = evaluated(language, config, stopping, seen, state)
-        course, better, back = convergence.after(search.course, loss, config.patience, most)
-        chosen = lambda which, one, other: jax.tree.map(lambda a, b: jnp.where(which, a, b), one, other)
-        best = chosen(better, state, search.best)
-        train_loss = jnp.where(better, jnp.mean(losses), search.train_loss)
-        return Search(course, chosen(back, best, state), best, train_loss)
+        first = search.course.taken * steps
+        rates = convergence.rates(first, steps)
+        (state, mean), losses = jax.lax.scan(
+            one, (search.state, search.mean), (batches, rates, first + jnp.arange(steps))
+        )
+        loss = evaluated(language, config, stopping, seen, mean)
+        course = convergence.after(search.course, loss, config.patience, most)
+        better = course.best == course.taken
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), mean, search.best)
+        return Search(course, state, mean, best, jnp.where(better, jnp.mean(losses), search.train_loss))
 
     return jax.lax.cond(search.course.done, lambda search: search, on, search)
 
 
-def evaluated(language: Language, config: RewardModelConfig, pairs: Preferences, seen, state: TrainState):
+def evaluated(language: Language, config: RewardModelConfig, pairs: Preferences, seen, params):
     """The training objective on pairs that are not trained on, nats a pair."""
     net = reward_network.make(language, config)
-    loss = functools.partial(_objective(config), net, config, net.hide(state.params, seen))
+    loss = functools.partial(_objective(config), net, config, net.hide(params, seen))
     most = _rows_at_once(config, pairs, len(pairs.labels), pieces.A_PIECE)
     return pieces.mean_in_pieces(loss, pairs, most=most)
 
 
-def of_search(search: Search, space: Spacing) -> dict:
-    """Columns of columns.REWARD_MODEL_COLUMNS that a search gives; of many searches, if its arrays are of many."""
+def of_search(search: Search, space: convergence.Spacing) -> dict:
+    """Columns of columns.REWARD_MODEL_COLUMNS that a search on the host gives; of many, if its arrays are of many."""
     course = search.course
     return dict(
         train_loss=search.train_loss,
         stop_loss=course.best_loss,
-        steps=course.best_path * space.steps,
+        steps=course.best * space.steps,
         epochs_run=course.taken * space.steps / space.a_pass,
         converged=course.converged.astype(float),
     )
@@ -297,9 +297,9 @@ def of_search(search: Search, space: Spacing) -> dict:
 # --- after training -------------------------------------------------------------------------------
 
 
-def finish(language: Language, config: RewardModelConfig, held_out: Preferences, seen, state: TrainState):
-    """(parameters, raw scores of the held-out pairs [D, 2])."""
-    net, params = reward_network.make(language, config), state.params
+def finish(language: Language, config: RewardModelConfig, held_out: Preferences, seen, params):
+    """(parameters as they are kept, raw scores of the held-out pairs [D, 2])."""
+    net = reward_network.make(language, config)
     if config.heads == "odin":
         params = _unit_heads(params)
         params = dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"]))

@@ -12,7 +12,7 @@ from gold_sim import preferences
 from gold_sim.config import RewardModelConfig
 from gold_sim.language import Language
 from gold_sim.networks import footprint
-from gold_sim.rewards import reward_model, reward_network
+from gold_sim.rewards import convergence, reward_model, reward_network
 from gold_sim.stages import tables
 from gold_sim.stages.parallel import mapped, to_numpy
 from gold_sim.store.columns import REWARD_MODEL_COLUMNS
@@ -86,13 +86,13 @@ class Fitting:
         return mapped(one, at_once)((at, batches, seen, searches))
 
     @functools.partial(jax.jit, static_argnums=0)
-    def finish(self, at, seen, states, held_out):
+    def finish(self, at, seen, params, held_out):
         def one(run):
-            at, seen, state = run
-            return reward_model.finish(self.language, self.config, self.of(held_out, at), seen, state)
+            at, seen, params = run
+            return reward_model.finish(self.language, self.config, self.of(held_out, at), seen, params)
 
         at_once = footprint.at_once(self.net.forward_bytes(self.tokens(held_out.labels.shape[-1])))  # all together
-        return mapped(one, at_once)((at, seen, states))
+        return mapped(one, at_once)((at, seen, params))
 
     @functools.partial(jax.jit, static_argnums=0)
     def average(self, at, params, held_out):
@@ -142,11 +142,11 @@ def reward_models(cell, inputs, store, progress):
     train, stopping, held_out = jax.device_put((train, stopping, held_out))
     states = fitting.begin(run, _trunks(inputs, rm, at, member))
     if rm.train_until == "converged":
-        seen, states, metrics = _until_converged(fitting, rm, places, run, states, train, stopping, progress)
+        seen, params, metrics = _until_converged(fitting, rm, places, run, states, train, stopping, progress)
     else:
-        seen, states, metrics = _for_epochs(fitting, rm, places, run, states, train, progress)
+        seen, params, metrics = _for_epochs(fitting, rm, places, run, states, train, progress)
     models, measured = _calibrated(
-        *fitting.finish(places, seen, states, held_out), [fitting.of(on_host, i) for i in at]
+        *fitting.finish(places, seen, params, held_out), [fitting.of(on_host, i) for i in at]
     )
     arrays = models._asdict()
     if members > 1:
@@ -162,7 +162,7 @@ def reward_models(cell, inputs, store, progress):
 
 
 def _parts(fitting: Fitting, config, pairs):
-    """(pairs to train on, pairs that stop training, pairs by which proxies are measured), stacked where seeds differ."""
+    """(pairs to train on, pairs that stop training, pairs that measure and calibrate), stacked where seeds differ."""
 
     def of_seed(pairs):
         train, held_out = preferences.split(config.preferences, pairs)
@@ -186,7 +186,7 @@ def _trunks(inputs, rm: RewardModelConfig, at, member):
 
 
 def _for_epochs(fitting: Fitting, rm: RewardModelConfig, places, run, states, train, progress):
-    """(seen, trained states, columns of columns.REWARD_MODEL_COLUMNS) of all runs after rm.epochs passes."""
+    """(seen, trained parameters, columns of columns.REWARD_MODEL_COLUMNS) of all runs after rm.epochs passes."""
     plan = _plans(fitting.language, rm, train.labels.shape[-1], run)
     losses = []
     for chunk in _chunks(plan, progress):
@@ -194,7 +194,7 @@ def _for_epochs(fitting: Fitting, rm: RewardModelConfig, places, run, states, tr
         losses.append(loss)
         jax.block_until_ready(losses[-2:-1])  # else progress would count steps that are only queued
     losses = np.concatenate(list(map(to_numpy, losses)), 1)[:, : plan.rates.shape[1]]
-    return plan.seen, states, reward_model.of_epochs(rm, losses)
+    return plan.seen, states.params, reward_model.of_epochs(rm, losses)
 
 
 def _until_converged(fitting: Fitting, rm: RewardModelConfig, places, run, states, train, stopping, progress):
@@ -203,12 +203,12 @@ def _until_converged(fitting: Fitting, rm: RewardModelConfig, places, run, state
     space = reward_model.spacing(rm, collected)
     seen, searches = _seen(fitting.language, rm, run), mapped(reward_model.begin_search)(states)
     of_epoch = lambda epoch: to_numpy(_orders(rm, collected, run, epoch))
-    for i, batches in enumerate(reward_model.intervals(space, of_epoch)):
+    for i, batches in enumerate(convergence.intervals(space, of_epoch)):
         progress(i, space.most)
         searches = fitting.seek(places, batches, seen, space.most, searches, train, stopping)
         if to_numpy(searches.course.done).all():
             break
-    return seen, searches.best, to_numpy(reward_model.of_search(searches, space))
+    return seen, searches.best, reward_model.of_search(to_numpy(searches), space)
 
 
 def _calibrated(params, raw, held_out: list):
