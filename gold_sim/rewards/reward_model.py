@@ -107,12 +107,8 @@ def _sought(language, config, train, stopping, reported, seed, member, trunk):
         search = on(train, stopping, batches, seen, space.most, search)
         if search.course.done:
             break
-    params, raw = of_run(finish)(reported, seen, search.best)
-    return (
-        params,
-        raw,
-        {name: float(value) for name, value in of_search(jax.tree.map(np.asarray, search), space).items()},
-    )
+    metrics = of_search(jax.tree.map(np.asarray, search), space)
+    return *of_run(finish)(reported, seen, search.best), metrics
 
 
 def of_epochs(config: RewardModelConfig, losses) -> dict:
