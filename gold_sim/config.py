@@ -187,6 +187,9 @@ class RewardModelConfig(Checked):
     # What ends training: so many epochs, or that the loss of other pairs no longer falls (rewards/convergence.py).
     train_until: Literal["epochs", "converged"] = later("epochs")
     patience: Annotated[int, Between(1, 10**6)] = later(8)  # converged: evaluations without a fall that end it
+    least_fall: Annotated[float, Between(0.0, 1.0)] = later(
+        1e-3
+    )  # converged: nats a pair; less within patience is none
     evaluate_every: Count = later(100)  # converged: steps between evaluations; a pass over the pairs, if that is fewer
     # What parameters start as, but for the head: fresh, those of the reference policy, or of a language model of this
     # size that is trained on demonstrations as the reference policy is (stages/pretrained.py).

@@ -1,7 +1,7 @@
 """Training until the loss of other pairs no longer falls: where it stops, and which parameters are kept.
 
 The rate is constant after a warm-up. After every few steps the mean of the last parameters is evaluated on pairs that
-are not trained on. Training stops once that loss has not fallen by LEAST_FALL within `patience` evaluations, and the
+are not trained on. Training stops once that loss has not fallen by `least_fall` within `patience` evaluations, and the
 mean of the best evaluation is kept.
 
 Why no cosine: it must know its end beforehand, and here the data decide it. Why means: at a constant rate parameters
@@ -22,7 +22,6 @@ import numpy as np
 
 WARMUP = 30  # steps in which the rate rises, as where epochs end training
 LAST = 10  # parameters are averaged over about the last tenth of the steps
-LEAST_FALL = 1e-3  # nats a pair; the smallest reward models creep by less for dozens of passes
 
 
 class Spacing(NamedTuple):
@@ -39,7 +38,7 @@ class Course(NamedTuple):
     taken: jax.Array  # so far
     best: jax.Array  # of them, the one with the lowest loss; from 1
     best_loss: jax.Array  # nats a pair
-    fell: jax.Array  # the last one that lay LEAST_FALL below the one that fell before it
+    fell: jax.Array  # the last one that lay `least_fall` below the one that fell before it
     fell_to: jax.Array  # its loss
     converged: jax.Array  # whether the loss fell no more
     done: jax.Array  # whether it fell no more, or the passes are over
@@ -51,15 +50,16 @@ def begin() -> Course:
     return Course(none, none, high, none, high, no, no)
 
 
-def after(course: Course, loss, patience: int, most: int) -> Course:
+def after(course: Course, loss, patience: int, least_fall: float, most: int) -> Course:
     """The course after an evaluation.
 
-    loss: nats a pair.  patience: evaluations without a fall that end training.  most: evaluations that passes allow.
+    loss: nats a pair.  patience: evaluations without a fall that end training.  least_fall: nats a pair that count as
+    a fall, in one evaluation or several.  most: evaluations that the passes allow.
     The first counts as a fall whatever it is, and NaN later never does. So a run that diverges at once keeps NaN.
     """
     taken, first = course.taken + 1, course.taken == 0
     better = first | (loss < course.best_loss)
-    falls = first | (loss <= course.fell_to - LEAST_FALL)
+    falls = first | (loss <= course.fell_to - least_fall)
     fell = jnp.where(falls, taken, course.fell)
     converged = taken - fell >= patience
     return Course(

@@ -262,7 +262,7 @@ def seek(language: Language, config: RewardModelConfig, train, stopping, batches
             one, (search.state, search.mean), (batches, rates, first + jnp.arange(steps))
         )
         loss = evaluated(language, config, stopping, seen, mean)
-        course = convergence.after(search.course, loss, config.patience, most)
+        course = convergence.after(search.course, loss, config.patience, config.least_fall, most)
         better = course.best == course.taken
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), mean, search.best)
         return Search(course, state, mean, best, jnp.where(better, jnp.mean(losses), search.train_loss))
