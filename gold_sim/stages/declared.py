@@ -205,15 +205,18 @@ def _trunk(c: Config) -> dict:
     return {} if parent is None else {"trunk": parent}
 
 
-EXPECTED = 2000  # steps that training until convergence takes, about; evaluations count as much again
+PASSES = 15  # that training until convergence takes, about: 11 to 24 over 43,200 pairs in world 3
 
 
 def _fitting(c: Config) -> Work:
     rm, p = c.reward_model, c.preferences
     pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
     ranked = p.ranked if p.keep == "ranking" else 2
-    read = rm.epochs * pairs if rm.train_until == "epochs" else min(rm.epochs * pairs, EXPECTED * rm.batch)
-    responses = 3 * read * ranked + 2 * p.num_held_out
+    passes, evaluations = rm.epochs, 0.0
+    if rm.train_until == "converged":
+        passes = min(rm.epochs, PASSES)
+        evaluations = passes * max(1.0, pairs / rm.batch / rm.evaluate_every)
+    responses = 3 * passes * pairs * ranked + (2 + evaluations) * p.num_held_out
     return len(c.seeds) * rm.members * responses * sizes.of_proxy(c).judged
 
 
