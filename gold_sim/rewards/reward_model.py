@@ -91,7 +91,7 @@ def fit(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _fitted(language, config, train, held_out, seed, member, trunk):
+def _fitted(language, config, train, held_out, seed, member, trunk=None):
     steps = plan(language, config, train.labels.shape[0], seed, member)
     state, losses = advance(language, config, train, steps, start(language, config, seed, member, trunk))
     return *finish(language, config, held_out, steps.seen, state.params), losses
