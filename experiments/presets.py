@@ -119,6 +119,12 @@ SHORTER = {  # half of the preset's RL, at the same rate by its end, for experim
 }
 
 
+CONVERGED = {  # reward models are trained until the loss of other pairs no longer falls; so many passes at most
+    "smoke": {"reward_model.train_until": "converged", "reward_model.epochs": 4, "reward_model.patience": 2},
+    "cpu": {"reward_model.train_until": "converged", "reward_model.epochs": 100},
+}
+
+
 MORE_SEEDS = {  # where RL runs differ so much that the four of gpu leave the question open; cpu has eight anyway
     "smoke": {},
     "cpu": {},

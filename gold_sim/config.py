@@ -173,7 +173,7 @@ class RewardModelConfig(Checked):
     num_pairs: Annotated[int, Between(1, 10**9)] | None = (
         None  # training pairs of a seed; None: all that were collected
     )
-    epochs: Annotated[int, Between(1, 1000)] = 1  # passes over the pairs (Gao et al. 2023)
+    epochs: Annotated[int, Between(1, 1000)] = 1  # passes over the pairs (Gao et al. 2023); converged: the most passes
     batch: Count = 64  # pairs a step (Gao et al. 2023, table 1); all, where there are fewer
     learning_rate: LearningRate = 3e-3  # at the peak of a warm-up and cosine schedule
     weight_decay: Annotated[float, Between(0.0, 1e3)] = 0.01  # AdamW: share of a parameter lost a step, over the rate
@@ -189,6 +189,18 @@ class RewardModelConfig(Checked):
     heads: Literal["one", "odin"] = later("one")  # odin: a second takes up length (Chen et al. 2024)
     precision: Precision = later("float32")
     network: Annotated[str, _named(named.REWARD_NETWORKS)] = later("transformer")  # a function of (language, config)
+    # What ends training: so many epochs, or that the loss of other pairs no longer falls (rewards/convergence.py).
+    train_until: Literal["epochs", "converged"] = later("epochs")
+    patience: Annotated[int, Between(1, 10**6)] = later(8)  # converged: evaluations without a fall that end it
+    least_fall: Annotated[float, Between(0.0, 1.0)] = later(
+        1e-3
+    )  # converged: nats a pair; less within patience is none
+    evaluate_every: Count = later(100)  # converged: steps between evaluations; a pass over the pairs, if that is fewer
+    # What parameters start as, but for the head: fresh, those of the reference policy, or of a language model of this
+    # size that is trained on demonstrations as the reference policy is (stages/pretrained.py).
+    start: Literal["fresh", "reference", "pretrained"] = later("fresh")
+    # Who has the same pretrained trunk: all seeds and members, the members of a seed, or none (Eisenstein et al. 2023).
+    trunk: Literal["shared", "by_seed", "own"] = later("shared")
 
     @property
     def ranks(self) -> bool:
@@ -208,6 +220,12 @@ class RewardModelConfig(Checked):
             yield f"members={self.members}: diversity='disjoint' wants 2 or more"
         if self.diversity == "components" and self.members != 2:
             yield f"members={self.members}: diversity='components' has 2"
+        if self.train_until == "converged" and self.epochs < 2:
+            yield f"epochs={self.epochs}: with train_until='converged' the most passes, 2 or more (100, for instance)"
+        if self.trunk != "shared" and self.start != "pretrained":
+            yield f"trunk={self.trunk!r}: allowed with start='pretrained', not {self.start!r}"
+        if self.start != "fresh" and self.network != "transformer":
+            yield f"start={self.start!r}: allowed with network='transformer', as policies are"
 
 
 @dataclass(frozen=True)
@@ -411,6 +429,18 @@ def _pairs_are_too_few(config: "Config"):
         yield f"reward_model.members={rm.members}: {parted}"
 
 
+def _no_pairs_are_left_to_stop_by(config: "Config"):
+    if config.reward_model.train_until == "converged" and (held_out := config.preferences.num_held_out) < 4:
+        yield f"preferences.held_out: {held_out} pairs, half of which stop training; train_until='converged' wants 4"
+
+
+def _reference_is_of_another_size(config: "Config"):
+    rm, ref = config.reward_model, config.reference
+    if rm.start == "reference" and (rm.width, rm.depth) != (ref.width, ref.depth):
+        size = f"{rm.width}x{rm.depth}, the reference policy is {ref.width}x{ref.depth}"
+        yield f"reward_model.start='reference': width and depth must be the same; it is {size}"
+
+
 def _rankings_are_not_kept(config: "Config"):
     if config.reward_model.ranks and config.preferences.keep != "ranking":
         yield f"reward_model.loss={config.reward_model.loss!r}: wants preferences.keep='ranking'"
@@ -477,7 +507,8 @@ def _rounds_have_many_policies(config: "Config"):
 
 
 FAULTS = (
-    *(_gold_is_not_largest, _pairs_are_too_few, _rankings_are_not_kept, _members_make_no_reward),
+    *(_gold_is_not_largest, _pairs_are_too_few, _no_pairs_are_left_to_stop_by, _reference_is_of_another_size),
+    *(_rankings_are_not_kept, _members_make_no_reward),
     *(_error_cannot_be_drawn, _coefs_do_not_suit, _thresholds_do_not_suit, _rounds_have_many_policies),
     _attributes_are_not_the_languages,
 )
@@ -540,6 +571,20 @@ class Config(Checked):
             blind = tuple(name for name in WITH_TOKENS if name not in blind)
         epochs = self.reward_model.epochs * (self.rounds.count if self.rounds.as_long else 1)
         return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind, epochs=epochs)
+
+    @property
+    def trunks(self) -> PolicyConfig:
+        """Settings of pretrained trunks: those of the reference policy, in the reward model's size and precision."""
+        rm = self.reward_model
+        return dataclasses.replace(self.reference, width=rm.width, depth=rm.depth, precision=rm.precision, seed=0)
+
+    @property
+    def draws_of_trunks(self) -> tuple[tuple[int, int], ...]:
+        """(seed, member) by which each pretrained trunk is drawn."""
+        rm = self.reward_model
+        if rm.trunk == "shared":
+            return ((self.reference.seed, 0),)
+        return tuple((seed, m) for seed in self.seeds for m in range(rm.members if rm.trunk == "own" else 1))
 
     @property
     def training_pairs(self) -> int:

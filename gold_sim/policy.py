@@ -131,10 +131,15 @@ def sft(language: Language, config: PolicyConfig):
 
     Returns (params, losses [steps] in nats a token).
     """
+    k_init, k_demos = (streams.key(config.seed, f"policy.{name}") for name in ("init", "demonstrations"))
+    return fitted(language, config, k_init, k_demos)
+
+
+def fitted(language: Language, config: PolicyConfig, k_init, key):
+    """The result of `sft` with the initialisation and the demonstrations of these keys; compiled by the caller."""
     net = network(language, config)
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
-    params = transformer.init(net, streams.key(config.seed, "policy.init"))
-    key = streams.key(config.seed, "policy.demonstrations")
+    params = transformer.init(net, k_init)
 
     def step(state, t):
         params, opt_state = state

@@ -108,7 +108,7 @@ class Records:
         for i, key in enumerate(keys):
             for seed in SEEDS:
                 rng = np.random.default_rng([seed, i])
-                row = {name: IDENTITY.get(name, 0) for name in columns.REWARD_MODEL_COLUMNS}
+                row = {name: IDENTITY.get(name, c.absent or 0) for name, c in columns.REWARD_MODEL_COLUMNS.items()}
                 row |= {name: 0.1 for name, c in columns.REWARD_MODEL_COLUMNS.items() if c.dtype == "float64"}
                 row |= {"cell": fingerprint, "seed": seed, axis: int(key), "val_accuracy": 0.8 + 0.02 * i}
                 rows.append(row | {"val_loss": 0.5 - 0.03 * i + 0.005 * rng.standard_normal()})

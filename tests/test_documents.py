@@ -20,7 +20,7 @@ from gold_sim.store import Store, archive
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "docs" / "records"
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
-UNDRAWN = {"frontier", "gold_quality"}  # experiments that no archive has yet
+UNDRAWN = {"frontier", "gold_quality", "rm_start"}  # experiments that no archive has yet; none once all is drawn anew
 GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 
@@ -72,7 +72,8 @@ def test_the_list_of_archives_is_what_they_hold(tmp_path, monkeypatch):
         assert named(code) == list(began), name
         assert int(size.replace(",", "")) == (RECORDS / name).stat().st_size
         assert named(experiments) == sorted(p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json"))
-    assert {experiment for row in listed.values() for experiment in named(row[-1])} == set(NAMES) - UNDRAWN
+    drawn = {experiment for row in listed.values() for experiment in named(row[-1])}
+    assert drawn | UNDRAWN == set(NAMES) and not drawn & UNDRAWN
 
 
 def test_the_records_are_small_enough_to_clone():

@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_to_the_same_record_to_the_bit(runs, tmp_path):
     )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for copy in (whole, killed):
-        shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("best_of_n", "policy_gradient"))
+        shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("best_of_n", "policy_gradient", "frontier"))
     with start(whole) as process:
         process.communicate()
     for wanted in (2, 11):  # evaluation points that a checkpoint must hold before the kill
@@ -162,7 +162,7 @@ def test_a_killed_workers_cell_is_tried_again_and_the_others_go_on(runs, tmp_pat
 def test_two_drivers_on_one_store_end_in_one_record(runs, tmp_path):
     """Both compute the same cell at once; the first to finish is kept, the other takes it."""
     copy = tmp_path / "runs"
-    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("rloo-4x1*"))
+    shutil.copytree(runs, copy, ignore=shutil.ignore_patterns("rloo-4x1-Dall-kl0-*"))
     line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", copy, "--workers", "1"]
     both = [subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [driver.communicate(timeout=300)[0] for driver in both]
@@ -179,7 +179,7 @@ def test_workers_and_analysis_share_an_object_store(runs, tmp_path, monkeypatch)
     url = f"file://{tmp_path}/bucket"
     _, curves, cells = plan("rm_size", "smoke", {})
     for cell in cells:
-        if not cell.name.startswith("rloo-4x1"):
+        if cell.stage != "policy_gradient" or "4x1" not in cell.name:
             Remote(url).publish(Store(runs).find(cell.stage, cell.fingerprint))
     found = command("rm_size", "--preset", "smoke", "--runs", url, "--workers", 1)
     assert found.returncode == 0, found.stderr
@@ -232,7 +232,7 @@ def test_runs_spread_over_devices_and_hosts_are_those_of_one_device(runs, tmp_pa
     """
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
-    for path in (*copy.glob("reward_model/4x1*"), *copy.glob("*/rloo-4x1*")):
+    for path in (*copy.glob("reward_model/4x1*"), *copy.glob("policy_gradient/rloo-4x1*")):
         shutil.rmtree(path)
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -291,7 +291,7 @@ def test_half_precision_gives_the_same_curves_within_its_own_rounding(runs, tmp_
     one, other = (first(root, "reward_models") for root in (runs, tmp_path))
     np.testing.assert_allclose(one["val_loss"], other["val_loss"], atol=0.01)
     one, other = (first(root, "curves") for root in (runs, tmp_path))
-    one = one[one["optimiser"] == "rloo"]
+    one = one[one["stage"] == "policy_gradient"]
     assert len(one) == len(other) and not np.array_equal(one["gold"], other["gold"])
     for column in ("kl", "gold", "proxy"):
         np.testing.assert_allclose(one[column], other[column], atol=0.1, err_msg=column)

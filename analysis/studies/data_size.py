@@ -1,19 +1,52 @@
-"""Preference-data size: the paper's figures 4, 6, 17 and 18."""
+"""Preference-data size: the paper's figures 4, 6, 17 and 18, after one pass over the pairs and until convergence."""
+
+import dataclasses
 
 import numpy as np
+import pandas as pd
 
 from analysis import curves
+from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.judgement import check, excludes_zero
-from analysis.numbers import with_interval
+from analysis.numbers import slug, with_interval
+from analysis.runs import peak
 from analysis.studies import rm_size
-from analysis.templates import scaling
+from analysis.templates import scaling, variants
 from gold_sim import laws
 
 LEGEND = "training pairs"
 
 
 def study(data, folder) -> Findings:
+    """The findings of the first way of training; those of the other ways lie beside them, and all are compared."""
+    ways = by_way(data)
+    found = [of_way(way, folder, f"_{slug(key)}" if i else "") for i, (key, way) in enumerate(ways.items())]
+    if len(found) == 1:
+        return found[0]
+    title = "Ways of training: reward models, and gold (s.d.); differences are from the first way, in pairs of seeds"
+    compared = tables.Table("ways", title, pd.DataFrame(compare(ways)))
+    first = found[0]
+    summary = first.summary | {"ways": {key: one.summary for key, one in zip(ways, found, strict=True)}}
+    drawn = [first.figures[0], draw_ways(ways, folder), *first.figures[1:]]
+    made = [first.tables[0], compared, *first.tables[1:]]
+    for one in found[1:]:
+        drawn, made = drawn + one.figures, made + one.tables
+    return Findings(summary, drawn, made)
+
+
+def by_way(data) -> dict:
+    """Label of a variant -> its part of the records; records that are older than the variants are one part."""
+    out = {}
+    for key in data.variants:
+        part = data.curves[data.curves["variant"] == key]
+        models = data.reward_models[data.reward_models["cell"].isin(part["rm_cell"])]
+        out[data.label(key)] = dataclasses.replace(data, curves=part, reward_models=models)
+    return out or {"": data}
+
+
+def of_way(data, folder, ending: str) -> Findings:
+    """The findings of one way of training.  ending: of the names of its figures and tables."""
     groups = curves.groups(data.curves, data.axis)
     fits = {method: [curves.law(g) for g in gs] for method, gs in groups.items()}
     found = scaling.coefficients(groups)
@@ -39,9 +72,61 @@ def study(data, folder) -> Findings:
         "checks": checks(data, groups, found, fits) | scaling.which_form(which),
     }
     rows = [{data.axis: key} | entry for (key, _), entry in entries.items()]
-    return Findings(
-        summary, draw(data, folder, groups, fits, found), rm_size.make_tables(data, groups, rows) + verdict_tables
-    )
+    made = rm_size.make_tables(data, groups, rows) + verdict_tables
+    made = [
+        dataclasses.replace(one, name=one.name + ending, title=one.title + ending.replace("_", ", ")) for one in made
+    ]
+    return Findings(summary, draw(data, folder, groups, fits, found, ending), made)
+
+
+def compare(ways: dict) -> list[dict]:
+    """A row for each number of pairs and way: what its reward models reach, and gold at its peak and at the end."""
+    out, base = [], None
+    for label, way in ways.items():
+        groups = {(g.key, method): g for method, gs in curves.groups(way.curves, way.axis).items() for g in gs}
+        base = base or groups
+        for pairs, models in way.reward_models.groupby(way.axis, sort=True):
+            row = {way.axis: pairs, "way": label}
+            for name in ("val_accuracy", "val_loss"):
+                row |= tables.spread({name: models[name].mean(), f"{name}_ci": curves.interval(models[name])}, name)
+            row |= models[["steps", "epochs_run", "converged"]].mean().to_dict()
+            for method in [m for m in ("bon", "rl") if (pairs, m) in groups and (pairs, m) in base]:
+                row |= of_gold(curves.METHOD_NAMES[method], base[pairs, method], groups[pairs, method])
+            out.append(row)
+    return out
+
+
+def of_gold(name: str, base: curves.Group, g: curves.Group) -> dict:
+    """Gold at the peak of the mean curve and at its end, and the end minus another way's."""
+    seen, out = curves.observed(g), {}
+    for at in ("gold_peak", "gold_final"):
+        out |= tables.spread(
+            {f"{name} {at[5:]}": seen[at], f"{name} {at[5:]}_ci": seen[f"{at}_ci"]}, f"{name} {at[5:]}"
+        )
+    gain = variants.against(base, g)
+    title = f"{name} final minus first"
+    return out | tables.spread({title: gain["final_gain"], f"{title}_ci": gain["final_gain_ci"]}, title)
+
+
+def draw_ways(ways: dict, folder) -> Figure:
+    """Accuracy and peaks of gold against the number of pairs, a line a way."""
+    figure, axes = figures.panels(3, width=3.9, height=3.1)
+    titles = ("Validation accuracy", "Best-of-n: peak of gold", "RL: peak of gold")
+    for way, tint, marker in zip(ways.values(), figures.colours(len(ways)), figures.MARKERS, strict=False):
+        models = {key: part["val_accuracy"].to_numpy() for key, part in way.reward_models.groupby(way.axis, sort=True)}
+        groups = curves.groups(way.curves, way.axis)
+        peaks = {m: {g.key: peak(variants.along(g)) for g in groups.get(m, [])} for m in ("bon", "rl")}
+        for ax, values in zip(axes, (models, peaks["bon"], peaks["rl"]), strict=True):
+            for pairs, of_seed in values.items():
+                ax.plot([pairs] * 2, curves.interval(of_seed), color=tint, lw=1.6)
+            means = [np.mean(of_seed) for of_seed in values.values()]
+            ax.plot(list(values), means, color=tint, marker=marker, lw=1.2, **figures.MARKED)
+    for ax, title in zip(axes, titles, strict=True):
+        figures.log_axis(ax, sorted(next(iter(ways.values())).reward_models["num_pairs"].unique()), LEGEND)
+        ax.set_title(title)
+    figures.key_outside(figure, list(ways), "trained for", [])
+    caption = "Reward models and gold by the number of pairs: after one pass, and trained until convergence."
+    return Figure(figures.save(figure, folder, "ways"), caption)
 
 
 def checks(data, groups, found, fits) -> dict:
@@ -61,8 +146,8 @@ def checks(data, groups, found, fits) -> dict:
     return out | {f"r2_{method}": scaling.fits_well(method, f) for method, f in fits.items()}
 
 
-def draw(data, folder, groups, fits, found) -> list[Figure]:
+def draw(data, folder, groups, fits, found, ending="") -> list[Figure]:
     caption = "against KL for one reward-model size and several amounts of data."
-    out = [scaling.score_figure(folder, "gold", groups, fits, LEGEND, caption)]
-    out += scaling.coefficient_figure(folder, "coefficients", found, LEGEND)
-    return out + rm_size.reward_model_figure(data, folder, data.axis, LEGEND)
+    out = [scaling.score_figure(folder, f"gold{ending}", groups, fits, LEGEND, caption)]
+    out += scaling.coefficient_figure(folder, f"coefficients{ending}", found, LEGEND)
+    return out + rm_size.reward_model_figure(data, folder, data.axis, LEGEND, f"reward_models{ending}")

@@ -110,7 +110,7 @@ def ledger(folder, gs, legend) -> Figure:
     return Figure(figures.save(figure, folder, "attributes"), caption)
 
 
-def reward_model_figure(data, folder, axis, legend) -> list[Figure]:
+def reward_model_figure(data, folder, axis, legend, name="reward_models") -> list[Figure]:
     if data.reward_models.empty:
         return []
     parts = list(data.reward_models.groupby(axis, sort=True))
@@ -120,7 +120,7 @@ def reward_model_figure(data, folder, axis, legend) -> list[Figure]:
     figures.dots(axes[0], sizes, loss, "Validation loss (nats a pair)", legend, (np.log(2), "chance, ln 2"))
     figures.dots(axes[1], sizes, accuracy, "Validation accuracy", legend)
     caption = "Reward models on held-out pairs: loss against the given labels, accuracy against gold's order."
-    return [Figure(figures.save(figure, folder, "reward_models"), caption)]
+    return [Figure(figures.save(figure, folder, name), caption)]
 
 
 def make_tables(data, groups, rows) -> list[tables.Table]:

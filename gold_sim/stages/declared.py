@@ -64,6 +64,8 @@ def name_of_model(c: Config) -> str:
     """The part of a name that gives size, pairs, members and round of reward models."""
     rm = c.reward_model
     name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
+    name += "-converged" if rm.train_until == "converged" else ""
+    name += "" if rm.start == "fresh" else f"-{rm.start}"
     return name if c.rounds.count == 1 else f"{name}-round{c.rounds.count}"
 
 
@@ -170,14 +172,51 @@ PREFERENCES = Stage(
     program=lambda c: (sizes.reference(c), sizes.gold(c), dataclasses.replace(c.preferences, seed=0)),
 )
 
+# --- pretrained -------------------------------------------------------------------------------
+
+
+def _pretraining(c: Config) -> Work:
+    return 3 * len(c.draws_of_trunks) * c.trunks.steps * c.trunks.batch * written(c, sizes.trunk(c))
+
+
+PRETRAINED = Stage(
+    name="pretrained",
+    version=1,
+    function="gold_sim.stages.pretrained:pretrained",
+    blank="gold_sim.stages.pretrained:blank",
+    label=lambda c: f"{c.trunks.width}x{c.trunks.depth}-{c.reward_model.trunk}",
+    reads=lambda c: picked(c, "world") | {"trunks": to_hashed(c.trunks), "draws": c.draws_of_trunks},
+    parents=lambda c: {},
+    work=_pretraining,
+    holds=lambda c: (
+        footprint.of_training(sizes.trunk(c), c.trunks.batch * sizes.tokens(c))
+        + FLOAT * len(c.draws_of_trunks) * num_params(sizes.trunk(c))
+    ),
+    networks=lambda c: (sizes.trunk(c),),
+    program=lambda c: (c.trunks, len(c.draws_of_trunks)),
+)
+
 # --- reward_model -----------------------------------------------------------------------------
+
+
+def _trunk(c: Config) -> dict:
+    """The cell whose parameters reward models start with."""
+    parent = {"fresh": None, "reference": ("reference", c), "pretrained": ("pretrained", c)}[c.reward_model.start]
+    return {} if parent is None else {"trunk": parent}
+
+
+PASSES = 15  # that training until convergence takes, about: 11 to 24 over 43,200 pairs in world 3
 
 
 def _fitting(c: Config) -> Work:
     rm, p = c.reward_model, c.preferences
     pairs = c.training_pairs // (rm.members if rm.diversity == "disjoint" else 1)
     ranked = p.ranked if p.keep == "ranking" else 2
-    responses = 3 * rm.epochs * pairs * ranked + 2 * p.num_held_out
+    passes, evaluations = rm.epochs, 0.0
+    if rm.train_until == "converged":
+        passes = min(rm.epochs, PASSES)
+        evaluations = passes * max(1.0, pairs / rm.batch / rm.evaluate_every)
+    responses = 3 * passes * pairs * ranked + (2 + evaluations) * p.num_held_out
     return len(c.seeds) * rm.members * responses * sizes.of_proxy(c).judged
 
 
@@ -192,7 +231,7 @@ def _fitting_holds(c: Config) -> float:
 def _fitting_shared(c: Config) -> tuple:
     """The key of the programs that cells share: all but the ones that plan training steps."""
     p, rm = c.preferences, c.reward_model_of_round
-    settings = (rm.network, sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay)
+    settings = (rm.network, sizes.proxy(c), rm.heads, rm.loss, rm.loss_coef, rm.weight_decay, rm.train_until)
     data = (p.num_pairs, p.held_out, p.keep, p.ranked, c.rounds.count > 1 or p.labelled_anew)
     return (settings, data, min(rm.batch, c.training_pairs), rm.members * len(c.seeds))
 
@@ -204,7 +243,7 @@ REWARD_MODEL = Stage(
     blank="gold_sim.stages.reward_model:blank",
     label=name_of_model,
     reads=lambda c: {"reward_model": to_hashed(c.reward_model_of_round)} | picked(c, "seeds"),
-    parents=lambda c: {"preferences": (pairs_of_round(c), c)},
+    parents=lambda c: {"preferences": (pairs_of_round(c), c)} | _trunk(c),
     work=_fitting,
     holds=_fitting_holds,
     networks=lambda c: sizes.of_proxy(c).networks,
@@ -440,7 +479,7 @@ RELABELLED = Stage(
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        *(REFERENCE, GOLD, PREFERENCES, REWARD_MODEL, POOL, SCORES),
+        *(REFERENCE, GOLD, PREFERENCES, PRETRAINED, REWARD_MODEL, POOL, SCORES),
         *(BEST_OF_N, POLICY_GRADIENT, FRONTIER, DIRECT_ALIGNMENT, RELABELLED),
     )
 }

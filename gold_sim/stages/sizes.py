@@ -21,6 +21,11 @@ def reference(c: Config) -> Network:
     return _policy(c, c.reference)
 
 
+def trunk(c: Config) -> Network:
+    """The language model whose trunk a reward model may start with."""
+    return _policy(c, c.trunks)
+
+
 def _policy(c: Config, of) -> Network:
     spoken = language.sizes(c.world)
     size = (of.width, of.depth, spoken.vocab_size, spoken.num_writable, tokens(c))

@@ -108,6 +108,13 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
     "member": Column("int64", "number", "of the reward model in its ensemble, from 0", 0),
     "length_correlation": Column("float64", "Pearson", "of proxy and length on held-out reference samples", NAN),
     "labels_changed": Column("float64", "share of pairs", "training pairs whose label is not gold's order", NAN),
+    "start": Column("string", "name", "what its parameters started as: fresh, reference or pretrained", "fresh"),
+    "trunk": Column("string", "name", "who has the same pretrained trunk: shared, by_seed, own; none if none", "none"),
+    "train_until": Column("string", "name", "what ended training: epochs, or converged", "epochs"),
+    "steps": Column("float64", "count", "gradient steps that led to its parameters; NaN in older tables", NAN),
+    "epochs_run": Column("float64", "passes", "over its pairs until training ended; NaN in older tables", NAN),
+    "converged": Column("float64", "0 or 1", "whether the loss ceased to fall before `epochs` passes; else NaN", NAN),
+    "stop_loss": Column("float64", "nats a pair", "as val_loss, on the held-out pairs that stopped training", NAN),
 }
 
 SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)
