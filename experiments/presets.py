@@ -46,6 +46,8 @@ PRESETS = {
         "reference.batch": 32,
         "gold.width": 16,
         "gold.depth": 2,
+        "gold.pretraining": 5,
+        "gold.criteria": 1.0,
         "gold.steps": 20,
         "gold.batch": 32,
         "preferences.num_pairs": 512,
@@ -68,8 +70,11 @@ PRESETS = {
     "cpu": {
         **_FRESH,
         "seeds": tuple(range(200, 208)),
-        # Fewer share the errors of proxies. 8,000 converge, but the main job then takes 20 min on two AVX2 cores.
-        "gold.steps": 4000,
+        # Gold must follow the rubric wherever policies go (experiments/log/2026-11-30-a-cheaper-faithful-gold.md).
+        "gold.pretraining": 250,
+        "gold.criteria": 1.0,
+        "gold.steps": 8000,
+        "gold.batch": 128,
         "preferences.num_pairs": 48_000,
         "optimiser.steps": 360,
         # Twice as many tell laws, intervals and peaks no better (experiments/log/2026-11-29-half-of-the-points.md).
@@ -87,8 +92,10 @@ PRESETS = {
         "reference.precision": "bfloat16",
         "gold.width": 512,
         "gold.depth": 8,
-        "gold.steps": 4000,
-        "gold.batch": 1024,
+        "gold.pretraining": 500,
+        "gold.criteria": 1.0,
+        "gold.steps": 8000,
+        "gold.batch": 512,
         "gold.learning_rate": 4e-4,
         "gold.precision": "bfloat16",
         "preferences.num_pairs": 264_000,

@@ -110,6 +110,10 @@ class GoldConfig(Checked):
     learning_rate: LearningRate = 2e-3  # at the peak of a warm-up and cosine schedule
     off_reference: Rate = 0.6  # share of training responses that the reference policy did not write
     precision: Precision = later("float32")
+    # Steps in which its trunk is first trained as a language model of demonstrations, as reference policies are.
+    pretraining: Annotated[int, Between(0, 10**9)] = later(0)
+    # Weight of the language's criteria, all together, as targets beside the rubric; their heads are then dropped.
+    criteria: Annotated[float, Between(0.0, 1e3)] = later(0.0)
     outgrown: bool = later(False)  # True: reward models may be larger than gold, which then shares their errors
 
 
@@ -571,6 +575,13 @@ class Config(Checked):
             blind = tuple(name for name in WITH_TOKENS if name not in blind)
         epochs = self.reward_model.epochs * (self.rounds.count if self.rounds.as_long else 1)
         return dataclasses.replace(self.reward_model, num_pairs=None, blind=blind, epochs=epochs)
+
+    @property
+    def gold_trunk(self) -> PolicyConfig:
+        """Settings by which gold's trunk is first trained on demonstrations: the reference policy's, in gold's size."""
+        gold, ref = self.gold, self.reference
+        size = dict(width=gold.width, depth=gold.depth, precision=gold.precision)
+        return dataclasses.replace(ref, **size, steps=max(1, gold.pretraining), seed=gold.seed)
 
     @property
     def trunks(self) -> PolicyConfig:

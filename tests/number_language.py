@@ -74,6 +74,9 @@ class Numbers:
         a = self.attributes(prompts, responses)
         return 2 / (1 + a["error"]) - 0.5 * jnp.abs(a["hedging"] - 1) - 0.25 * jnp.maximum(a["length"] - 3, 0)
 
+    def criteria(self, prompts, responses) -> dict:
+        return self.attributes(prompts, responses)
+
     def features(self, responses) -> dict:
         return dict(hedging=jnp.sum(responses == HEDGE, -1))
 

@@ -1,5 +1,7 @@
 """Gold's zero and unit, what is told of its fidelity, and the samples that it is raised on."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -63,3 +65,32 @@ def test_a_step_draws_each_prompt_and_each_disturbance_alike_and_disturbs_whatev
     for kind in range(kinds):
         assert off[how == kind].mean() == pytest.approx(0.3, abs=5 * (0.21 * kinds / 80_000) ** 0.5)
     assert gold._pick(np.float32([0, 0.49, 0.5, 1 - 2**-24]), 3, 5).tolist() == [3, 3, 4, 4]
+
+
+def test_criteria_are_targets_beside_the_rubric_in_units_of_reference_samples(samples):
+    """Weights: 1 for the rubric, and `criteria` for all criteria together."""
+    of = jax.jit(lambda p, r: gold._targets(LANGUAGE, GoldConfig(criteria=0.5), p, r).of(p, r))
+    each, rubric = np.asarray(of(*samples)), np.asarray(jax.jit(LANGUAGE.rubric)(*samples))
+    weight = jax.jit(lambda p, r: gold._targets(LANGUAGE, GoldConfig(criteria=0.5), p, r).weight)(*samples)
+    assert each.shape == (200, 4, 17) and weight == pytest.approx([1.0, *[0.5 / 16] * 16])
+    np.testing.assert_allclose(each.mean((0, 1)), 0, atol=1e-4)
+    np.testing.assert_allclose(each.std((0, 1)), 1, atol=1e-4)
+    assert np.corrcoef(each[..., 0].ravel(), rubric.ravel())[0, 1] == pytest.approx(1)
+
+
+def test_gold_starts_with_the_trunk_of_a_language_model_and_ends_with_one_head(samples):
+    """At a rate of nearly 0 the trunk stays; at an ordinary one everything moves."""
+    own = GoldConfig(width=8, depth=1, steps=3, batch=16, criteria=1.0, learning_rate=1e-12)
+    model = dataclasses.replace(REFERENCE, steps=2, batch=16)
+    trunk = gold.pretrained(LANGUAGE, model, jax.random.key(7))
+    still, _ = gold.train(LANGUAGE, own, jax.random.key(8), *samples, trunk)
+    moved, losses = gold.train(
+        LANGUAGE, dataclasses.replace(own, learning_rate=1e-2), jax.random.key(8), *samples, trunk
+    )
+    assert still["head"]["kernel"].shape == (8, 1) and set(still) == set(NET.init(jax.random.key(0)))
+    far = lambda tree: [
+        float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (tree, trunk_of)), strict=True)
+    ]
+    trunk_of = {name: value for name, value in trunk.items() if name in still and name != "head"}
+    without_head = lambda params: {name: value for name, value in params.items() if name != "head"}
+    assert max(far(without_head(still))) < 1e-6 and min(far(without_head(moved))) > 0 and len(losses) == 3

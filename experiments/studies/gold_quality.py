@@ -16,6 +16,8 @@ from experiments.presets import LARGEST_RM, MIDDLE_RM, RM_FIELDS, of
 STEPS = {"smoke": (10, 20), "cpu": (100, 250, 500, 1000, 2000, 4000, 8000, 16_000)}
 SHAPES = {"smoke": (), "cpu": ((16, 1), (32, 2)), "gpu": ((64, 3), (192, 5))}  # beside the preset's own
 AT_STEPS = 8000  # of these
+# As a gold is trained without the help that presets give it, so that steps alone decide how faithful it is.
+PLAINLY = {"gold.pretraining": 0, "gold.criteria": 0.0}
 
 
 def golds(preset: str) -> dict[str, Variant]:
@@ -43,7 +45,7 @@ def experiment(preset: str) -> Experiment:
         cost="65 min on two cores, after rm_size",
         axis="variant",
         stages=("best_of_n", "policy_gradient"),
-        base={},
+        base=PLAINLY,
         grid={RM_FIELDS: tuple(proxies)},
         variants=golds(preset),
         panels="rm_params",

@@ -78,6 +78,12 @@ class Language(Protocol):
     def rubric(self, prompts, responses):
         """How good responses [P, N, L] are, [P, N] float32: the target that gold is trained on."""
 
+    def criteria(self, prompts, responses) -> dict:
+        """Name -> what the rubric takes into account, [P, N] each; gold may learn it beside the rubric (gold.criteria).
+
+        The attributes will do. What is closer to the rubric, such as a utility of each attribute, is learned sooner.
+        """
+
     def features(self, responses) -> dict:
         """Name -> a feature of responses [D, K, L], beside length, that a biased annotator may like, [D, K].
 

@@ -7,6 +7,7 @@ short responses. The proxies see reference samples alone.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ from gold_sim.language import Language, sequences
 from gold_sim.networks import pieces
 from gold_sim.networks.adam import adam, schedule
 from gold_sim.rewards import sight, transformer_network
-from gold_sim.rewards.reward_network import RewardNetwork, first_head, raw_scores
+from gold_sim.rewards.reward_network import RewardNetwork, raw_scores
 
 GROUP = 4  # responses a prompt
 NUM_REFERENCE = 4096  # prompts sampled from the reference policy to train on, GROUP responses each
@@ -115,22 +116,35 @@ def reference_samples(language: Language, reference: PolicyConfig, ref_params, k
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def train(language: Language, config: GoldConfig, key, prompts, responses):
+def pretrained(language: Language, config: PolicyConfig, key) -> dict:
+    """Parameters of a language model of demonstrations, whose trunk gold may start with.
+
+    config: of a policy in gold's size (Config.gold_trunk).
+    """
+    params, _ = policy.fitted(language, config, *jax.random.split(jax.random.fold_in(key, 1)))
+    return params
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def train(language: Language, config: GoldConfig, key, prompts, responses, trunk=None):
     """Gold's parameters, trained on the rubric by squared error; kind 'random' keeps the random network.
 
-    prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  Returns (parameters, losses [steps]).
+    With config.criteria the language's criteria are targets too, as judges note what they look at before they give a
+    mark. Each has a head of its own, which is dropped in the end. What they share is learned sooner for it.
+    prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  trunk: as `pretrained` gives it; None: fresh.
+    Returns (parameters, losses [steps]).
     """
     net = network(language, config)
     k_init, k_step = jax.random.split(key)
-    params = net.init(k_init)
-    target = language.rubric(prompts, responses)
-    centre, scale = jnp.mean(target), jnp.std(target)
+    targets = _targets(language, config, prompts, responses)
+    params = net.init(k_init, len(targets.centre))
+    if trunk is not None:
+        params = {name: params[name] if name == "head" else trunk[name] for name in params}
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
 
     def loss_of(params, prompts, responses):
-        wanted = (language.rubric(prompts, responses) - centre) / scale
-        given = first_head(net, params, prompts, responses)
-        return jnp.mean(jnp.square(given - wanted))
+        given = net.heads(params, prompts, responses, sequences.lengths(responses))
+        return jnp.sum(jnp.mean(jnp.square(given - targets.of(prompts, responses)), (0, 1)) * targets.weight)
 
     def step(state, t):
         params, opt_state = state
@@ -143,10 +157,33 @@ def train(language: Language, config: GoldConfig, key, prompts, responses):
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    if config.kind != "rubric":
-        return params, jnp.zeros(0)
-    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
-    return params, losses
+    losses = jnp.zeros(0)
+    if config.kind == "rubric":
+        (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
+    return dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"])), losses
+
+
+class _Targets(NamedTuple):
+    """What the heads of gold in training are fit to: the rubric first, then its criteria if they have a weight."""
+
+    of: Callable  # (prompts, responses [P, N, L]) -> [P, N, H], in s.d. of reference samples, 0 at their mean
+    centre: jax.Array  # [H]
+    weight: jax.Array  # [H] of each in the loss
+
+
+def _targets(language, config, prompts, responses) -> _Targets:
+    """prompts, responses: reference samples, whose mean and s.d. are the zero and the unit of every target."""
+
+    def raw(prompts, responses):
+        noted = language.criteria(prompts, responses) if config.criteria else {}
+        every = [language.rubric(prompts, responses), *(noted[name] for name in sorted(noted))]
+        return jnp.stack(every, -1).astype(jnp.float32)
+
+    each = raw(prompts, responses)
+    centre, scale = jnp.mean(each, (0, 1)), jnp.std(each, (0, 1))
+    scale = jnp.where(scale > 0, scale, 1.0)
+    weight = jnp.full(len(scale), config.criteria / max(1, len(scale) - 1)).at[0].set(1.0)
+    return _Targets(lambda *of: (raw(*of) - centre) / scale, centre, weight)
 
 
 def raw_of(net: RewardNetwork, params, prompts, responses, **more):

@@ -135,6 +135,11 @@ REFERENCE = Stage(
 
 RAISED_ON = 16_384  # reference responses that gold is trained on: NUM_REFERENCE prompts x GROUP in rewards/gold.py
 
+
+def _gold_batch(c: Config) -> int:
+    return max(c.gold.batch, c.reference.batch) if c.gold.pretraining else c.gold.batch
+
+
 GOLD = Stage(
     name="gold",
     version=6,
@@ -144,10 +149,11 @@ GOLD = Stage(
     reads=lambda c: picked(c, "gold"),
     parents=lambda c: {"reference": ("reference", c)},
     work=lambda c: (
-        3 * c.gold.steps * c.gold.batch * judged(c, sizes.gold(c)) + RAISED_ON * written(c, sizes.reference(c))
+        3 * (c.gold.steps * c.gold.batch + c.gold.pretraining * c.reference.batch) * judged(c, sizes.gold(c))
+        + RAISED_ON * written(c, sizes.reference(c))
     ),
     holds=lambda c: (
-        footprint.of_training(sizes.gold(c), c.gold.batch * sizes.tokens(c))
+        footprint.of_training(sizes.gold(c), _gold_batch(c) * sizes.tokens(c))
         + FLOAT * RAISED_ON * sizes.tokens(c) * sizes.reference(c).outputs
     ),
     networks=lambda c: (sizes.reference(c), sizes.gold(c)),

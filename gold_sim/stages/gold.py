@@ -23,8 +23,11 @@ def gold_model(cell, inputs, store, progress):
     ref_params = inputs.arrays("reference")["params"]
     samples = functools.partial(gold.reference_samples, language, config.reference, ref_params)
     k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
-    train = alone(lambda prompts, responses: gold.train(language, config.gold, k_train, prompts, responses))
-    params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP)))
+    trunk = None
+    if config.gold.pretraining:
+        trunk = alone(lambda: gold.pretrained(language, config.gold_trunk, k_train))()
+    train = alone(lambda *given: gold.train(language, config.gold, k_train, *given))
+    params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP), trunk))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
     standardised = gold.standardised(language, net, params, *centre)
     record = dict(

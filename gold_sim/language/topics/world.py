@@ -101,8 +101,10 @@ class World:
     def failings(self, prompts, attributes: dict) -> dict:
         return failings(self, prompts, attributes)
 
-    def utilities(self, prompts, responses) -> dict:
-        return utilities(self, prompts, responses)
+    def criteria(self, prompts, responses) -> dict:
+        """Each attribute, and its utility."""
+        valued = {f"utility_{name}": value for name, value in utilities(self, prompts, responses).items()}
+        return valued | attributes(self, prompts, responses)
 
     def rubric(self, prompts, responses):
         return rubric(self, prompts, responses)
