@@ -150,6 +150,8 @@ def checks(found: dict) -> dict:
     added = np.array([found[names[k]][0][s] - found["kl"][0][s] for s, k in enumerate(best)])
     added = added[np.isfinite(added)]
     alone = found["kl"][0][np.isfinite(found["kl"][0])]
+    if not len(added):
+        return {"best_warning": check(None, "no seed has runs before its peak and runs past it")}
     told = lambda values: with_interval(float(np.mean(values)), curves.interval(values))
     chosen = ", ".join(dict.fromkeys(names[k] for k in best))
     says = f"area of KL alone {told(alone)}; the signal that is best on the other seeds ({chosen}) adds {told(added)}"
