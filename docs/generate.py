@@ -53,7 +53,7 @@ def claims_in_short() -> str:
     return "\n".join(lines)
 
 
-MAIN_JOB = f"docs/records/2026-11-30-gold-raised-for-longer{archive.SUFFIX}"  # the draw that the README shows
+MAIN_JOB = f"docs/records/2026-11-30-path-and-frontier{archive.SUFFIX}"  # the draw that the README shows
 
 
 @cache
@@ -67,7 +67,7 @@ def main_job() -> dict:
 def sizes() -> str:
     """Laws, peaks and ends of the README's draw, a row a size of reward model."""
     columns = ("RM parameters", "accuracy", "alpha_bon", "beta_bon", "R2", "best-of-n peak", "alpha_rl", "beta_rl")
-    columns += ("R2", "RL peak", "RL at the end", "KL there")
+    columns += ("R2", "path's peak", "path's end", "KL there", "frontier's peak")
     rows = []
     for size in main_job()["sizes"]:
         bon, rl = size["bon"], size["rl"]
@@ -76,6 +76,7 @@ def sizes() -> str:
         for law in (bon, rl):
             cells += [f"{law['alpha']:.2f}", f"{law['beta']:.3f}", f"{law['r2']:.3f}", f"{law['gold_peak']:.2f}"]
         cells += [f"{rl['gold_final']:.2f} [{low:.2f}, {high:.2f}]", f"{rl['d_final'] ** 2:.1f}"]
+        cells.append(f"{size['frontier']['gold_peak']:.2f}")
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *rows])
 
@@ -84,10 +85,14 @@ def slopes() -> str:
     """How the coefficients of the README's draw change with size, in words."""
     trends = main_job()["trends"]
     change = lambda name: with_interval(trends[name].slope, trends[name].slope_ci)
+    gaps = [size["frontier_minus_path"]["mean"] for size in main_job()["sizes"]]
+    least, most = (with_interval(gap["gold"], gap["gold_ci"]) for gap in (gaps[0], gaps[-1]))
     return "\n".join(
         [
             f"A tenfold larger proxy changes alpha_bon by {change('bon_alpha')} and beta_rl by {change('rl_beta')}.",
-            "The table and these slopes are printed by",
+            f"At equal KL the path has less gold than the frontier: by {least} under the smallest proxy,",
+            f"and by {most} under the largest, as means over d.",
+            "The table and these numbers are printed by",
             f"`python -m analysis rm_size --runs {MAIN_JOB}`.",
         ]
     )
