@@ -276,9 +276,9 @@ def _to_column(name: str, values, dtype: pa.DataType) -> pa.Array:
 
 
 def from_parquet(path: Path, kind: str, record: dict) -> pa.Table:
-    data = verified(path, record)
-    try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    source = pa.BufferReader(verified(path, record))
+    try:  # without threads: tables are small, and a thread that still starts as a command ends aborts it
+        table = pq.read_table(source, page_checksum_verification=True, use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise Damaged(f"{path}: no table ({str(error).splitlines()[0]}); expected Parquet") from error
     for field in arrow_schema(kind):  # columns that came after the table was stored
