@@ -24,6 +24,15 @@ KINDS = {  # of values -> draws of standard deviation 1 and mean 0
     "log-normal": lambda rng, shape: (rng.lognormal(size=shape) - np.sqrt(np.e)) / np.sqrt(np.e * (np.e - 1)),
 }
 FAMILY, SHARED = 5, 0.5  # claims of a family, and the correlation between their values
+AT_ONCE = 10_000  # studies that are made and judged together: more take memory, and a Ctrl-C would wait for them
+
+
+def pooled(rows, replications: int) -> list[dict]:
+    """The rows of many studies, whose numbers are means over studies.  rows: number of studies -> list of rows."""
+    counts = [min(AT_ONCE, replications - done) for done in range(0, replications, AT_ONCE)]
+    parts = list(zip(*map(rows, counts), strict=True))
+    mean = lambda values: values[0] if isinstance(values[0], str) else np.average(values, weights=counts)
+    return [{name: mean([row[name] for row in of_row]) for name in of_row[0]} for of_row in parts]
 
 
 def p_at_looks(values) -> np.ndarray:
@@ -130,7 +139,8 @@ def _stopped(rejects) -> dict:
 
 def power_table(rng, replications: int) -> pd.DataFrame:
     """One row a rule, one column an effect: "share decided, mean seeds"."""
-    rows = pd.DataFrame([row for effect in EFFECTS for row in power(effect, rng, replications)])
+    of = lambda effect: pooled(lambda n: power(effect, rng, n), replications)
+    rows = pd.DataFrame([row for effect in EFFECTS for row in of(effect)])
     rows["text"] = [f"{d:.0%}, {n:.0f}" for d, n in zip(rows["decided"], rows["seeds"], strict=True)]
     wide = rows.pivot(index="rule", columns="effect", values="text").reindex(rows["rule"].unique())
     return wide.rename(columns=lambda effect: f"effect {effect:g}").reset_index()
@@ -139,10 +149,11 @@ def power_table(rng, replications: int) -> pd.DataFrame:
 def tables(replications: int) -> list[Table]:
     """Errors of one claim, errors of families, and power; `replications` studies each."""
     rng, few = np.random.default_rng(4), max(20, replications // 4)
-    claims = [false_claims(kind, rng, replications) for kind in KINDS]
+    claims = [pooled(lambda n, kind=kind: [false_claims(kind, rng, n)], replications)[0] for kind in KINDS]
     means = ((0.0,) * FAMILY, (0.0, 0.0, 0.0, 0.3, 0.3), (0.0, 0.3, 0.3, 0.3, 0.3), (MARGIN, MARGIN, -MARGIN, 0.0, 0.3))
     kinds = ("normal", "exponential", "t, 3 degrees of freedom")
-    families = [false_families(kind, m, rng, few) for m in means for kind in kinds]
+    one = lambda m, kind: pooled(lambda n: [false_families(kind, m, rng, n)], few)[0]
+    families = [one(m, kind) for m in means for kind in kinds]
     looks = ", ".join(map(str, LOOKS))
     title = f"False verdicts at any look ({looks} seeds), allowed {LEVEL:g}"
     return [
