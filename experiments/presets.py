@@ -46,8 +46,6 @@ PRESETS = {
         "reference.batch": 32,
         "gold.width": 16,
         "gold.depth": 2,
-        "gold.pretraining": 5,
-        "gold.criteria": 1.0,
         "gold.steps": 20,
         "gold.batch": 32,
         "preferences.num_pairs": 512,
