@@ -59,14 +59,19 @@ def peak(gold) -> np.ndarray:
     return gold[:, int(np.argmax(gold.mean(0)))]
 
 
-def cross_fitted_fall(values) -> np.ndarray:
-    """Fall from the peak to the end, [S]: where the peak of a run lies, the mean of the other runs says.
+def peak_of_others(values) -> np.ndarray:
+    """Where the mean of all other runs is highest: an index [S] along the curve.  values: [S, T], S of 2 or more.
 
     A peak that a run has a part in choosing lies too high, by the noise that made it the highest. So a fall would be
-    found where nothing falls. values: [S, T].  NaN with one run.
+    found where nothing falls.
     """
+    values = np.asarray(values, float)
+    return np.argmax(values.sum(0) - values, axis=1)
+
+
+def cross_fitted_fall(values) -> np.ndarray:
+    """Fall from `peak_of_others` to the end, [S].  values: [S, T].  NaN with one run."""
     values = np.asarray(values, float)
     if len(values) < 2:
         return np.full(len(values), np.nan)
-    at = np.argmax(values.sum(0) - values, axis=1)
-    return values[np.arange(len(values)), at] - values[:, -1]
+    return values[np.arange(len(values)), peak_of_others(values)] - values[:, -1]

@@ -176,15 +176,12 @@ class Fall:
 
 
 def chosen_on_others(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """(value, column) of each row at the column where the mean of the other rows is highest; NaN of one row.
-
-    A peak that is chosen on the very values that are then averaged would be too high.
-    """
+    """(value, column) of each row at its `runs.peak_of_others`; NaN of one row."""
     values = table.to_numpy(float)
     if len(values) < 2:
         nothing = pd.Series(np.nan, table.index)
         return nothing, nothing
-    at = ((values.sum(0) - values) / (len(values) - 1)).argmax(1)
+    at = runs.peak_of_others(values)
     return pd.Series(values[np.arange(len(values)), at], table.index), pd.Series(table.columns[at], table.index)
 
 
