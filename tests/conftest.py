@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gc
 import os
+import signal
 import tempfile
 
 # Before jax is imported: tests compile far longer than they run. These take a smoke RL cell from 31 CPU-s to 7.
@@ -45,7 +46,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure(config):
-    """Two workers may meet at one cache file; jax then compiles afresh and warns, which is no failure."""
+    """Signals as a terminal gives them, which commands inherit: `nohup` and background jobs ignore some of them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Two workers may meet at one cache file; jax then compiles afresh and warns, which is no failure.
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache:UserWarning")
 
 
