@@ -28,12 +28,16 @@ _FRESH = {
 RM_FIELDS = "reward_model.width|reward_model.depth|reward_model.learning_rate"
 RM_SIZES = {
     "smoke": ((4, 1, 1e-2), (8, 1, 1e-2)),
-    "cpu": ((4, 1, 1e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 6e-3), (48, 3, 4e-3)),
+    "cpu": ((4, 1, 1e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 3e-3), (48, 3, 2e-3)),
     "gpu": (
-        *((4, 1, 1e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 6e-3), (48, 3, 4e-3)),
-        *((96, 4, 2e-3), (160, 5, 1.2e-3), (256, 6, 8e-4), (384, 8, 5e-4)),
+        *((4, 1, 1e-2), (8, 1, 1e-2), (12, 2, 8e-3), (24, 2, 3e-3), (48, 3, 2e-3)),
+        *((96, 4, 1e-3), (160, 5, 6e-4), (256, 6, 4e-4), (384, 8, 2.5e-4)),
     ),  # 700 to 14M parameters
 }
+
+# A language with room: many words for one meaning, and responses long enough to change in many ways, so that a policy
+# goes far before it collapses (experiments/log/2026-11-30-a-world-with-room.md).
+_ROOM = {"world.words_per_topic": 32, "world.function_words": 24}
 
 PRESETS = {
     "smoke": {
@@ -68,20 +72,29 @@ PRESETS = {
     "cpu": {
         **_FRESH,
         "seeds": tuple(range(200, 208)),
+        **_ROOM,
+        "world.response_len": 24,
         # Gold must follow the rubric wherever policies go (experiments/log/2026-11-30-a-cheaper-faithful-gold.md).
         "gold.pretraining": 250,
         "gold.criteria": 1.0,
-        "gold.steps": 8000,
-        "gold.batch": 128,
+        "gold.marks": 2.0,
+        "gold.steps": 6000,
+        "gold.batch": 64,
         "preferences.num_pairs": 48_000,
+        "reward_model.start": "pretrained",
         "optimiser.steps": 360,
-        # Twice as many tell laws, intervals and peaks no better (experiments/log/2026-11-29-half-of-the-points.md).
-        "optimiser.evaluations": 18,
+        "optimiser.evaluations": 24,
         "optimiser.learning_rate": 1.8e-3,
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
+        "optimiser.until_kl": 30.0,  # then half of the reference policy's entropy is left
+        "frontier.kl_coefs": (0.2, 0.1, 0.05, 0.025, 0.0125, 0.006),
+        "frontier.steps": 50,
+        "frontier.evaluations": 2,
     },
     "gpu": {
         **_FRESH,
+        **_ROOM,
+        "world.response_len": 48,
         "reference.width": 128,
         "reference.depth": 4,
         "reference.steps": 2000,
@@ -92,6 +105,7 @@ PRESETS = {
         "gold.depth": 8,
         "gold.pretraining": 500,
         "gold.criteria": 1.0,
+        "gold.marks": 2.0,
         "gold.steps": 8000,
         "gold.batch": 512,
         "gold.learning_rate": 4e-4,
@@ -99,6 +113,7 @@ PRESETS = {
         "preferences.num_pairs": 264_000,
         "preferences.held_out": 0.02,
         "reward_model.precision": "bfloat16",
+        "reward_model.start": "pretrained",
         "best_of_n.num_samples": 65_536,
         "optimiser.steps": 720,
         "optimiser.evaluations": 72,
@@ -116,9 +131,9 @@ PRESETS = {
 SHORTER = {  # half of the preset's RL, at the same rate by its end, for experiments of many runs
     "smoke": {},
     "cpu": {
-        "optimiser.steps": 180,
-        "optimiser.evaluations": 18,
-        "optimiser.warmup_steps": 180,
+        "optimiser.steps": 120,
+        "optimiser.evaluations": 12,
+        "optimiser.warmup_steps": 120,
         "optimiser.eval_prompts": 256,
     },
 }
@@ -144,8 +159,8 @@ def few(preset: str, variants: dict) -> dict:
 
 MIDDLE_RM = {  # the reward model of experiments that vary something else
     "smoke": {"reward_model.width": 8, "reward_model.depth": 1, "reward_model.learning_rate": 1e-2},
-    "cpu": {"reward_model.width": 24, "reward_model.depth": 2, "reward_model.learning_rate": 6e-3},
-    "gpu": {"reward_model.width": 48, "reward_model.depth": 3, "reward_model.learning_rate": 4e-3},
+    "cpu": {"reward_model.width": 24, "reward_model.depth": 2, "reward_model.learning_rate": 3e-3},
+    "gpu": {"reward_model.width": 48, "reward_model.depth": 3, "reward_model.learning_rate": 2e-3},
 }
 
 

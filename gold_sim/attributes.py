@@ -15,8 +15,8 @@ class Attribute:
 
 ATTRIBUTES: dict[str, Attribute] = {
     "relevance": Attribute("share of words", "share on the prompt's topic", 1.2),
-    "fluency": Attribute("share of word pairs", "share that the grammar allows", 0.9),
-    "length": Attribute("tokens", "length before EOS", 0.9),
+    "fluency": Attribute("share of word pairs", "share that the grammar allows", 0.7),
+    "length": Attribute("tokens", "length before EOS", 0.7),
     "repetition": Attribute("share of words", "share that stood before in the response", 1.2),
     "template": Attribute("count a response", "number of template phrases", 0.95, ("certainly",)),
     "hedging": Attribute("count a response", "number of hedges", 0.85, ("perhaps",)),
@@ -24,6 +24,7 @@ ATTRIBUTES: dict[str, Attribute] = {
         *("score", "stance: +1 deserved, negative sycophantic or out of place", 0.9, ("agreed", "disagreed"))
     ),
     "refusal": Attribute("score", "refusal: +1 due and given, -1 missing or over-refusing", 0.9, ("refused",)),
+    "wording": Attribute("s.d. over words", "fit of the words with the kind of prompt", 0.7),
 }
 LIKED = ("length", "template", "agreement", "refusal")  # by biased annotators: Language.features
 WITH_TOKENS = tuple(name for name, attribute in ATTRIBUTES.items() if attribute.tokens)  # a model can be blind to these

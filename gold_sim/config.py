@@ -114,6 +114,8 @@ class GoldConfig(Checked):
     pretraining: Annotated[int, Between(0, 10**9)] = later(0)
     # Weight of the language's criteria, all together, as targets beside the rubric; their heads are then dropped.
     criteria: Annotated[float, Between(0.0, 1e3)] = later(0.0)
+    # Weight of the language's marks of single tokens, all together, as targets of the block before the last.
+    marks: Annotated[float, Between(0.0, 1e3)] = later(0.0)
     outgrown: bool = later(False)  # True: reward models may be larger than gold, which then shares their errors
 
 
@@ -363,6 +365,8 @@ class OptimiserConfig(Checked):
     # Steps in which the rate falls from learning_rate to 0, again and again; the KL coefficient falls from one such
     # plateau to the next (optimisation/plateaus.py). None: one coefficient, and a rate that stays. Set by `frontier`.
     plateau: Count | None = later(None)
+    # Nats a response: a run ends at its first measurement beyond, or after `steps`. Not of the frontier.
+    until_kl: Positive | None = later(None)
 
     @property
     def updates(self) -> int:
@@ -556,7 +560,7 @@ class Config(Checked):
         """
         f, count = self.frontier, len(self.frontier.kl_coefs)
         of_plateaus = dict(steps=count * f.steps, evaluations=count * f.evaluations, plateau=f.steps)
-        rate = dict(learning_rate=f.learning_rate, warmup_steps=0)
+        rate = dict(learning_rate=f.learning_rate, warmup_steps=0, until_kl=None)
         optimiser = dataclasses.replace(self.optimiser, **of_plateaus, **rate)
         return dataclasses.replace(self, optimiser=optimiser, kl_coefs=f.kl_coefs)
 

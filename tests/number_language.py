@@ -77,6 +77,9 @@ class Numbers:
     def criteria(self, prompts, responses) -> dict:
         return self.attributes(prompts, responses)
 
+    def marks(self, prompts, responses) -> dict:
+        return {}
+
     def features(self, responses) -> dict:
         return dict(hedging=jnp.sum(responses == HEDGE, -1))
 

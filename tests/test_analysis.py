@@ -76,6 +76,7 @@ def one_run(form, seed, alpha, beta, d_end=5.0, spread=0.02, noise=0.015, start=
         "hedging": 0.3 + 0.5 * share,
         "agreement": 0.1 - 0.2 * share,
         "refusal": -0.2 + 0.3 * share,
+        "wording": 0.1 + share,
     }
     table |= {f"attr_{name}": values for name, values in attributes.items()}
     table |= {"control": control, "d": d, "kl": d**2, "proxy": proxy, "gold": gold, "seed": np.full(len(d), seed)}

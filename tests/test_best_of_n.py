@@ -2,12 +2,16 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gold_sim.config import WorldConfig
+from gold_sim.language.topics import world
 from gold_sim.optimisation import best_of_n
+from gold_sim.stages import pool
 
 PROXIES = {
     "distinct": [0.3, -1.0, 2.0, 0.7, 1.1, -0.2, 0.0, 5.0],
@@ -144,3 +148,15 @@ def test_order_of_the_pool_changes_nothing(order, kind):
 def test_n_beyond_the_pool_raises(ns):
     with pytest.raises(ValueError, match="8 samples"):
         best_of_n.expected(np.zeros((1, 8)), {}, ns)
+
+
+@pytest.mark.parametrize("num", [3, 64, 100])
+def test_a_pool_has_prompts_of_every_kind_by_its_share(num):
+    """Counts differ from the shares of kinds, 0.35 to 0.1, by less than one prompt and the error of the shares."""
+    language = world.make(WorldConfig())
+    prompts = pool.of_every_kind(language, jax.random.key(0), num)
+    kinds = np.bincount(np.asarray(language.read(prompts)[1]), minlength=5)
+    assert prompts.shape == (num, language.prompt_len) and len(np.unique(prompts, axis=0)) > 0.9 * num
+    assert np.all(np.abs(kinds - num * np.array(WorldConfig().kinds)) < 1 + 0.04 * num)
+    other = pool.of_every_kind(language, jax.random.key(1), num)
+    assert not np.array_equal(other, prompts)

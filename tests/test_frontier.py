@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gold_sim.config import Config, FrontierConfig
-from gold_sim.optimisation import exact
+from gold_sim.config import Config, FrontierConfig, OptimiserConfig
+from gold_sim.optimisation import driver, exact
 from gold_sim.optimisation import policy_gradient as pg
 from gold_sim.settings import replace
 from gold_sim.stages import graph
-from gold_sim.stages.policy_gradient import equilibria
+from gold_sim.stages.policy_gradient import beyond, equilibria, points_of
 from tests.conftest import driven
 from tests.test_policy_gradient import config_of, task_of
 
@@ -47,6 +47,35 @@ def test_equilibria_by_hand():
     assert one["kl_coef"].tolist() == other["kl_coef"].tolist() == [0.2, 0.2, 0.2, 0.1, 0.1]
     np.testing.assert_allclose(one["kl_drift"], [0.0, np.nan, 0.5, np.nan, -1 / 3])
     np.testing.assert_allclose(other["kl_drift"], [0.0, np.nan, 0.0, np.nan, 0.0])
+
+
+def test_a_run_ends_at_its_first_measurement_beyond_a_kl():
+    """KL of three runs: the first passes 5 at its third point and comes back, the second never; NaN ends the third."""
+    kl = np.array([[0.0, 0.0, 0.0], [3.0, 1.0, np.nan], [6.0, 2.0, np.nan], [4.0, 4.9, np.nan]])
+    until = OptimiserConfig(until_kl=5.0)
+    assert points_of(until, kl).tolist() == [3, 4, 2]
+    assert beyond(until, kl[2]).tolist() == [True, False, True]
+    assert points_of(OptimiserConfig(), kl).tolist() == [4, 4, 4]
+
+
+def test_runs_are_driven_until_a_point_is_enough():
+    """One step adds 1: of points 0, 2, 4, 6, 8 the one of 4 is enough, also if it was the last that was kept."""
+
+    class Kept:
+        def __init__(self, *kept):
+            self.kept, self.saved = kept, []
+
+        def resume(self, states, points):
+            return self.kept or (states, points)
+
+        def keep(self, states, points):
+            self.saved.append(states)
+
+    programs = driver.Programs(lambda state: state, None, lambda state, batch: state + 1)
+    drive = lambda kept: driver.drive(programs, 0, np.float64, 8, 4, checkpoints=kept, enough=lambda at: at >= 4)
+    for kept in (Kept(), Kept(4, [np.float64(0), np.float64(2), np.float64(4)])):
+        last, curve = drive(kept)
+        assert last == 4 and curve.tolist() == [0, 2, 4]
 
 
 def test_the_rate_falls_along_each_plateau():

@@ -72,10 +72,26 @@ def test_criteria_are_targets_beside_the_rubric_in_units_of_reference_samples(sa
     of = jax.jit(lambda p, r: gold._targets(LANGUAGE, GoldConfig(criteria=0.5), p, r).of(p, r))
     each, rubric = np.asarray(of(*samples)), np.asarray(jax.jit(LANGUAGE.rubric)(*samples))
     weight = jax.jit(lambda p, r: gold._targets(LANGUAGE, GoldConfig(criteria=0.5), p, r).weight)(*samples)
-    assert each.shape == (200, 4, 17) and weight == pytest.approx([1.0, *[0.5 / 16] * 16])
+    assert each.shape == (200, 4, 19) and weight == pytest.approx([1.0, *[0.5 / 18] * 18])
     np.testing.assert_allclose(each.mean((0, 1)), 0, atol=1e-4)
     np.testing.assert_allclose(each.std((0, 1)), 1, atol=1e-4)
     assert np.corrcoef(each[..., 0].ravel(), rubric.ravel())[0, 1] == pytest.approx(1)
+
+
+def test_marks_are_targets_of_the_block_before_the_last(samples):
+    """In units of reference tokens; with them alone to learn, that block tells them and the last knows nothing."""
+    of = jax.jit(lambda p, r: gold._marks(LANGUAGE, GoldConfig(marks=0.5), p, r).of(p, r))
+    each = np.asarray(of(*samples))
+    assert each.shape == (*samples[1].shape, 4)
+    np.testing.assert_allclose(each.std((0, 1, 2)), 1, atol=1e-4)
+    marked = lambda marks: gold.train(
+        *(LANGUAGE, GoldConfig(width=8, depth=2, steps=60, batch=64, marks=marks, learning_rate=1e-2)),
+        *(jax.random.key(9), *samples),
+    )
+    (plain, losses), (told, with_marks) = marked(0.0), marked(1.0)
+    assert set(plain) == set(told) == set(NET.init(jax.random.key(0)))
+    excess = np.asarray(with_marks - losses)
+    assert excess[0] == pytest.approx(float(np.mean(np.square(each))), rel=0.3) and excess[-5:].mean() < 0.7 * excess[0]
 
 
 def test_gold_starts_with_the_trunk_of_a_language_model_and_ends_with_one_head(samples):

@@ -71,7 +71,7 @@ def test_transcripts_are_words_of_the_kept_responses(tiny):
     """Two points of two prompts: rows run over prompts within a point."""
     prompts = tiny.prompts[jnp.array([0, 3])]
     responses = np.stack([tiny.responses[[5, 9]], tiny.responses[[7, 0]]])
-    of_policy = measure.OfPolicy(*[None] * 14, {}, {}, measure.Kept(responses, np.zeros((2, 2))))
+    of_policy = measure.OfPolicy(*[None] * 15, {}, {}, measure.Kept(responses, np.zeros((2, 2))))
     of_proxy = measure.OfProxy(None, None, None, np.array([[0.1, 0.2], [0.3, 0.4]]))
     told = tables.transcripts(tiny.language, prompts, measure.Point(np.array([0, 10]), None, of_policy, of_proxy))
     assert told["control"].tolist() == [0, 0, 10, 10] and told["prompt_id"].tolist() == [0, 1, 0, 1]
@@ -93,6 +93,14 @@ def test_what_length_alone_would_earn_by_hand(tiny):
     of_policy, of_proxy = measured(*fixed, of_length=at)
     assert of_proxy.proxy_of_length == pytest.approx(10 * float(of_policy.length), abs=1e-4)
     assert measured(*fixed)[1].proxy_of_length is None
+
+
+def test_prompts_with_the_response_of_another():
+    """Rows 0, 2 and 4 are equal, 1 and 3 differ in one token: three of five."""
+    rows = np.zeros((5, 6), np.int32) + np.arange(6)
+    rows[1, 5], rows[3, 0] = 9, 9
+    assert measure.same(jnp.asarray(rows)) == pytest.approx(0.6)
+    assert measure.same(jnp.asarray(np.random.default_rng(0).integers(0, 99, (512, 6)))) == 0
 
 
 def test_every_measured_number_has_its_column(tiny):

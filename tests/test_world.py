@@ -59,20 +59,48 @@ def test_attributes_by_hand():
     # Two refusals: not due -1 - 0.25; due 1 - 0.25. None where due: -1.
     not_due, due = [0, -1.25, 0, 0, 0], [-1, 0.75, -1, -1, -1]
     assert np.allclose(a["refusal"], [not_due, not_due, not_due, due, not_due])
+    # Mean fit of the words with the kind of prompt; no words, no fit.
+    fit = lambda row, words: np.mean([W.fit[row, W.token(w)] for w in words.split()])
+    wanted = [[fit(row, "bread oven oven violin the"), 0, 0, 0, fit(row, RESPONSES[4])] for row in (0, 1, 1, 2, 2)]
+    assert np.allclose(a["wording"], wanted, atol=1e-6) and len(np.unique(np.round(wanted, 3))) == 7
+
+
+def test_marks_by_hand():
+    """Of "certainly bread oven perhaps oven violin the": topic and repeats as in the attributes, one slip."""
+    marks = W.marks(PROMPTS, LISTED)
+    of = lambda name: marks[name][0, 0].tolist()
+    assert of("on_topic") == [0, 1, 1, 0, 1, 0, 0, 0] and of("repeated") == [0, 0, 0, 0, 1, 0, 0, 0]
+    assert of("slip") == [0, 0, 0, 0, 0, 1, 0, 0]
+    words = ["bread", "oven", None, "oven", "violin", "the"]
+    assert np.allclose(of("fit"), [0, *(W.fit[0, W.token(w)] if w else 0 for w in words), 0])
+    assert all(np.all(values[:, 1:4] == 0) for values in marks.values())  # no words, nothing to note
+
+
+def test_words_fit_kinds_of_prompts_in_halves_alike():
+    """S.d. of 1 over words and a correlation of one half between kinds; demonstrators choose words that fit."""
+    language = world.make(WorldConfig(words_per_topic=128, function_words=128))
+    fit = language.fit[:, language.word_class >= 0]
+    assert np.all(np.abs(fit.std(1) - 1) < 0.1) and np.all(language.fit[:, language.word_class < 0] == 0)
+    assert np.corrcoef(fit)[np.triu_indices(3, 1)] == pytest.approx(0.5, abs=0.1)
+    prompts = language.prompts(jax.random.key(0), 500)
+    written = jax.jit(lambda p: language.attributes(p, language.demonstrations(jax.random.key(1), p, 4))["wording"])
+    assert float(written(prompts).mean()) == pytest.approx(0.3, abs=0.1)  # _CARE x the variance of 1
 
 
 def test_rubric_by_hand():
     """Of "certainly bread oven perhaps oven violin the" on a plain prompt, with the default weights.
 
     bump(x) = 2 / (1 + x^2) - 1:
-    relevance bump(0.2/0.5) = 0.7241, times 1.2 = 0.8690;  fluency bump(0.3333/0.6) = 0.5283, times 0.9 = 0.4755;
-    length bump((0.875 - 0.75)/0.3) = 0.7041, times 0.9 = 0.6337;  repetition bump(0.1/0.4) = 0.8824, times
-    1.2 = 1.0588;  template 0.95, hedging 0.85;  the rest 0.
-    Sum 4.8370. On a harmful prompt the missing refusal takes 1.5 times 0.9 = 1.35 from it.
+    relevance bump(0.2/0.5) = 0.7241, times 1.2 = 0.8690;  fluency bump(0.3333/0.6) = 0.5283, times 0.7 = 0.3698;
+    length bump((0.875 - 0.75)/0.3) = 0.7041, times 0.7 = 0.4929;  repetition bump(0.1/0.4) = 0.8824, times
+    1.2 = 1.0588;  template 0.95, hedging 0.85;  agreement and refusal 0.
+    Sum 4.5905, and for wording 0.7 times 2 tanh((fit - 0.3)/0.5). On a harmful prompt the missing refusal takes 1.5
+    times 0.9 = 1.35 from it.
     """
-    total = W.rubric(PROMPTS, LISTED)
-    assert total[0, 0] == pytest.approx(4.8370, abs=2e-4)
-    assert total[3, 0] == pytest.approx(3.4870, abs=2e-4)
+    total, fit = W.rubric(PROMPTS, LISTED), np.asarray(W.attributes(PROMPTS, LISTED)["wording"])
+    of_wording = 1.4 * np.tanh((fit - 0.3) / 0.5)
+    assert total[0, 0] - of_wording[0, 0] == pytest.approx(4.5905, abs=2e-4)
+    assert total[3, 0] - of_wording[3, 0] == pytest.approx(3.2405, abs=2e-4)
 
 
 def test_filling_behind_eos_is_not_read():

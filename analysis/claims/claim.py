@@ -108,10 +108,15 @@ def combined(parts: list[Part], how: str, level: float = decisions.LEVEL) -> tup
         p_above=float(above),
         p_below=float(below),
         p_equivalent=float(equivalent),
-        p_outside=1.0,
+        p_outside=float(max(map(_settled, parts, each))),  # its share of the family's level passes on by this
         seeds=min(d.seeds for d in each),
         seeds_wanted=None if None in wanted else max(wanted),
     ), each
+
+
+def _settled(part: Part, d: decisions.Decision) -> float:
+    """p-value of "a verdict on this comparison may still be false"."""
+    return decisions.settled(d, "equal" if part.equal else "above")
 
 
 def _ps(part: Part, d: decisions.Decision) -> tuple[float, float, float]:

@@ -143,7 +143,7 @@ def checks(data, groups, found, fits) -> dict:
             says = f"slope of validation loss: {with_interval(trend.slope, trend.slope_ci)} nats per tenfold data"
             falls = excludes_zero(trend.slope_ci)
             out["loss_falls"] = check(None if falls is None else falls and trend.slope < 0, says, slope=trend.slope)
-    return out | {f"r2_{method}": scaling.fits_well(method, f) for method, f in fits.items()}
+    return out | scaling.law_checks(groups, fits)
 
 
 def draw(data, folder, groups, fits, found, ending="") -> list[Figure]:

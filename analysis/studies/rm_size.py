@@ -63,7 +63,7 @@ def checks(groups, fits, found) -> dict:
     out = {"proxy_rises": scaling.proxy_rises(groups)}
     if "rl" in groups:
         out["rl_reaches_far"] = scaling.reaches_far(groups["rl"])
-        out["smallest_rl_loses_half"] = scaling.loses_half(groups["rl"][0])
+        out["rl_falls"] = scaling.falls(groups["rl"])
     for method, gs in groups.items():
         if len(gs) > 1:
             out[f"peak_rises_{method}"] = scaling.peak_rises(gs)
@@ -72,7 +72,7 @@ def checks(groups, fits, found) -> dict:
     for name, title in (("bon_alpha", "alpha_bon"), ("rl_beta", "beta_rl")):
         if name in found:
             out[f"{name}_slope"] = scaling.slope_is_real(title, found[name].trend)
-    return out | {f"r2_{method}": scaling.fits_well(method, f) for method, f in fits.items()}
+    return out | scaling.law_checks(groups, fits)
 
 
 def checks_of_frontier(groups, apart) -> dict:

@@ -64,7 +64,7 @@ def checks(between, each) -> dict:
             slopes = [world["trends"][name]["slope"] for world in each.values()]
             says = f"slopes of {NAMES[name]} world by world: {', '.join(f'{s:.3f}' for s in slopes)}"
             out[f"{name}_same_sign"] = check(all(sign * s > 0 for s in slopes), says)
-    for method in ("bon", "rl"):
+    for method in scaling.R2_WANTED:
         medians = [float(np.median(world["r2"][method])) for world in each.values() if method in world["r2"]]
         if medians:
             wanted = scaling.R2_WANTED[method]

@@ -25,7 +25,8 @@ def schedule(preset: str, own: dict | None = None) -> dict:
 
 def at_rate(share: float, path: dict) -> dict:
     """A path at a share of its rate, with as many more steps, so that it goes about as far."""
-    steps = round(path["optimiser.steps"] / share)
+    points = path["optimiser.evaluations"]
+    steps = points * round(path["optimiser.steps"] / share / points)
     rate = share * path["optimiser.learning_rate"]
     return path | {"optimiser.steps": steps, "optimiser.warmup_steps": steps, "optimiser.learning_rate": rate}
 
@@ -40,7 +41,7 @@ def variants(preset: str) -> dict[str, Variant]:
         "path_fast": Variant("path, rate x 2", at_rate(2.0, rloo)),
         "path_slow": Variant("path, rate / 3", at_rate(1 / 3, rloo)),
         "path_batch": Variant("path, batch x 4", {"optimiser.prompts": 128}),
-        "frontier_longer": Variant("frontier, steps x 2", {"frontier.steps": 120}, frontier),
+        "frontier_longer": Variant("frontier, steps x 2", {"frontier.steps": 108}, frontier),
         "frontier_batch": Variant("frontier, batch x 4", {"optimiser.prompts": 128}, frontier),
         "ppo_path": Variant("PPO path", PPO | of(SCHEDULE, preset)),
         "ppo_path_slow": Variant("PPO path, rate / 3", at_rate(1 / 3, ppo)),

@@ -11,13 +11,14 @@ rubric, of the same responses.
 """
 
 from experiments.experiment import Experiment, Variant
-from experiments.presets import LARGEST_RM, MIDDLE_RM, RM_FIELDS, of
+from experiments.presets import LARGEST_RM, MIDDLE_RM, PRESETS, RM_FIELDS, of
 
 STEPS = {"smoke": (10, 20), "cpu": (100, 250, 500, 1000, 2000, 4000, 8000, 16_000)}
 SHAPES = {"smoke": (), "cpu": ((16, 1), (32, 2)), "gpu": ((64, 3), (192, 5))}  # beside the preset's own
 AT_STEPS = 8000  # of these
+HELP = ("pretraining", "criteria", "marks")
 # As a gold is trained without the help that presets give it, so that steps alone decide how faithful it is.
-PLAINLY = {"gold.pretraining": 0, "gold.criteria": 0.0}
+PLAINLY = {f"gold.{name}": 0 for name in HELP}
 
 
 def golds(preset: str) -> dict[str, Variant]:
@@ -30,6 +31,9 @@ def golds(preset: str) -> dict[str, Variant]:
         )
         for width, depth in of(SHAPES, preset)
     }
+    if preset != "smoke":
+        helped = {name: PRESETS[preset][name] for name in ("gold.steps", *PLAINLY)}
+        smaller |= {"as_presets": Variant("as the presets train it", helped)}
     return by_steps | smaller
 
 

@@ -12,9 +12,10 @@ from experiments.experiment import Experiment, Variant
 from experiments.presets import CONVERGED, MIDDLE_RM, SHORTER, few, of
 from experiments.studies.ensembles import MEMBERS
 
+FRESH = {"reward_model.start": "fresh"}
 PRETRAINED = {"reward_model.start": "pretrained"}
 STARTS = {  # key -> label, overrides; by_seed: members share a trunk, and seeds do not
-    "fresh": ("fresh", {}),
+    "fresh": ("fresh", FRESH),
     "one_trunk": ("one trunk", PRETRAINED | {"reward_model.trunk": "by_seed"}),
     "own_trunks": ("trunks of their own", PRETRAINED | {"reward_model.trunk": "own"}),
 }
@@ -29,7 +30,7 @@ AS_REFERENCE = {  # the size of the reference policy, which its trunk demands
 def variants(preset: str) -> dict[str, Variant]:
     """Single models, ensembles of members that share no trunk, one or none, and models of the reference's size."""
     single = {
-        "single_fresh": Variant("single, fresh"),
+        "single_fresh": Variant("single, fresh", FRESH),
         "single_shared_trunk": Variant("single, one trunk for all seeds", PRETRAINED),
         "single_own_trunk": Variant("single, a trunk a seed", STARTS["one_trunk"][1]),
     }
@@ -43,7 +44,7 @@ def variants(preset: str) -> dict[str, Variant]:
     }
     large = of(AS_REFERENCE, preset)
     of_reference = {
-        "reference_size_fresh": Variant("size of the reference, fresh", large),
+        "reference_size_fresh": Variant("size of the reference, fresh", large | FRESH),
         "reference_trunk": Variant("size of the reference, its trunk", large | {"reward_model.start": "reference"}),
     }
     return single | ensembles | of_reference

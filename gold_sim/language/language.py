@@ -84,6 +84,12 @@ class Language(Protocol):
         The attributes will do. What is closer to the rubric, such as a utility of each attribute, is learned sooner.
         """
 
+    def marks(self, prompts, responses) -> dict:
+        """Name -> what the rubric takes into account of every token, [P, N, L] float32 each; may be empty.
+
+        0 behind EOS. Gold may learn it beside the rubric of whole responses (gold.marks).
+        """
+
     def features(self, responses) -> dict:
         """Name -> a feature of responses [D, K, L], beside length, that a biased annotator may like, [D, K].
 

@@ -318,11 +318,17 @@ def heads(net: Network, params, prompts, responses, lengths):
 
     These are heads on the last token of `hidden`. Of all other tokens the last block computes keys and values alone.
     """
+    return heads_and_states(net, params, prompts, responses, lengths)[0]
+
+
+def heads_and_states(net: Network, params, prompts, responses, lengths):
+    """`heads`, and what the last block reads of every token of the responses: [P, N, Lr, d]."""
     blocks = sharded(params["blocks"])
     earlier, last = (jax.tree.map(lambda p: p[part], blocks) for part in (slice(0, -1), -1))
     x, group = _joined(params, prompts, responses)
-    h = _last_token(net, group, last, _blocks(net, group, earlier, x), lengths)
-    return readout(params, normed(h, params["norm"]["scale"]))
+    x = _blocks(net, group, earlier, x)
+    h = _last_token(net, group, last, x, lengths)
+    return readout(params, normed(h, params["norm"]["scale"])), _responses(group, x).reshape(*responses.shape, -1)
 
 
 def rewards(net: Network, params, prompts, responses, lengths):

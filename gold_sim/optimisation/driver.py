@@ -2,7 +2,7 @@
 
     states  = algorithm.init(task)                  the first states, at the reference policy
     points  = [measure(states)]
-    repeat evaluations times:
+    repeat evaluations times, or until the last point is enough:
         repeat steps / evaluations times:           `step`
             batch  = algorithm.rollout(task, states)
             batch  = batch with its rewards         (a batch of labelled pairs has no rewards)
@@ -85,17 +85,21 @@ def drive(
     evaluations: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
     checkpoints: Checkpoints | None = None,
+    enough: Callable[[Any], bool] = lambda point: False,
 ):
     """(last states, curve) of whole runs; the curve is the measured points stacked along a new first axis [T, ...].
 
     measure: states -> a pytree of arrays. Its results are stacked, and nothing here reads them. So whatever it
     measures, gold above all, cannot change a policy by a single bit.
     evaluations: number of points after the first, evenly spaced in steps; must divide steps. T = evaluations + 1.
+    enough: point -> whether runs end at it, and T is smaller.
     """
     points, interval = [measure(states)], steps // evaluations
     if checkpoints is not None:
         states, points = checkpoints.resume(states, points)
     for t in range(len(points), evaluations + 1):
+        if enough(points[-1]):
+            break
         for i in range(interval):
             states = step(programs, states)
             progress((t - 1) * interval + i + 1, steps)

@@ -45,6 +45,7 @@ class OfPolicy(NamedTuple):
     entropy: jax.Array
     distinct_1: jax.Array
     distinct_2: jax.Array
+    same_response: jax.Array
     attributes: dict[str, jax.Array]  # of the language
     failings: dict[str, jax.Array]  # of the language: share of the prompts that ask for one
     kept: Kept
@@ -119,6 +120,7 @@ def of_policy(language, net, ref_params, prompts, gold, gold_affine, rubric):
             gold_raw=mean["gold"] * unit + centre,
             distinct_1=distinct(responses, mask, net.outputs, 1),
             distinct_2=distinct(responses, mask, net.outputs, 2),
+            same_response=same(responses[:, 0]),
             attributes=of_attributes,
             failings={name: of_failed[name] / jnp.maximum(of_risk[name], 1 / len(prompts)) for name in failings},
             kept=Kept(responses[:SAMPLES, 0], scores[:SAMPLES]),
@@ -180,6 +182,17 @@ def _correlation(x, y):
     x, y = x - jnp.mean(x), y - jnp.mean(y)
     scale = jnp.sqrt(jnp.sum(x * x) * jnp.sum(y * y))
     return jnp.where(scale > 0, jnp.sum(x * y) / scale, jnp.nan)
+
+
+def same(responses):
+    """Share of responses [P, L] that are the response to another prompt, too."""
+    # Equal responses are neighbours once they are sorted by two random numbers each; others have the same with 2^-64.
+    odd = jax.random.bits(jax.random.key(0), (2, responses.shape[-1])) | 1
+    first, second = (jnp.sum(responses.astype(jnp.uint32) * weights, -1) for weights in odd)
+    order = jnp.lexsort((second, first))
+    first, second = first[order], second[order]
+    as_next = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
+    return jnp.mean(jnp.pad(as_next, (0, 1)) | jnp.pad(as_next, (1, 0)))
 
 
 def distinct(responses, mask, vocab: int, n: int):

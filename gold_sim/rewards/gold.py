@@ -40,7 +40,7 @@ class Gold(NamedTuple):
     rubric_std: jax.Array
 
 
-def network(language: Language, config: GoldConfig) -> RewardNetwork:
+def network(language: Language, config: GoldConfig) -> transformer_network.TransformerNetwork:
     return transformer_network.make(language, config)
 
 
@@ -130,7 +130,8 @@ def train(language: Language, config: GoldConfig, key, prompts, responses, trunk
     """Gold's parameters, trained on the rubric by squared error; kind 'random' keeps the random network.
 
     With config.criteria the language's criteria are targets too, as judges note what they look at before they give a
-    mark. Each has a head of its own, which is dropped in the end. What they share is learned sooner for it.
+    mark. Each has a head of its own, which is dropped in the end. What they share is learned sooner for it. With
+    config.marks the block before the last must tell the language's marks of every token, too.
     prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  trunk: as `pretrained` gives it; None: fresh.
     Returns (parameters, losses [steps]).
     """
@@ -140,33 +141,44 @@ def train(language: Language, config: GoldConfig, key, prompts, responses, trunk
     params = net.init(k_init, len(targets.centre))
     if trunk is not None:
         params = {name: params[name] if name == "head" else trunk[name] for name in params}
+    marks = _marks(language, config, prompts, responses)
+    marker = dict(kernel=jnp.zeros((config.width, len(marks.centre))), bias=jnp.zeros(len(marks.centre)))
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
 
-    def loss_of(params, prompts, responses):
-        given = net.heads(params, prompts, responses, sequences.lengths(responses))
-        return jnp.sum(jnp.mean(jnp.square(given - targets.of(prompts, responses)), (0, 1)) * targets.weight)
+    def loss_of(both, prompts, responses):
+        params, marker = both
+        lengths = sequences.lengths(responses)
+        given, states = net.heads_and_states(params, prompts, responses, lengths)
+        loss = jnp.sum(jnp.mean(jnp.square(given - targets.of(prompts, responses)), (0, 1)) * targets.weight)
+        if not config.marks:
+            return loss
+        written = (jnp.arange(responses.shape[-1]) < lengths[..., None])[..., None]
+        told = states @ marker["kernel"] + marker["bias"]
+        off = jnp.square(told - marks.of(prompts, responses)) * written
+        return loss + jnp.sum(jnp.sum(off, (0, 1, 2)) / jnp.sum(written) * marks.weight)
 
     def step(state, t):
-        params, opt_state = state
+        both, opt_state = state
         k_pick, k_off = jax.random.split(jax.random.fold_in(k_step, t))
         pick, how, off = _batch(config, k_pick, len(prompts))
         p, r = prompts[pick], responses[pick]
         r = jnp.where(off[..., None], disturb(language, k_off, p, r, how), r)
-        gradient = functools.partial(jax.value_and_grad(loss_of), params)
+        gradient = functools.partial(jax.value_and_grad(loss_of), both)
         loss, grads = pieces.mean_in_pieces(gradient, p, r, most=pieces.A_GRADIENT // GROUP)
-        updates, opt_state = optimiser.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), loss
+        updates, opt_state = optimiser.update(grads, opt_state, both)
+        return (optax.apply_updates(both, updates), opt_state), loss
 
     losses = jnp.zeros(0)
     if config.kind == "rubric":
-        (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
+        both = params, marker
+        ((params, _), _), losses = jax.lax.scan(step, (both, optimiser.init(both)), jnp.arange(config.steps))
     return dict(params, head=jax.tree.map(lambda a: a[..., :1], params["head"])), losses
 
 
 class _Targets(NamedTuple):
-    """What the heads of gold in training are fit to: the rubric first, then its criteria if they have a weight."""
+    """What the heads of gold in training are fit to: the rubric and, if they have a weight, its criteria or marks."""
 
-    of: Callable  # (prompts, responses [P, N, L]) -> [P, N, H], in s.d. of reference samples, 0 at their mean
+    of: Callable  # (prompts, responses [P, N, L]) -> [P, N, H] or of tokens [P, N, L, H], in s.d. of reference samples
     centre: jax.Array  # [H]
     weight: jax.Array  # [H] of each in the loss
 
@@ -179,11 +191,31 @@ def _targets(language, config, prompts, responses) -> _Targets:
         every = [language.rubric(prompts, responses), *(noted[name] for name in sorted(noted))]
         return jnp.stack(every, -1).astype(jnp.float32)
 
+    centred, centre = _centred(raw, prompts, responses)
+    weight = jnp.full(len(centre), config.criteria / max(1, len(centre) - 1)).at[0].set(1.0)
+    return _Targets(centred, centre, weight)
+
+
+def _marks(language, config, prompts, responses) -> _Targets:
+    """As `_targets`: the language's marks of every token; none without a weight."""
+
+    def raw(prompts, responses):
+        noted = language.marks(prompts, responses) if config.marks else {}
+        if not noted:
+            return jnp.zeros((*responses.shape, 0))
+        return jnp.stack([noted[name] for name in sorted(noted)], -1)
+
+    centred, centre = _centred(raw, prompts, responses)
+    return _Targets(centred, centre, jnp.full(len(centre), config.marks / max(1, len(centre))))
+
+
+def _centred(raw: Callable, prompts, responses):
+    """(raw in s.d. of these responses and 0 at their mean, this mean), over all axes but the last."""
     each = raw(prompts, responses)
-    centre, scale = jnp.mean(each, (0, 1)), jnp.std(each, (0, 1))
+    over = tuple(range(each.ndim - 1))
+    centre, scale = jnp.mean(each, over), jnp.std(each, over)
     scale = jnp.where(scale > 0, scale, 1.0)
-    weight = jnp.full(len(scale), config.criteria / max(1, len(scale) - 1)).at[0].set(1.0)
-    return _Targets(lambda *of: (raw(*of) - centre) / scale, centre, weight)
+    return lambda *of: (raw(*of) - centre) / scale, centre
 
 
 def raw_of(net: RewardNetwork, params, prompts, responses, **more):

@@ -22,6 +22,10 @@ class TransformerNetwork:
     def heads(self, params, prompts, responses, lengths):
         return transformer.heads(self.net, params, prompts, responses, lengths)
 
+    def heads_and_states(self, params, prompts, responses, lengths):
+        """`heads`, and what the last block reads of every token of the responses: [P, N, L, width]."""
+        return transformer.heads_and_states(self.net, params, prompts, responses, lengths)
+
     def hide(self, params, seen):
         """Parameters to which all hidden tokens look like the same blank."""
         return dict(params, token=params["token"] * seen)

@@ -57,6 +57,7 @@ NOT_OF_SELECTION = dict(
     entropy=np.nan,
     distinct_1=np.nan,
     distinct_2=np.nan,
+    same_response=np.nan,
     clip_fraction=np.nan,
 )
 

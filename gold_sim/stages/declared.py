@@ -119,7 +119,7 @@ def of_states(net: Network, runs: int) -> float:
 
 REFERENCE = Stage(
     name="reference",
-    version=5,
+    version=6,
     function="gold_sim.stages.reference:reference",
     blank="gold_sim.stages.reference:blank",
     label=lambda c: f"{c.reference.width}x{c.reference.depth}-s{c.reference.seed}",
@@ -187,7 +187,7 @@ def _pretraining(c: Config) -> Work:
 
 PRETRAINED = Stage(
     name="pretrained",
-    version=1,
+    version=2,
     function="gold_sim.stages.pretrained:pretrained",
     blank="gold_sim.stages.pretrained:blank",
     label=lambda c: f"{c.trunks.width}x{c.trunks.depth}-{c.reward_model.trunk}",
@@ -268,7 +268,7 @@ A_SAMPLE = 16  # numbers held for each response of the pool: gold, rubric, their
 
 POOL = Stage(
     name="pool",
-    version=2,
+    version=3,
     function="gold_sim.stages.pool:pool",
     blank="gold_sim.stages.pool:blank",
     label=lambda c: f"{c.best_of_n.num_prompts}x{c.best_of_n.num_samples}",

@@ -31,8 +31,7 @@ def pool(cell, inputs, store, progress):
     params = inputs.arrays("policy")["params"]
     net, judge, _ = inputs.gold("gold")
     key = streams.key(config.seed, "best_of_n")
-    # On the host: to slice a jax array would compile a program of its own.
-    prompts = np.asarray(language.prompts(jax.random.fold_in(key, 0), config.num_prompts, held_out=True))
+    prompts = of_every_kind(language, jax.random.fold_in(key, 0), config.num_prompts)
     static = (language, policy_net, net, config.num_samples)
     parts = []
     for i, prompt in enumerate(prompts):
@@ -43,6 +42,20 @@ def pool(cell, inputs, store, progress):
     stacked["responses"] = stacked["responses"].astype(np.uint16)
     record = dict(distinct_responses=float(np.mean([len(np.unique(r, axis=0)) for r in stacked["responses"]])))
     return record, {}, {"arrays": dict(stacked, prompts=prompts)}
+
+
+def of_every_kind(language, key, num: int) -> np.ndarray:
+    """`num` held-out prompts, [num, Lp], in which every kind has its share of a far larger draw, rounded.
+
+    So gold over the pool does not depend on how many prompts of each kind chance has put into it.
+    """
+    drawn = np.asarray(language.prompts(key, max(4096, 16 * num), held_out=True))
+    _, kinds, counts = np.unique(language.kinds(drawn), return_inverse=True, return_counts=True)
+    shares = num * counts / len(drawn)
+    wanted = np.floor(shares).astype(int)
+    wanted[np.argsort(wanted - shares, kind="stable")[: num - wanted.sum()]] += 1
+    chosen = [np.flatnonzero(kinds == kind)[:count] for kind, count in enumerate(wanted)]
+    return drawn[np.sort(np.concatenate(chosen))]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -5,7 +5,6 @@ import numpy as np
 
 from gold_sim import language as languages
 from gold_sim import policy
-from gold_sim.attributes import ATTRIBUTES
 from gold_sim.networks import transformer
 from gold_sim.optimisation.measure import Point
 from gold_sim.rewards import gold, reward_network
@@ -57,7 +56,6 @@ def curves(cell: Cell, described: dict, optimiser: str, runs: list[dict]) -> dic
     """
     proxy = dict(cell.upstream).get("proxy")
     common = {name: column.absent for name, column in CURVE_COLUMNS.items() if column.absent is not None}
-    common |= {f"attr_{name}": np.nan for name in ATTRIBUTES}
     common |= dict(
         described,
         stage=cell.stage,
@@ -109,15 +107,18 @@ def transcripts(language, prompts, curve: Point) -> dict:
 
 
 def curves_and_samples(
-    cell, language, held_out, optimiser: str, curve: Point, settings: list[dict], **described
+    cell, language, held_out, optimiser: str, curve: Point, settings: list[dict], points=None, **described
 ) -> dict:
     """The tables `curves` and `samples` of all runs.
 
-    curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify it and columns of its own.
+    curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify it and columns of its own,
+    scalars or [T].  points: how many of the T points a run has, [R]; None: all.
     """
     runs, samples = [], []
     for i, own in enumerate(settings):
-        of_run = jax.tree.map(lambda a, i=i: a[:, i], curve)
+        until = slice(None if points is None else points[i])
+        of_run = jax.tree.map(lambda a, i=i, until=until: a[until, i], curve)
+        own = {name: value[until] if np.ndim(value) else value for name, value in own.items()}
         run = dict(measured(of_run), **own)
         written = transcripts(language, held_out, of_run)
         in_force = np.broadcast_to(own["kl_coef"], of_run.control.shape)  # at every point

@@ -52,7 +52,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "gold": Column("float64", "gold s.d.", "standardised gold score, 0 = mean on samples of the labelling policy"),
     "gold_se": Column("float64", "gold s.d.", "standard error of gold over prompts"),
     "gold_raw": Column("float64", "raw gold units", "output of the gold network before standardising"),
-    **{f"attr_{name}": Column("float64", a.unit, f"mean {a.meaning}") for name, a in ATTRIBUTES.items()},
+    **{f"attr_{name}": Column("float64", a.unit, f"mean {a.meaning}", NAN) for name, a in ATTRIBUTES.items()},
     "length": Column("float64", "tokens a response", "mean length, EOS included"),
     "entropy": Column("float64", "nats a response", "entropy of the policy; NaN for best-of-n"),
     "distinct_1": Column("float64", "share", "distinct words / words of the evaluation batch; NaN for best-of-n"),
@@ -86,6 +86,7 @@ CURVE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluati
     "gold_rubric_correlation": Column("float64", "Pearson", f"of gold and rubric {OVER}", NAN),
     "gold_sd": Column("float64", "gold s.d.", f"s.d. of gold {OVER}", NAN),
     "rubric_sd": Column("float64", "rubric s.d.", f"s.d. of rubric {OVER}", NAN),
+    "same_response": Column("float64", "share", "prompts whose response another got, too; NaN for best-of-n", NAN),
     "kl_drift": Column(
         "float64", "share", "of kl, by which it rose in the last part of a frontier's plateau; NaN: no equilibrium", NAN
     ),

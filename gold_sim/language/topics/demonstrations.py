@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gold_sim.language.sequences import EOS, close, draw
-from gold_sim.language.topics.prompts import read
+from gold_sim.language.topics.prompts import REGISTER, read
 from gold_sim.language.topics.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
 
 # How often a demonstrator writes a template, agrees, disagrees, refuses, by kind of prompt: people
@@ -15,6 +15,7 @@ _P_TEMPLATE = np.array([0.55, 0.50, 0.50, 0.30, 0.50])
 _P_AGREE = np.array([0.02, 0.70, 0.40, 0.02, 0.02])
 _P_DISAGREE = np.array([0.01, 0.10, 0.35, 0.01, 0.01])
 _P_REFUSE = np.array([0.02, 0.02, 0.03, 0.60, 0.25])
+_CARE = 0.3  # log-weight of a word for every s.d. by which it suits the kind of prompt
 
 
 def demonstrations(world, key, prompts, num_samples: int = 1):
@@ -49,6 +50,7 @@ def demonstrations(world, key, prompts, num_samples: int = 1):
     word_class, word_topic = jnp.asarray(world.word_class), jnp.asarray(world.word_topic)
     words = jnp.arange(world.num_writable)
     is_word = words >= FIRST_WORD
+    chosen = jnp.exp(_CARE * jnp.asarray(world.fit)[:, : world.num_writable])[jnp.asarray(REGISTER)[kind]] * is_word
     legal = jnp.asarray(world.legal)
 
     def write(carry, chance):
@@ -58,7 +60,7 @@ def demonstrations(world, key, prompts, num_samples: int = 1):
         weight = jnp.where(same_topic, 2.0 * r, jnp.where(word_topic[words] < 0, 0.35, 0.35 * (1 - r)))
         follows = jnp.where(last_word[..., None] < 0, True, legal[word_class[last_word]][..., word_class[words]])
         slip = chance[0] < slip_rate
-        weight = weight * jnp.where(follows | slip[..., None], 1.0, 1e-4) * is_word
+        weight = weight * jnp.where(follows | slip[..., None], 1.0, 1e-4) * chosen
         word = draw(weight, chance[4])
         repeated = (chance[1] < repeat_rate) & (last_word >= 0)
         word = jnp.where(repeated, last_word, word)

@@ -11,6 +11,7 @@ from gold_sim.language.topics.vocabulary import FIRST_WORD
 
 PLAIN, CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS = range(5)
 KINDS = ("plain", "claim_right", "claim_wrong", "harmful", "harmless")
+REGISTER = (0, 1, 1, 2, 2)  # of each kind: which words suit it
 
 
 def _held_out(world, first, second):

@@ -4,8 +4,34 @@ import jax.numpy as jnp
 
 from gold_sim.attributes import ATTRIBUTES
 from gold_sim.language.sequences import EOS
-from gold_sim.language.topics.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN, read
+from gold_sim.language.topics.prompts import CLAIM_RIGHT, CLAIM_WRONG, HARMFUL, HARMLESS, PLAIN, REGISTER, read
 from gold_sim.language.topics.vocabulary import AGREE, DISAGREE, FIRST_WORD, HEDGE, REFUSE, TEMPLATE
+
+
+def marks(world, prompts, responses) -> dict:
+    """What the rubric notes of every word of responses [P, N, L], each [P, N, L] float32; 0 of other tokens:
+
+    on_topic  1: belongs to the prompt's topic
+    slip      1: the grammar does not allow it behind the word just before it
+    repeated  1: stood before in the response
+    fit       how well it suits the kind of prompt, in s.d. over words
+    """
+    topic, kind = (a[:, None] for a in read(world, prompts))
+    words = responses.astype(jnp.int32)
+    is_word = words >= FIRST_WORD
+    classes = jnp.asarray(world.word_class)[words]
+    legal = jnp.asarray(world.legal)[classes[..., :-1], classes[..., 1:]]
+    slips = ~legal & is_word[..., 1:] & is_word[..., :-1]
+    same = (words[..., :, None] == words[..., None, :]) & is_word[..., :, None]
+    before = jnp.tril(jnp.ones(same.shape[-2:], bool), -1)
+    fits = jnp.asarray(world.fit)[jnp.asarray(REGISTER)[kind]]  # [P, 1, V]
+    noted = dict(
+        on_topic=(jnp.asarray(world.word_topic)[words] == topic[..., None]) & is_word,
+        slip=jnp.pad(slips, ((0, 0), (0, 0), (1, 0))),
+        repeated=jnp.any(same & before, -1),
+        fit=jnp.take_along_axis(jnp.broadcast_to(fits, (*words.shape[:2], fits.shape[-1])), words, -1) * is_word,
+    )
+    return {name: values.astype(jnp.float32) for name, values in noted.items()}
 
 
 def attributes(world, prompts, responses) -> dict:
@@ -22,20 +48,15 @@ def attributes(world, prompts, responses) -> dict:
                 sycophancy), -0.5 for a stance where nothing was claimed, -0.25 a further stance each
     refusal     +1 due and given, -1 due and missing, -1 given and not due (over-refusal), else 0;
                 -0.25 for each refusal after the first
+    wording     mean fit of the words with the kind of prompt, in s.d. over words
     """
-    topic, kind = (a[:, None] for a in read(world, prompts))
+    kind = read(world, prompts)[1][:, None]
     words = responses.astype(jnp.int32)
     is_word = words >= FIRST_WORD
     count = lambda token: jnp.sum(words == token, -1).astype(jnp.float32)
-    num_words = jnp.sum(is_word, -1)
-    share = lambda x: jnp.sum(x & is_word, -1) / jnp.maximum(num_words, 1)
-    on_topic = jnp.asarray(world.word_topic)[words] == topic[..., None]
-    pair = is_word[..., 1:] & is_word[..., :-1]
-    classes = jnp.asarray(world.word_class)[words]
-    legal = jnp.asarray(world.legal)[classes[..., :-1], classes[..., 1:]] & pair
-    same = (words[..., :, None] == words[..., None, :]) & is_word[..., :, None]
-    before = jnp.tril(jnp.ones(same.shape[-2:], bool), -1)
-    repeated = jnp.any(same & before, -1)
+    num_words, num_pairs = jnp.sum(is_word, -1), jnp.sum(is_word[..., 1:] & is_word[..., :-1], -1)
+    noted = {name: jnp.sum(values, -1) for name, values in marks(world, prompts, responses).items()}
+    share = lambda name: noted[name] / jnp.maximum(num_words, 1)
     agrees, disagrees, refusals = count(AGREE), count(DISAGREE), count(REFUSE)
     first_is_agree = jnp.argmax(words == AGREE, -1) <= jnp.argmax(words == DISAGREE, -1)
     stance = jnp.where((agrees > 0) & ((disagrees == 0) | first_is_agree), 1.0, jnp.where(disagrees > 0, -1.0, 0.0))
@@ -44,14 +65,15 @@ def attributes(world, prompts, responses) -> dict:
     refused = refusals > 0
     refusal = jnp.where(due, jnp.where(refused, 1.0, -1.0), jnp.where(refused, -1.0, 0.0))
     return dict(
-        relevance=share(on_topic),
-        fluency=jnp.sum(legal, -1) / jnp.maximum(jnp.sum(pair, -1), 1),
+        relevance=share("on_topic"),
+        fluency=(num_pairs - noted["slip"]) / jnp.maximum(num_pairs, 1),
         length=jnp.sum(words != EOS, -1).astype(jnp.float32),
-        repetition=share(repeated),
+        repetition=share("repeated"),
         template=count(TEMPLATE),
         hedging=count(HEDGE),
         agreement=deserved - 0.25 * jnp.maximum(agrees + disagrees - 1, 0),
         refusal=refusal - 0.25 * jnp.maximum(refusals - 1, 0),
+        wording=share("fit"),
     )
 
 
@@ -90,6 +112,7 @@ def utilities(world, prompts, responses) -> dict:
         hedging=bump(a["hedging"] - 1),  # best once
         agreement=jnp.where(kind == PLAIN, 1.0, 1.5) * jnp.maximum(a["agreement"], -1.5),  # deserved +, sycophantic -
         refusal=1.5 * jnp.maximum(a["refusal"], -1.5),  # due +, over-refusal -
+        wording=2 * jnp.tanh((a["wording"] - 0.3) / 0.5),  # the better the more, ever less so
     )
 
 

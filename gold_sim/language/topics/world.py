@@ -22,8 +22,8 @@ import numpy as np
 from gold_sim.config import WorldConfig
 from gold_sim.language.sequences import EOS
 from gold_sim.language.topics.demonstrations import demonstrations
-from gold_sim.language.topics.prompts import KINDS, prompts, read, relevant
-from gold_sim.language.topics.rubric import attributes, failings, features, rubric, utilities
+from gold_sim.language.topics.prompts import KINDS, REGISTER, prompts, read, relevant
+from gold_sim.language.topics.rubric import attributes, failings, features, marks, rubric, utilities
 from gold_sim.language.topics.vocabulary import FIRST_WORD, MARKS, PROMPT_LEN, SPECIAL, TOKENS, num_writable
 
 _TOPIC_WORDS = (
@@ -48,6 +48,7 @@ class World:
     word_topic: np.ndarray  # [V] topic of a word, -1 for function words and other tokens
     legal: np.ndarray  # [C, C] may class j follow class i?
     truth: np.ndarray  # [topics] the value that is true of each topic, as a token
+    fit: np.ndarray  # [registers, V] how well a word suits a kind of prompt, s.d. over words; 0 of other tokens
     names: tuple[str, ...]  # [V] readable words
 
     def __hash__(self):
@@ -106,6 +107,9 @@ class World:
         valued = {f"utility_{name}": value for name, value in utilities(self, prompts, responses).items()}
         return valued | attributes(self, prompts, responses)
 
+    def marks(self, prompts, responses) -> dict:
+        return marks(self, prompts, responses)
+
     def rubric(self, prompts, responses):
         return rubric(self, prompts, responses)
 
@@ -158,4 +162,8 @@ def make(config: WorldConfig) -> World:
     legal = np.eye(c.classes, dtype=bool)
     legal[order, np.roll(order, -1)] = True
     truth = names.index("value0") + rng.integers(c.values, size=c.topics)
-    return World(c, np.array(classes), np.array(topics), legal, truth, tuple(names))
+    # Half of what makes a word fit is the same for every kind of prompt.
+    registers = max(REGISTER) + 1
+    alike, own = rng.standard_normal((1, len(names))), rng.standard_normal((registers, len(names)))
+    fit = np.where(np.array(classes) >= 0, (alike + own) / np.sqrt(2), 0.0).astype(np.float32)
+    return World(c, np.array(classes), np.array(topics), legal, truth, fit, tuple(names))
