@@ -10,7 +10,7 @@ and 91 % of RL's, where intervals from the laws' coefficients held 80 and 89 %.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.numbers import number, with_interval
 from gold_sim import laws
@@ -52,7 +52,7 @@ class Peaks:
         half = self.spread()
         if half is None:
             return None
-        half *= stats.t.ppf(0.5 + level / 2, self.df + len(self.logs) - 1)
+        half *= special.stdtrit(self.df + len(self.logs) - 1, 0.5 + level / 2)
         return float(self.logs.mean() - half), float(self.logs.mean() + half)
 
     def spread(self) -> float | None:
@@ -68,7 +68,7 @@ class Peaks:
         half, off = self.spread(), float(np.log(d) - self.logs.mean())
         if half is None:
             return None
-        return float(off > 0) if half == 0.0 else float(stats.t.cdf(off / half, self.df + len(self.logs) - 1))
+        return float(off > 0) if half == 0.0 else float(special.stdtr(self.df + len(self.logs) - 1, off / half))
 
 
 def squares_about_mean(logs) -> float:

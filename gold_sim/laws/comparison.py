@@ -8,7 +8,6 @@ and its error on that run is compared. The differences between forms are paired 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 from gold_sim.laws import fits
 from gold_sim.laws.forms import FORMS, evaluate, form_named
@@ -52,6 +51,8 @@ def predictor(form: str, d, gold, weights=None, pieces: int = SPLINE_PIECES):
 
 def _spline(d, gold, pieces):
     """Least-squares cubic spline through R(0) = 0, linear beyond the last distance."""
+    from scipy.interpolate import BSpline  # here, as it takes a quarter of a second to import
+
     d, end = np.asarray(d, float), float(np.max(d))
     pieces = int(np.clip(len(d) // 4, 1, pieces))
     knots = np.concatenate([np.zeros(4), np.linspace(0, end, pieces + 1)[1:-1], np.full(4, end)])

@@ -13,7 +13,7 @@ Units: d in nats^0.5; gold in standard deviations of gold on reference samples, 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from gold_sim.laws.forms import (
     FORMS,
@@ -372,5 +372,5 @@ def trend_over_groups(log10_params, values, level: float = LEVEL) -> Trend:
     if len(x) < 3:
         return Trend(slope, (np.nan, np.nan), intercept)
     variance = np.sum((y - intercept - slope * x) ** 2) / (len(x) - 2) / (about @ about)
-    half = float(stats.t.ppf(0.5 + level / 2, len(x) - 2) * np.sqrt(variance))
+    half = float(special.stdtrit(len(x) - 2, 0.5 + level / 2) * np.sqrt(variance))
     return Trend(slope, (slope - half, slope + half), intercept)

@@ -6,7 +6,7 @@ so that what they have in common is not counted twice.
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from gold_sim.laws import forms
 
@@ -26,7 +26,7 @@ def t_interval(values, level: float = LEVEL):
     if n < 2:
         nothing = np.full(values.shape[1:], np.nan)[()]
         return nothing, nothing
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+    half = special.stdtrit(n - 1, 0.5 + level / 2) * values.std(0, ddof=1) / np.sqrt(n)
     return values.mean(0) - half, values.mean(0) + half
 
 
