@@ -132,52 +132,26 @@ def _throughput(runs: Path, folder: Path) -> int:
     return 0
 
 
-def _fit_arguments(prog: str, about: str) -> _Parser:
+def _of_file(prog: str, about: str) -> _Parser:
     """What `fit` and `advise` both ask about a file of curves."""
-    from gold_sim import laws  # here, as it takes a second to import
+    from analysis.fit import options
 
     raw = argparse.RawTextHelpFormatter
     parser = _Parser(prog=f"python -m analysis {prog}", description=about, formatter_class=raw)
-    parser.add_argument("file", type=Path, help="CSV, Parquet, JSON lines, trainer_state.json, TensorBoard events")
-    parser.add_argument("--x", required=True, metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
-    parser.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
-    parser.add_argument("--by", metavar="COLUMN", help="one law for each value of it; default: one law for all rows")
-    forms = "\n".join(f"{name}: {law.formula}" for name, law in laws.FORMS.items())
-    parser.add_argument("--form", required=prog == "fit", default="rl", metavar="FORM", help=forms)
-    parser.add_argument("--seed-column", metavar="COLUMN[,...]", help="tells runs apart, outermost first (world,seed)")
-    parser.add_argument("--se", metavar="COLUMN", help="standard errors of y: points are weighted by 1 / se^2")
-    parser.add_argument("--d-min", type=float, help="leave out points nearer than this, nats^0.5 (rl 0.3, others 0)")
-    parser.add_argument("--kl-unit", metavar="response|token", help="of KL, in nats; to be stated for a trainer's log")
-    parser.add_argument("--length", metavar="COLUMN", help="mean tokens a response, for --kl-unit token")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+    options.add(parser, form_required=prog == "fit")
     return parser
-
-
-def _fit_options(args, share=None):
-    from analysis.fit import fits
-    from gold_sim import laws
-
-    laws.form_named(args.form)
-    if args.d_min is not None and not args.d_min >= 0:
-        raise ValueError(f"--d-min {args.d_min}: allowed from 0")
-    seeds = tuple(args.seed_column.split(",")) if args.seed_column else ()
-    return fits.Options(
-        x=args.x,
-        form=args.form,
-        y=args.y,
-        by=args.by,
-        seeds=seeds,
-        se=args.se,
-        share=share,
-        d_min=args.d_min,
-        kl_unit=args.kl_unit,
-        length=args.length,
-    )
 
 
 def _fit(argv) -> int:
     """The laws, fitted to any log of curves."""
-    parser = _fit_arguments("fit", "Fit a law to a table with one row a point.")
+    from analysis.fit import known_columns, options
+
+    if "--known-columns" in argv:
+        for line in known_columns.plain_text():
+            say(line)
+        return 0
+    parser = _of_file("fit", "Fit a law to a table with one row a point.")
+    parser.add_argument("--known-columns", action="store_true", help="say what trainers' columns of KL are, and end")
     parser.add_argument("--share", metavar="alpha|beta", help="one alpha (or beta) for all groups")
     parser.add_argument("--compare", action="store_true", help="also say which of the forms each group follows")
     args = parser.parse_args(argv)
@@ -187,22 +161,22 @@ def _fit(argv) -> int:
     from analysis.fit import fits
     from analysis.numbers import with_interval
 
-    options = _fit_options(args, args.share)
+    chosen = options.chosen(args, args.share)
     _check_json(args.json, FITTED, args.file)
-    if options.share and options.se:
+    if chosen.share and chosen.se:
         return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
-    points, odd = fits.load(args.file, options)
-    result = fits.fit(points, options)
+    points, odd = fits.load(args.file, chosen)
+    result = fits.fit(points, chosen)
     result["warnings"] = odd + result["warnings"]
     for line in tables.plain_text(fits.table(result)):
         say(line)
     for name, line in result["trends"].items():
         say(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
     if args.compare:
-        result["comparison"] = fits.compare(points, options)
+        result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
             say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
-    return _tell(result, args.json)
+    return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
 
 
 def _advise(argv) -> int:
@@ -226,15 +200,16 @@ def _advise(argv) -> int:
         parts = [(g.form, {read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
         warnings = read.warnings
     else:
-        parser = _fit_arguments("advise", "How far may I optimise? From an experiment NAME or a file of curves.")
+        parser = _of_file("advise", "How far may I optimise? From an experiment NAME or a file of curves.")
         parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
         args = parser.parse_args(argv)
-        from analysis.fit import fits
+        from analysis.fit import fits, options
 
-        options = _fit_options(args)
+        chosen = options.chosen(args)
         _check_json(args.json, FITTED, args.file)
-        points, warnings = fits.load(args.file, options)
-        parts = fits.parts(points, options)
+        points, warnings = fits.load(args.file, chosen)
+        parts, said = fits.parts(points, chosen)
+        warnings += said
     if args.at_kl is not None and not args.at_kl > 0:
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
@@ -248,7 +223,7 @@ def _advise(argv) -> int:
         result["backtest"] = tested
         say(f"back-test: each run from the others of its group: the {tested['level']:.0%} interval holds the peak of "
               f"{tested['covered']} of {tested['runs']} runs ({tested['share']:.0%})")  # fmt: skip
-    return _tell(result, args.json)
+    return _tell(result, args.json, any(group["fitted"] for group in result["groups"]))
 
 
 def _paper(argv) -> int:
@@ -409,13 +384,13 @@ def _has(path: Path, keys: set[str]) -> bool:
         return False
 
 
-def _tell(result: dict, path: Path | None) -> int:
-    """Warnings to stderr, the result to the file."""
+def _tell(result: dict, path: Path | None, fitted: bool) -> int:
+    """Warnings to stderr, the result to the file; the status, 1 if nothing was fitted."""
     for warning in result["warnings"]:
         warn(f"analysis: warning: {warning}")
     if path:
         _write_json(result, path)
-    return 0
+    return 0 if fitted else 1
 
 
 def _write_json(result: dict, path: Path) -> None:

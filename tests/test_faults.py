@@ -487,7 +487,7 @@ def test_a_table_of_other_types_is_refused(store, capsys, changes, words, named)
     ("text", "words", "named"),
     [
         (JSON + '\n{"kl": 1.0, "gold": 1.0, "gold": 2.0}', [], "line 11: 'gold' stands twice"),
-        (JSON + '\n{"kl": 1.0, "go', [], "line 11: "),
+        ('{"kl": 1.0, "go\n' + JSON, [], "line 1 is no whole JSON object"),
         (JSON + "\n[1, 2]", [], "line 11 is [1, 2]"),
         (JSON.replace('"seed": 1', '"seed": [1]'), ["--by", "seed"], "is a list"),
         (JSON.replace('"seed": 1', '"seed": "1"', 5), ["--by", "seed"], "text in some rows and a number in others"),
@@ -507,8 +507,9 @@ def test_what_can_be_read_for_certain_still_is(store):
     table.to_csv("bom.csv", index=False, encoding="utf-8-sig")
     table.assign(seed=pd.Categorical(["x"] * 10, ["w", "x"])).set_index("kl").to_parquet("index.parquet")
     Path("nan.jsonl").write_text(JSON.replace('"seed": 1', '"seed": 1, "note": NaN') + "\n\n")
+    Path("torn.jsonl").write_text(JSON + '\n{"kl": 1.0, "go')  # its writer was killed
     by = {"index.parquet": ["--by", "seed"]}
-    for name in ("quoted.csv", "twice.csv", "bom.csv", "index.parquet", "nan.jsonl"):
+    for name in ("quoted.csv", "twice.csv", "bom.csv", "index.parquet", "nan.jsonl", "torn.jsonl"):
         assert main(["fit", name, *FIT, *by.get(name, []), "--json", "fit.json"]) == 0, name
         [group] = json.loads(Path("fit.json").read_text())["groups"]
         assert (group["alpha"], group["beta"]) == pytest.approx((0.7, 0.4)), name

@@ -37,6 +37,8 @@ class Advice:
     loss_at_twice_interval: tuple | None
     probability_turned: float | None  # that a further run has its peak before kl_end
     text: str
+    fitted: bool = True  # whether there were points enough for the law
+    kl_peak_beyond: float | None = None  # nats, where the law peaks if gold does not turn within the data
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,12 @@ def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEV
     """
     seeds = laws.fit_seeds(form, ds, golds, units=units)
     found = laws.law_fit(seeds, level)
-    kl_end = float(min(np.max(d) for d in ds) ** 2) if at_kl is None else float(at_kl)
+    data_end = float(min(np.max(d) for d in ds) ** 2)
+    kl_end = data_end if at_kl is None else float(at_kl)
     draws = seeds.per_unit
     if not found.converged:
-        return _silent(form, draws, kl_end, "cannot be fitted: too few distances that all runs reach")
+        few = "cannot be fitted: too few distances that all runs reach"
+        return replace(_silent(form, draws, kl_end, few), fitted=False)
     inner = (lambda p: p[2:]) if laws.form_named(form).shape else lambda p: ()
     reading = lambda *p: (laws.peak(form, p[0], p[1], *inner(p))[1], _loss_at_twice(form, *p))
     estimate = seeds.estimate[: draws.shape[1]]
@@ -110,7 +114,14 @@ def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEV
     at = float(laws.peak(form, estimate[0], estimate[1], *inner(estimate))[0])
     if not np.isfinite([at, height]).all():
         why = "gold never gains" if np.isnan(at) else "gold does not turn"
-        return _silent(form, draws, kl_end, f"{why} by this law within the data, which end at {number(kl_end)} nats")
+        return _silent(form, draws, kl_end, f"{why} by this law within the data, which end at {number(data_end)} nats")
+    if at > found.d_max and _rise_to_their_ends(ds, golds):
+        beyond = at**2
+        text = (
+            f"gold does not turn within the data, which end at {number(data_end)} nats; the law's peak at "
+            f"{number(beyond)} nats is {number(beyond / data_end)} times as far: an extrapolation, and no budget"
+        )
+        return replace(_silent(form, draws, kl_end, text), kl_peak_beyond=beyond)
     own = Peaks(own_peaks(ds, golds, units)) if own is None else own
     kl_peak, predicted = float(np.exp(2 * own.logs.mean())), own.predicted(level)
     if predicted is None:
@@ -122,6 +133,11 @@ def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEV
     kl, turned = tuple(np.exp(2 * np.array(predicted)).tolist()), own.turned(np.sqrt(kl_end))
     text = _sentence((kl_peak, height, loss), kl, heights, losses, turned, kl_end, level)
     return Advice(form, len(draws), kl_end, kl_peak, kl, height, heights, loss, losses, turned, text)
+
+
+def _rise_to_their_ends(ds, golds) -> bool:
+    """Whether more than half of the runs peak at their ends, as far as a spline tells."""
+    return np.mean([seen_peak(d, gold)[1] for d, gold in zip(ds, golds, strict=True)]) > 0.5
 
 
 def _loss_at_twice(form, *p):
@@ -186,11 +202,12 @@ def backtest(groups, level: float = laws.LEVEL) -> dict:
         for s in range(len(ds) if len(ds) >= 3 else 0):
             rest = [i for i in range(len(ds)) if i != s]
             others = replace(own, logs=own.logs[rest])
-            advice = advise(form, [ds[i] for i in rest], [golds[i] for i in rest], level=level, own=others)
-            if advice.kl_peak_interval is None:
+            law = laws.fit(form, [ds[i] for i in rest], [golds[i] for i in rest])
+            predicted = others.predicted(level) if np.isfinite([law.d_peak, law.gold_peak]).all() else None
+            if predicted is None:
                 without += 1
                 continue
-            (at, open_ended), (low, high) = seen_peak(ds[s], golds[s]), np.sqrt(advice.kl_peak_interval)
+            (at, open_ended), (low, high) = seen_peak(ds[s], golds[s]), np.exp(predicted)
             covered.append(low <= at and (at <= high or (open_ended and high >= AT_END * at)))
     share = float(np.mean(covered)) if covered else None
     return {"level": level, "runs": len(covered), "covered": int(sum(covered)), "share": share, "no_interval": without}

@@ -1,134 +1,18 @@
-"""Fit the laws to anyone's curves: a long table with a distance, a gold score and a grouping column."""
+"""Fit the laws to anyone's curves: points with a distance, gold, and the columns that tell groups and runs apart."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from analysis import escaped
 from analysis.findings import Table
-from analysis.fit import importers
-from analysis.fit.importers import BadInput
+from analysis.fit import odd
+from analysis.fit.points import COEFFICIENTS, Options, load
+from analysis.fit.values import BadInput
 from gold_sim import laws
 from gold_sim.laws import comparison, intervals
 
-DISTANCES = {  # name -> (least value allowed, value -> d in nats^0.5)
-    "kl": (0.0, np.sqrt),
-    "sqrt_kl": (0.0, lambda d: d),
-    "n": (1.0, lambda n: np.sqrt(np.maximum(np.log(n) - (n - 1) / n, 0.0))),  # best-of-n (Stiennon et al. 2020, G.3)
-}
-COEFFICIENTS = ("alpha", "beta")
-COLUMNS = ("d", "gold", "se")  # of points, which are not to be hidden by a column of runs
-SHAPES = tuple(law.shape for law in laws.FORMS.values() if law.shape)
-# Of points and of a group's entry, which are not to be hidden by a column of groups.
-RESULT = (*COLUMNS, *COEFFICIENTS, *SHAPES, "r2", "d_peak", "gold_peak", "converged", "runs", "n_points")
-UNLIKE = 50.0  # times the median reach in KL; a group beyond it, either way, looks like another unit
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `python -m analysis fit` was asked for."""
-
-    x: str  # kl, sqrt_kl or n, or one of these =COLUMN
-    form: str
-    y: str = "gold"
-    by: str | None = None
-    seeds: tuple[str, ...] = ()  # columns that tell runs apart, outermost first (world, seed)
-    se: str | None = None  # column of standard errors of y
-    share: str | None = None  # alpha or beta
-    d_min: float | None = None  # nats^0.5; None takes the form's
-    kl_unit: str | None = None  # response or token
-    length: str | None = None  # column of tokens a response, for kl_unit token
-
-    @property
-    def keys(self) -> list[str]:
-        return [c for c in (self.by, *self.seeds) if c is not None]
-
-    @property
-    def least(self) -> float:
-        return laws.form_named(self.form).d_min if self.d_min is None else self.d_min
-
-
-def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    """(points with columns d, gold, se if given, and the keys; warnings)."""
-    kind, _, column = options.x.partition("=")
-    if kind not in DISTANCES:
-        raise BadInput(f"--x {options.x}: allowed are {', '.join(DISTANCES)}, or one of them with =COLUMN")
-    wanted = [column or kind, options.y, *options.keys, "status"] + [c for c in (options.se, options.length) if c]
-    log = importers.read(path, wanted)
-    warnings = []
-    if path.is_file() and path.stat().st_size >= importers.LARGE:
-        warnings.append(f"{path.name} has {path.stat().st_size / 1e9:.1f} GB; only the columns asked for were kept")
-    kept, left_out = ended_well(log.table, path)
-    points = distances_and_gold(importers.Log(kept, log.of_trainer), path, options)
-    return points, warnings + left_out + oddities(points, options)
-
-
-def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
-    """Rows whose status is ok, if there is such a column, and a warning that counts the others."""
-    if "status" not in table.columns or not (bad := table["status"] != "ok").any():
-        return table, []
-    if bad.all():
-        raise BadInput(
-            f"{path}: status is {escaped.value(table['status'].iloc[0])} in all {len(table)} rows; some 'ok' are wanted"
-        )
-    return table[~bad], [f"left out {bad.sum()} of {len(table)} rows whose status is not ok"]
-
-
-def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFrame:
-    """Columns d, gold, se and those of the keys, checked."""
-    kind, _, column = options.x.partition("=")
-    column, table = column or kind, log.table
-    scores = [options.y] + ([options.se] if options.se else [])
-    for name in (column, *scores, *options.keys):
-        if name not in table.columns:
-            raise BadInput(f"{path}: no column {name!r}; it has {', '.join(map(str, table.columns))}")
-    if len({column, *scores}) < 1 + len(scores):
-        raise BadInput(f"{path}: --x, --y and --se are to be of other columns, given {', '.join((column, *scores))}")
-    if taken := [*(set(options.seeds) & set(COLUMNS)), *({options.by} & set(RESULT))]:
-        raise BadInput(f"{path}: {taken[0]!r} has a meaning in the result; another name is wanted for this column")
-    if kind != "n":
-        raw = importers.kl_per_response(log, path, column, options.kl_unit, options.length)
-        if kind == "sqrt_kl" and options.kl_unit == "token":
-            raise BadInput("--kl-unit token goes with --x kl: the root of a mean over tokens has no length to multiply")
-        table = table.assign(**{column: raw})
-    for name in options.keys:
-        table = table.assign(**{name: importers.keys(path, table, name)})
-    for name in (column, *scores):
-        table = table.assign(**{name: importers.numbers(path, table, name)})
-    least, to_d = DISTANCES[kind]
-    for name, floor in ((column, least), *((s, 0.0) for s in scores[1:])):
-        if (table[name] < floor).any():
-            given = f"{name}={table[name][table[name] < floor].iloc[0]:g}"
-            row = importers.data_row(table, table[name] < floor)
-            raise BadInput(f"{path}: {given} in data row {row}; allowed from {floor:g}")
-    out = table[list(dict.fromkeys(options.keys))].assign(d=to_d(table[column].to_numpy(float)))
-    out["gold"] = table[options.y].to_numpy(float)
-    if options.se:
-        out["se"] = table[options.se].to_numpy(float)
-        if (none := (out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
-            row = importers.data_row(out, none)
-            raise BadInput(f"{path}: {options.se}=0 in data row {row}; a standard error above 0 is wanted")
-    return out
-
-
-def oddities(points: pd.DataFrame, options: Options) -> list[str]:
-    """Warnings about a readable table: repeated distances, and groups whose KL looks like another unit."""
-    found = []
-    repeated = points.duplicated([*options.keys, "d"]).sum()
-    if repeated:
-        runs = f"one value of {', '.join(options.keys)}" if options.keys else "the table"
-        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: they are averaged; "
-                     "if they are different runs, name the column that tells them apart (--seed-column)")  # fmt: skip
-    if options.by:
-        reach = points.groupby(options.by, sort=True)["d"].max() ** 2
-        middle = reach.median()
-        for key, kl in reach.items():
-            if middle > 0 and kl > 0 and not 1 / UNLIKE < kl / middle < UNLIKE:
-                ends = f"KL ends at {kl:.3g} where the median group ends at {middle:.3g} nats"
-                found.append(f"{options.by}={key}: {ends}; mixed units (a token, bits) would look like this")
-    return found
+__all__ = ["Options", "load"]  # with what is defined here, all that a caller needs
 
 
 def fit(points: pd.DataFrame, options: Options) -> dict:
@@ -139,26 +23,25 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     """
     warnings, by = [], options.by or "group"
     runs = {key: _runs(rows, options) for key, rows in _groups(points, options)}
+    empty = {key for key, group in runs.items() if not _has_distances(f"{by}={key}", group, warnings)}
+    far = {key: _outlying(group, options) for key, group in runs.items()}
     for key, group in runs.items():
-        at_zero = [gold[d < laws.AT_REFERENCE] for d, gold in zip(group.ds, group.golds, strict=True)]
-        worst = max(np.concatenate(at_zero), key=abs, default=0.0)
-        if abs(worst) > 1e-9:
-            warnings.append(f"{by}={key}: gold is {worst:.3g} at KL 0 but the laws start at 0; subtract it")
+        warnings += [] if key in empty else _off_zero(f"{by}={key}", group, far[key], options)
     if options.share is not None:
+        if empty:
+            raise BadInput(f"--share {options.share}: {warnings[0]}")
         runs = _on_common_seeds(runs, options, warnings)
         groups = [(group.ds, group.golds) for group in runs.values()]
         fits = laws.fit_shared(options.form, groups, options.d_min, share=options.share)
     else:
-        fits = [
-            laws.fit(options.form, group.ds, group.golds, options.d_min, ses=group.ses, units=group.units)
-            for group in runs.values()
-        ]
+        fits = [_fit_group(f"{by}={key}", group, options, key in empty, warnings) for key, group in runs.items()]
     rows, residual, used = [], 0.0, 0
     for (key, group), found in zip(runs.items(), fits, strict=True):
         kept = [d >= options.least for d in group.ds]
-        count = int(sum(map(np.sum, kept)))
-        rows.append({by: key} | entry(found) | {"runs": len(group.ds), "n_points": count})
-        warnings += complaints(f"{by}={key}", found, options)
+        count = 0 if key in empty else int(sum(map(np.sum, kept)))
+        robust = None if key in empty else _robust(f"{by}={key}", group, far[key], options, warnings)
+        rows.append({by: key} | entry(found) | {"runs": len(group.ds), "n_points": count, "robust": robust})
+        warnings += [] if key in empty else complaints(f"{by}={key}", found, options, group)
         inner = found.shape if np.isfinite(found.shape) else None
         if found.converged:
             used += count
@@ -170,8 +53,7 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     elif single := [key for key, group in runs.items() if len(group.ds) == 1]:
         warnings.append(f"one run only, so no intervals: {by}={', '.join(map(str, single[:5]))}")
     each = laws.form_named(options.form).num_params
-    coefficients = each * len(rows) if options.share is None else 1 + len(rows)
-    known = comparison.information(residual, used, coefficients)
+    known = comparison.information(residual, used, each * len(rows) if options.share is None else 1 + len(rows))
     return {
         "form": options.form,
         "share": options.share,
@@ -182,6 +64,83 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
         "aicc": known.aicc,
         "bic": known.bic,
         "warnings": warnings,
+    }
+
+
+def _has_distances(where: str, group, warnings: list) -> bool:
+    line = odd.at_reference(where, group.ds)
+    warnings += [line] if line else []
+    return line is None
+
+
+def _fit_group(where: str, group, options: Options, empty: bool, warnings: list) -> laws.LawFit:
+    """The law of one group. Where a run ended far before the others, each run is fitted over its own range."""
+    d_min = np.inf if empty else options.d_min
+    together = laws.fit_seeds(options.form, group.ds, group.golds, d_min, group.ses, group.units)
+    early = odd.ended_early(group.ds)
+    if empty or not early.any():
+        return laws.law_fit(together)
+    reach = [float(np.max(d)) for d in group.ds]
+    rest = float(np.median(reach))
+    named = ", ".join(f"{group.seeds[i]} (at d = {reach[i]:.3g})" for i in np.flatnonzero(early))
+    line = f"{where}: {', '.join(options.seeds)} {named} ended early, where the runs' median is d = {rest:.3g}"
+    if laws.form_named(options.form).shape:
+        warnings.append(f"{line}; {options.form} is fitted to the range that all reach: leave it out to use the rest")
+        return laws.law_fit(together)
+    alone = [
+        laws.fit_seeds(options.form, [d], [gold], d_min, None if group.ses is None else [group.ses[i]])
+        for i, (d, gold) in enumerate(zip(group.ds, group.golds, strict=True))
+    ]
+    known = [i for i, one in enumerate(alone) if np.isfinite(one.estimate[:2]).all()]
+    if unknown := [str(group.seeds[i]) for i in range(len(alone)) if i not in known]:
+        line += f"; {', '.join(unknown)} too early to be fitted"
+    warnings.append(f"{line}; each run is fitted over its own range")
+    if not known:
+        return laws.law_fit(together)
+    units = None if group.units is None else group.units[known]
+    each = [np.array([getattr(alone[i], name)[0] for i in known]) for name in ("alphas", "betas")]
+    own = replace(together, gold=together.gold[known], alphas=each[0], betas=each[1], units=units)
+    return replace(laws.law_fit(own), d_max=rest)
+
+
+def _outlying(group, options: Options) -> list[np.ndarray]:
+    """Which points of each run lie far off a robust fit of it."""
+    return [odd.outlying(options.form, d, gold, options.least) for d, gold in zip(group.ds, group.golds, strict=True)]
+
+
+def _off_zero(where: str, group, far, options: Options) -> list[str]:
+    """A warning if gold does not start at 0 and nobody said where it does."""
+    if options.reference is not None:
+        return []
+    pick = lambda columns: [column[~one] for column, one in zip(columns, far, strict=True)]
+    line = odd.off_zero(where, options.form, pick(group.ds), pick(group.golds), options.least)
+    return [line] if line else []
+
+
+def _robust(where: str, group, far, options: Options, warnings: list) -> dict | None:
+    """The fit without points that lie far off a robust fit of their run, and a warning that names them."""
+    if not any(one.any() for one in far):
+        return None
+    pick = lambda columns: None if columns is None else [c[~one] for c, one in zip(columns, far, strict=True)]
+    without = laws.fit(
+        options.form, pick(group.ds), pick(group.golds), options.d_min, ses=pick(group.ses), units=group.units
+    )
+    named = [
+        f"{group.places[s][t]} (KL {group.ds[s][t] ** 2:.3g}, gold {group.golds[s][t]:.3g})"
+        for s, one in enumerate(far)
+        for t in np.flatnonzero(one)
+    ]
+    some = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+    warnings.append(
+        f"{where}: {some} bends the fit and lies far off the other points: without it alpha = {without.alpha:.3g}, "
+        f"beta = {without.beta:.3g}, peak at d = {without.d_peak:.3g}"
+    )
+    return {
+        "alpha": without.alpha,
+        "beta": without.beta,
+        "d_peak": without.d_peak,
+        "gold_peak": without.gold_peak,
+        "left_out": [place for s, one in enumerate(far) for place in np.array(group.places[s])[one]],
     }
 
 
@@ -218,10 +177,15 @@ def entry(found: laws.LawFit) -> dict:
     return out | {"converged": found.converged}
 
 
-def complaints(where: str, found: laws.LawFit, options: Options) -> list[str]:
+def complaints(where: str, found: laws.LawFit, options: Options, group) -> list[str]:
     if not found.converged:
         wanted = laws.form_named(options.form).num_params
-        return [f"{where}: not fitted, {wanted} distinct d >= {options.least:g} that all seeds reach are wanted"]
+        line = f"{where}: not fitted, {wanted} distinct d >= {options.least:g} that all seeds reach are wanted"
+        reach = max(np.max(d) for d in group.ds)
+        if reach < options.least:
+            line += f"; the whole curve lies below, up to KL {reach**2:.3g}: is that KL a token (--kl-unit token "
+            line += "--length COLUMN), or a form other than rl wanted, or a smaller --d-min?"
+        return [line]
     law = laws.form_named(options.form)
     out = []
     if law.shape and not 1.001 * law.shapes[0] < found.shape < law.shapes[1] / 1.001:
@@ -244,6 +208,7 @@ class Runs:
     golds: list
     ses: list | None
     units: np.ndarray | None
+    places: list  # names of the points of each run, as a message gives them
 
 
 def _runs(rows: pd.DataFrame, options: Options) -> Runs:
@@ -253,7 +218,8 @@ def _runs(rows: pd.DataFrame, options: Options) -> Runs:
     levels = list(zip(*[label for label, _ in parts], strict=True))
     units = intervals.top_level(*levels) if seeds else None
     labels = tuple(label[0] if len(label) == 1 else label for label, _ in parts)
-    return Runs(labels, column("d"), column("gold"), column("se") if options.se else None, units)
+    places = [[f"data row {row + 1}" for row in part.index] for _, part in parts]
+    return Runs(labels, column("d"), column("gold"), column("se") if options.se else None, units, places)
 
 
 def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
@@ -270,7 +236,7 @@ def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
     for key, group in runs.items():
         keep = [i for i, seed in enumerate(group.seeds) if seed in common]
         pick = lambda values, keep=keep: [values[i] for i in keep]
-        out[key] = Runs(tuple(pick(group.seeds)), pick(group.ds), pick(group.golds), None, None)
+        out[key] = Runs(tuple(pick(group.seeds)), pick(group.ds), pick(group.golds), None, None, pick(group.places))
     return out
 
 
@@ -294,10 +260,30 @@ def compare(points: pd.DataFrame, options: Options) -> list[dict]:
     return out
 
 
-def parts(points: pd.DataFrame, options: Options) -> list[tuple]:
-    """(form, {by: key}, ds, golds, units) a group, as `advise` takes them."""
-    grouped = [(key, _runs(rows, options)) for key, rows in _groups(points, options)]
-    return [(options.form, {options.by or "group": key}, runs.ds, runs.golds, runs.units) for key, runs in grouped]
+def parts(points: pd.DataFrame, options: Options) -> tuple[list[tuple], list[str]]:
+    """((form, {by: key}, ds, golds, units) a group, as `advise` takes them; warnings).
+
+    Groups that lie at the reference are left out, and so are runs that ended early and points that bend a fit.
+    """
+    out, warnings, by = [], [], options.by or "group"
+    for key, rows in _groups(points, options):
+        group, where = _runs(rows, options), f"{by}={key}"
+        if not _has_distances(where, group, warnings):
+            continue
+        each = _outlying(group, options)
+        warnings += _off_zero(where, group, each, options)
+        early = odd.ended_early(group.ds)
+        if early.any():
+            named = ", ".join(str(group.seeds[i]) for i in np.flatnonzero(early))
+            warnings.append(f"{where}: {', '.join(options.seeds)} {named} ended early and is left out")
+        kept = np.flatnonzero(~early)
+        far = [each[i] for i in kept]
+        if named := [group.places[i][t] for i, one in zip(kept, far, strict=True) for t in np.flatnonzero(one)]:
+            warnings.append(f"{where}: {', '.join(named[:3])} lies far off the other points and is left out")
+        pick = lambda columns, kept=kept, far=far: [columns[i][~one] for i, one in zip(kept, far, strict=True)]
+        units = None if group.units is None else group.units[kept]
+        out.append((options.form, {by: key}, pick(group.ds), pick(group.golds), units))
+    return out, warnings
 
 
 def table(result: dict) -> Table:
@@ -306,7 +292,7 @@ def table(result: dict) -> Table:
     for group in result["groups"]:
         row = {}
         for name, value in group.items():
-            if not name.endswith("_ci"):
+            if not name.endswith("_ci") and name != "robust":
                 row[name] = value
                 if f"{name}_ci" in group:
                     row[f"{name}_low"], row[f"{name}_high"] = group[f"{name}_ci"]

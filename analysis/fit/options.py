@@ -1,0 +1,58 @@
+"""What `python -m analysis fit` and `advise` ask about a file of curves."""
+
+from pathlib import Path
+
+from gold_sim import laws
+
+
+def add(parser, form_required: bool) -> None:
+    """Add the arguments to an argparse parser."""
+    files = "CSV, TSV, Parquet, JSON (lines), trainer_state.json, TensorBoard events"
+    parser.add_argument("file", type=Path, help=files)
+    parser.add_argument("--x", required=True, metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
+    parser.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
+    about = "gold at the reference policy, which is subtracted: a number, or first for that of each run's first row"
+    parser.add_argument("--reference", metavar="VALUE|first", help=about)
+    parser.add_argument("--by", metavar="COLUMN", help="one law for each value of it; default: one law for all rows")
+    forms = "\n".join(f"{name}: {law.formula}" for name, law in laws.FORMS.items())
+    parser.add_argument("--form", required=form_required, default="rl", metavar="FORM", help=forms)
+    parser.add_argument("--seed-column", metavar="COLUMN[,...]", help="tells runs apart, outermost first (world,seed)")
+    parser.add_argument("--se", metavar="COLUMN", help="standard errors of y: points are weighted by 1 / se^2")
+    parser.add_argument("--d-min", type=float, help="leave out points nearer than this, nats^0.5 (rl 0.3, others 0)")
+    parser.add_argument("--kl-unit", metavar="response|token", help="of KL, in nats; to be stated for a trainer's log")
+    parser.add_argument("--length", metavar="COLUMN", help="mean tokens a response, for --kl-unit token")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+
+
+def chosen(args, share: str | None = None):
+    """The `points.Options` of parsed arguments.  ValueError for a value that is not allowed."""
+    from analysis.fit import points
+
+    laws.form_named(args.form)
+    if args.d_min is not None and not args.d_min >= 0:
+        raise ValueError(f"--d-min {args.d_min}: allowed from 0")
+    return points.Options(
+        x=args.x,
+        form=args.form,
+        y=args.y,
+        by=args.by,
+        seeds=tuple(args.seed_column.split(",")) if args.seed_column else (),
+        se=args.se,
+        share=share,
+        d_min=args.d_min,
+        kl_unit=args.kl_unit,
+        length=args.length,
+        reference=_reference(args.reference),
+    )
+
+
+def _reference(given: str | None) -> float | str | None:
+    if given in (None, "first"):
+        return given
+    try:
+        value = float(given)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < float("inf"):
+        raise ValueError(f"--reference {given}: allowed are a number, gold at the reference policy, and first")
+    return value
