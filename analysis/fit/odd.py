@@ -6,12 +6,12 @@ import pandas as pd
 from gold_sim import laws
 
 UNLIKE = 50.0  # times the median reach in KL; a group beyond it, either way, looks like another unit
-NEAR = {"kl": 0.01, "sqrt_kl": 0.1, "n": 1.0}  # what still counts as the reference policy, in the column's unit
+NEAR = {"kl": 2e-3, "sqrt_kl": 0.045, "n": 1.0}  # what still counts as the reference policy
 BACK = 0.9  # of the largest d: a run that ends nearer than this to the reference has come back
 TWO_VALUES = 0.05  # of gold's range: two branches closer than this are one
 EARLY = 0.8  # of the median reach in d of a group's runs
 OFF_ZERO = 0.1  # of gold's range: an intercept beside the law beyond this is told of
-SURE = 10.0  # F of the intercept, 1 degree of freedom
+SURE = 20.0  # F of the intercept, with points counted down for the correlation of neighbours
 OUTLIER = 5.0  # robust standard deviations
 LEAST_SCATTER = 0.01  # of gold's range; curves of rounded numbers scatter less
 MATTERS = 0.05  # relative change of a coefficient that makes an outlying point worth a line
@@ -126,15 +126,15 @@ def intercept(form: str, d, gold, least: float) -> tuple[float, float, float, bo
     columns = laws.FORMS[form].basis(d, shape)[: laws.FORMS[form].num_linear]
     if len(np.unique(d)) < 3 + len(columns):
         return None
-    residuals, fits = [], []
-    for design in (np.stack(columns, -1), np.stack([np.ones(len(d)), *columns], -1)):
-        fits.append(np.linalg.lstsq(design, gold, rcond=None)[0])
-        residuals.append(float(np.sum((gold - design @ fits[-1]) ** 2)))
-    spare = len(d) - 1 - len(columns)
-    large = abs(fits[1][0]) > OFF_ZERO * np.ptp(gold)
-    sure = large and (residuals[0] - residuals[1]) * spare > SURE * residuals[1]
-    beta = fits[1][2] if len(columns) == 2 else 0.0
-    return float(fits[1][0]), float(fits[1][1]), float(beta), bool(sure)
+    plain, design = np.stack(columns, -1), np.stack([np.ones(len(d)), *columns], -1)
+    found = np.linalg.lstsq(design, gold, rcond=None)[0]
+    residual = (gold - design @ found)[np.argsort(d, kind="stable")]
+    within = float(residual @ residual)
+    without = float(np.sum((gold - plain @ np.linalg.lstsq(plain, gold, rcond=None)[0]) ** 2))
+    along = float(np.clip(residual[1:] @ residual[:-1] / max(within, 1e-300), 0.0, 0.99))  # correlation of neighbours
+    spare = (len(d) - 1 - len(columns)) * (1 - along) / (1 + along)
+    sure = abs(found[0]) > OFF_ZERO * np.ptp(gold) and (without - within) * spare > SURE * within
+    return float(found[0]), float(found[1]), float(found[2]) if len(columns) == 2 else 0.0, bool(sure)
 
 
 def at_reference(where: str, ds) -> str | None:

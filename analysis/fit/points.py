@@ -84,9 +84,11 @@ def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
     table = table.assign(**{name: keys(path, table, name) for name in options.keys})
     table, step, labels, said = rows_joined(table, path, options, unit)
     warnings += said
+    if unit is not None:
+        table = table.assign(**{options.column: trainers.in_nats(path, table, options.column, unit, options.length)})
     table, said = centred(table, options, [*options.keys, *labels])
     warnings += said
-    points, said = distances_and_gold(table, path, options, step, unit)
+    points, said = distances_and_gold(table, path, options, step)
     warnings += said
     points, said = odd.way_out(points.assign(**{name: table[name] for name in labels}), [*options.keys, *labels], step)
     return points, warnings + said + odd.oddities(points, options)
@@ -161,15 +163,13 @@ def centred(table: pd.DataFrame, options: Options, of_run: list[str]) -> tuple[p
     return table.assign(**{options.y: table[options.y] - start}), warnings
 
 
-def distances_and_gold(table, path, options: Options, step: str | None, unit: str | None):
+def distances_and_gold(table, path, options: Options, step: str | None):
     """(points: columns d, gold, se, those of the keys and step; warnings), of the rows that have all of them."""
-    kind, column = options.kind, options.column
-    if kind != "n":
-        table = table.assign(**{column: trainers.in_nats(path, table, column, unit, options.length)})
+    column = options.column
     table, warnings = without_gaps(table, path, options)
     table, said = at_least_zero(table, path, options)
     warnings += said
-    least, to_d = DISTANCES[kind]
+    least, to_d = DISTANCES[options.kind]
     for name, floor in ((column, least), *((s, 0.0) for s in [options.se] if s)):
         if (table[name] < floor).any():
             given = f"{name}={table[name][table[name] < floor].iloc[0]:g}"
@@ -196,8 +196,8 @@ def without_gaps(table, path, options: Options) -> tuple[pd.DataFrame, list[str]
     if gap.all():
         if not y.any():
             raise BadInput(f"{path}: {options.y} is nan or empty in all {len(table)} steps; some gold is wanted")
-        raise BadInput(f"{path}: no step has both {options.column} (at {x.sum()} steps) and {options.y} (at {y.sum()}); "
-                       "rows are joined by step")  # fmt: skip
+        at = f"{options.column} (at {x.sum()} steps) and {options.y} (at {y.sum()})"
+        raise BadInput(f"{path}: no step has both {at}; rows are joined by step")
     warnings = []
     for bad, what in (
         (x & ~y, f"{options.column} but no {options.y}"),

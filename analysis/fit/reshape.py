@@ -29,9 +29,7 @@ def flat(row: dict) -> dict:
 def rows_of(given) -> list[dict] | None:
     """The rows in what a JSON file holds: a list of objects, an object with such a list, or one with columns."""
     if isinstance(given, list):
-        return (
-            [flat(row) for row in given if isinstance(row, dict)] if any(isinstance(r, dict) for r in given) else None
-        )
+        return [flat(row) for row in given if isinstance(row, dict)] or None
     if not isinstance(given, dict):
         return None
     for key in ROWS:

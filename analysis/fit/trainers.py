@@ -29,7 +29,7 @@ WORDS = re.compile(
 )
 NO_SIGN = re.compile(r"(^|[/_.\s])(model|models|params|size|seed|pairs|data|id|name|rm)($|[/_.\s])", re.IGNORECASE)
 LENGTH = re.compile(r"(response|completion|sequence|output|generation|gen)\w*[/_.]?(len|length|tokens)", re.IGNORECASE)
-SHORT_LENGTH = re.compile(r"(^|[/_.])(lengths?|len|mean_length|tokens)$", re.IGNORECASE)
+SHORT_LENGTH = re.compile(r"(^|[/_.\s])(lengths?|len|mean_length|tokens)$", re.IGNORECASE)
 OURS = {"gold_seed", "rm_params", "d", "proxy"}  # columns of this project's own curves, whose KL is nats a response
 
 
