@@ -27,7 +27,7 @@ def test_lines_for_a_console_are_refused_with_what_can_be_read(tmp_path, capsys)
     assert ".jsonl" in fit(capsys, path, x="kl=actor/kl_loss", y="val-core/gold/mean@1", status=2)[1]
 
 
-@pytest.mark.parametrize("low", [-1.3e-18, -0.021])
+@pytest.mark.parametrize("low", [-1.3e-18, -0.021, -0.095])
 def test_kl_a_little_below_zero_is_zero(tmp_path, capsys, low):
     path = written(tmp_path, "csv", [{"step": 0, "kl": low, "gold": 0.0}, *STEPS[1:]])
     found, said = fit(capsys, path)

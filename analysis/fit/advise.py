@@ -116,7 +116,8 @@ def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEV
         why = "gold never gains" if np.isnan(at) else "gold does not turn"
         return _silent(form, draws, kl_end, f"{why} by this law within the data, which end at {number(data_end)} nats")
     if at > found.d_max and _rise_to_their_ends(ds, golds):
-        beyond = at**2
+        with np.errstate(over="ignore"):
+            beyond = float(np.square(np.float64(at)))
         text = (
             f"gold does not turn within the data, which end at {number(data_end)} nats; the law's peak at "
             f"{number(beyond)} nats is {number(beyond / data_end)} times as far: an extrapolation, and no budget"

@@ -141,7 +141,7 @@ def at_reference(where: str, ds) -> str | None:
     """A line if most points of a group lie at the reference policy, where there is nothing to fit."""
     d = np.concatenate(ds)
     at = int((d < laws.AT_REFERENCE).sum())
-    if len(d) < 4 or at <= len(d) / 2:
+    if at < len(d) and (len(d) < 4 or at <= len(d) / 2):
         return None
     return f"{where}: {at} of {len(d)} points lie at KL 0: this KL tells no distance, and nothing is fitted"
 
@@ -152,7 +152,7 @@ def at_reference(where: str, ds) -> str | None:
 def ended_early(ds) -> np.ndarray:
     """Which of a group's runs end far before the others [S]; none where they share their distances."""
     reach = np.array([np.max(d) for d in ds])
-    return reach < EARLY * np.median(reach)
+    return reach < max(EARLY * np.median(reach), laws.AT_REFERENCE)
 
 
 # --- points with all the weight ----------------------------------------------------------------------
@@ -196,9 +196,8 @@ def _suspicious(design, y) -> bool:
     residual = y - design @ (inverse @ design.T @ y)
     spare = max(len(y) - design.shape[1], 1)
     scale = max(np.sqrt(np.sum(residual**2) / spare), LEAST_SCATTER * np.ptp(y))
-    return bool(
-        (leverage > 0.9).any() or (np.abs(residual) > 2.5 * scale * np.sqrt(np.maximum(1 - leverage, 1e-9))).any()
-    )
+    off = np.abs(residual) > 2.5 * scale * np.sqrt(np.maximum(1 - leverage, 1e-9))
+    return bool((leverage > 0.9).any() or off.any())
 
 
 def _least_trimmed(design, y):
