@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 from analysis import escaped, records  # noqa: E402
 from analysis.claims import verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
+from analysis.fit import known_columns  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
 from analysis.studies import rm_size  # noqa: E402
 from gold_sim.store import Store, archive  # noqa: E402
@@ -102,6 +103,7 @@ PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
     "docs/results.md": {"claims": claims_in_short},
+    "docs/fitting.md": {"known columns": known_columns.markdown},
     "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
 }
 
