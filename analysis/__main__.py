@@ -385,6 +385,17 @@ def _calibration(argv) -> int:
     return 0
 
 
+def _stopping(argv) -> int:
+    """Rules for when to stop optimising, scored by the gold that they lose."""
+    from analysis.stopping_rules import command
+
+    parser = _Parser(prog="python -m analysis stopping", description=command.ABOUT)
+    command.add_arguments(parser)
+    args = parser.parse_args(argv)
+    _check_json(args.json, command.RESULT, Path(args.name))
+    return _tell(command.work(args), args.json)
+
+
 def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
     """Before work is spent: that a result can be written there and takes no other file's place.
 
@@ -429,6 +440,7 @@ def _write_json(result: dict, path: Path) -> None:
 COMMANDS = {  # what is not the name of an experiment; the first line of each docstring is what `gold-sim --help` says
     "fit": _fit,
     "advise": _advise,
+    "stopping": _stopping,
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,

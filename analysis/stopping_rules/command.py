@@ -1,0 +1,173 @@
+"""python -m analysis stopping NAME|FILE: rules for when to stop optimising, scored by the gold that they lose."""
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis import sources as stores
+from analysis.drawing import tables
+from analysis.escaped import say
+from analysis.findings import Table
+from analysis.fit import fits
+from analysis.stopping_rules import rules, scoring, sources
+from gold_sim import laws, named
+
+RESULT = {"rate", "rules", "warnings"}  # keys of what --json holds
+LABELS = (16, 128)
+REACH = 0.8  # of the runs' KL, to which controls are to go if they are to say how often a rule errs there
+METHODS = ("rl", "bon", "frontier", "direct")
+ABOUT = """When to stop optimising: rules, scored by the gold that they lose.
+
+NAME is an experiment with records, FILE a table of curves as `fit` reads it. What a rule learns it learns on other
+seeds than those that it is scored on."""
+
+
+def add_arguments(parser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("name", metavar="NAME|FILE")
+    names = ", ".join(rules.RULES)
+    parser.add_argument("--rule", nargs="+", metavar="RULE", help=f"{names}, or module:function of yours (all)")
+    parser.add_argument("--rate", type=float, default=0.1, help="of false alarms, to which thresholds are set (0.1)")
+    about = f"labels a checkpoint, of gold_labels {LABELS}"
+    parser.add_argument("--labels", type=int, nargs="+", default=LABELS, metavar="K", help=about)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+    of_records = parser.add_argument_group("of an experiment")
+    of_records.add_argument("--method", choices=METHODS, default="rl", help="whose curves (rl)")
+    of_records.add_argument("--preset", help="size of the experiment; default: the largest that has records")
+    of_records.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of records made with it")
+    of_records.add_argument("--world", type=int, metavar="N", help="of records made with --world N")
+    of_records.add_argument("--seeds", type=int, metavar="N", help="of the first N seeds alone")
+    of_records.add_argument("--runs", default="runs", help=f"the records: {stores.FORMS}")
+    of_file = parser.add_argument_group("of a file; all but --x are names of columns")
+    of_file.add_argument("--x", metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
+    of_file.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
+    for option, what in COLUMNS.items():
+        of_file.add_argument(f"--{option}", metavar="COLUMN", help=what)
+    of_file.add_argument("--see", nargs="+", default=[], metavar="COLUMN", help="others that a rule of yours asks for")
+    of_file.add_argument("--kl-unit", metavar="response|token", help="of KL; to be stated for a trainer's log")
+    of_file.add_argument("--control", metavar="COLUMN=VALUE", help="rows of runs that optimise gold itself")
+    of_file.add_argument("--form", default="rl", help="law of fixed_kl (rl)")
+
+
+COLUMNS = {  # option -> its help
+    "by": "one group of runs for each value of it, as the size of the reward model",
+    "seed-column": "tells runs apart, outermost first (world,seed)",
+    "step": "order of a run's rows; without it, their order in the file",
+    "proxy": "the reward that is optimised",
+    "left-out": "a reward model that is not optimised",
+    "spread": "spread over the members of an ensemble",
+    "length": "mean tokens a response",
+    "repetition": "share of repeated words",
+    "gold-sd": "standard deviation of gold over responses",
+}
+
+
+def is_experiment(name: str) -> bool:
+    """Whether NAME|FILE names an experiment."""
+    return re.fullmatch(r"[A-Za-z]\w*", name) is not None and not Path(name).exists()
+
+
+def work(args) -> dict:
+    """Score the rules, say the table, and return what --json holds.  ValueError; StoreError."""
+    chosen = _checked(args)
+    if is_experiment(args.name):
+        with sources.opened(args) as [source]:
+            found = sources.of_records(source.store, args)
+    else:
+        found = sources.of_file(Path(args.name), _options(args), args)
+    rows, lacking = _scored(found, chosen, args.rate)
+    for line in tables.plain_text(table(found.by, rows, args.rate)):
+        say(line)
+    warnings = found.warnings + _oddities(found, args)
+    for (name, what), keys in lacking.items():
+        say(f"{name}: not scored for {found.by} {', '.join(map(str, keys))}: {WHY.get(what, f'no column {what}')}")
+    missing = [{"rule": name, "lacks": what, found.by: keys} for (name, what), keys in lacking.items()]
+    return {"rate": args.rate, "by": found.by, "rules": rows, "not_scored": missing, "warnings": warnings}
+
+
+WHY = {
+    "kl_budget": "no run of another draw from which a KL is learned",
+    "threshold": "no two controls and no run of another draw from which a threshold is learned",
+    "gold_sd": "no standard deviation of gold",
+}
+
+
+def _checked(args) -> list[tuple]:
+    """(name, function, k or None) of the rules that are asked for."""
+    if not 0 < args.rate < 0.5:
+        raise ValueError(f"--rate {args.rate:g}: allowed are rates above 0 and below 0.5")
+    if bad := [k for k in args.labels if k < 1]:
+        raise ValueError(f"--labels {bad[0]}: allowed from 1")
+    out = []
+    for name in args.rule or rules.RULES:
+        function = named.find("--rule", name, rules.RULES, "curve")
+        labels = args.labels if name == "gold_labels" else (None,)
+        out += [(name if k is None else f"{name} {k}", function, k) for k in dict.fromkeys(labels)]
+    return out
+
+
+def _options(args) -> fits.Options:
+    if args.x is None:
+        raise ValueError(f"{args.name}: neither an experiment's name nor a file with --x, which is wanted")
+    laws.form_named(args.form)
+    seeds = tuple(args.seed_column.split(",")) if args.seed_column else ()
+    of_token = args.length if args.kl_unit == "token" else None
+    return fits.Options(args.x, args.form, args.y, args.by, seeds, kl_unit=args.kl_unit, length=of_token)
+
+
+def _scored(found: sources.Found, chosen, rate: float) -> tuple[list[dict], dict]:
+    """Rows of the result, and (rule, what it lacks) -> keys of the groups."""
+    rows, lacking = [], {}
+    for group in found.groups:
+        study = scoring.Study(group.runs, found.controls, group.form, rate)
+        for name, function, labels in chosen:
+            try:
+                score = scoring.score(study, name, function, labels)
+            except rules.Lacking as what:
+                lacking.setdefault((name, str(what)), []).append(group.key)
+                continue
+            rows.append({found.by: group.key, "rule": name} | scoring.row(study, score))
+    return rows, lacking
+
+
+def table(by: str, rows: list[dict], rate: float) -> Table:
+    lines = []
+    for row in rows:
+        line = {by: row[by], "rule": row["rule"]}
+        for name, heading in (("regret", "regret (s.d.)"), ("lead", "lead (nats)")):
+            line |= tables.spread({heading: row[name], f"{heading}_ci": row[f"{name}_ci"]}, heading)
+        line |= {"KL kept": row["kl"], "stopped": row["stopped"]}
+        rate_of = {"false alarms": np.nan if row["false_alarms"] is None else row["false_alarms"]}
+        line |= tables.spread(rate_of | {"false alarms_ci": row["false_alarms_ci"] or (np.nan, np.nan)}, "false alarms")
+        line |= {"lost on controls": row["lost_on_controls"], "threshold": row["threshold"]}
+        lines.append(line | {"from": row["threshold_from"]})
+    title = f"Stopping rules: gold lost against a run's best checkpoint; lead > 0: stopped before gold's peak; false "
+    title += f"alarms: controls that are stopped, thresholds set to {rate:g}"
+    return Table("stopping", title, pd.DataFrame(lines))
+
+
+def _oddities(found: sources.Found, args) -> list[str]:
+    """What a reader is to know before the table is believed."""
+    out = []
+    if not found.controls:
+        how = "name their rows with --control COLUMN=VALUE"
+        if is_experiment(args.name):
+            words = [f"--preset {args.preset}"] if args.preset else []
+            words += [f"--world {args.world}"] if args.world is not None else []
+            how = " ".join([f"python -m experiments {sources.CONTROL}", *words]) + " makes them"
+        out.append("no controls, which are runs that optimise gold itself: false alarms are not known, and thresholds "
+                   f"are those with which runs of other draws lose least gold; {how}")  # fmt: skip
+    elif len(found.controls) <= scoring.LEAST_CONTROLS:
+        out.append(f"{len(found.controls)} controls: a threshold of a stated rate of false alarms is learned from "
+                   f"{scoring.LEAST_CONTROLS} others, so thresholds are those with which other runs lose least")  # fmt: skip
+    end = lambda runs: float(np.median([np.max(run.kl) for run in runs]))
+    for group in found.groups:
+        if found.controls and end(found.controls) < REACH * end(group.runs):
+            out.append(f"{found.by} {group.key}: controls end at {end(found.controls):.3g} nats, its runs at "
+                       f"{end(group.runs):.3g}: false alarms beyond the former are not in their rate")  # fmt: skip
+    if single := [str(group.key) for group in found.groups if len({run.draw for run in group.runs}) < 2]:
+        out.append(f"{found.by} {', '.join(single)}: one run, so no intervals, and nothing learned from other runs")
+    return out
