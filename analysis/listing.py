@@ -13,7 +13,7 @@ COMMANDS = {  # command -> what it does, after the experiments that have records
     "python -m analysis power NAME": "how many seeds would decide each of its claims, and their cost",
     "python -m analysis pack FILE.tar.xz": "all records in one file, which --runs then takes",
     "python -m analysis paper gao2023 [--venue icml]": "the figures of the paper, from all records",
-    "python -m analysis stopping NAME, or FILE and columns": "rules for when to stop, scored by the gold that they lose",
+    "python -m analysis stopping NAME, or FILE and columns": "rules for when to stop, and the gold that they lose",
     "python -m analysis advise NAME, or FILE and the options of fit": "how far may one optimise?",
 }
 

@@ -79,13 +79,18 @@ def work(args) -> dict:
     else:
         found = sources.of_file(Path(args.name), _options(args), args)
     rows, lacking = _scored(found, chosen, args.rate)
-    for line in tables.plain_text(table(found.by, rows, args.rate)):
+    for line in tables.plain_text(table(rows, args.rate)) if rows else []:
         say(line)
-    warnings = found.warnings + _oddities(found, args)
     for (name, what), keys in lacking.items():
-        say(f"{name}: not scored for {found.by} {', '.join(map(str, keys))}: {WHY.get(what, f'no column {what}')}")
-    missing = [{"rule": name, "lacks": what, found.by: keys} for (name, what), keys in lacking.items()]
-    return {"rate": args.rate, "by": found.by, "rules": rows, "not_scored": missing, "warnings": warnings}
+        where = "" if len(keys) == len(found.groups) else f" for {'; '.join(map(_words, keys))}"
+        say(f"{name}: not scored{where}: {WHY.get(what, f'no column {what}')}")
+    missing = [{"rule": name, "lacks": what, "groups": keys} for (name, what), keys in lacking.items()]
+    warnings = found.warnings + _oddities(found, args)
+    return {"rate": args.rate, "rules": rows, "not_scored": missing, "warnings": warnings}
+
+
+def _words(key: dict) -> str:
+    return " ".join(f"{column} {value}" for column, value in key.items())
 
 
 WHY = {
@@ -129,14 +134,14 @@ def _scored(found: sources.Found, chosen, rate: float) -> tuple[list[dict], dict
             except rules.Lacking as what:
                 lacking.setdefault((name, str(what)), []).append(group.key)
                 continue
-            rows.append({found.by: group.key, "rule": name} | scoring.row(study, score))
+            rows.append({"key": group.key, "rule": name} | scoring.row(study, score))
     return rows, lacking
 
 
-def table(by: str, rows: list[dict], rate: float) -> Table:
+def table(rows: list[dict], rate: float) -> Table:
     lines = []
     for row in rows:
-        line = {by: row[by], "rule": row["rule"]}
+        line = row["key"] | {"rule": row["rule"]}
         for name, heading in (("regret", "regret (s.d.)"), ("lead", "lead (nats)")):
             line |= tables.spread({heading: row[name], f"{heading}_ci": row[f"{name}_ci"]}, heading)
         line |= {"KL kept": row["kl"], "stopped": row["stopped"]}
@@ -144,7 +149,7 @@ def table(by: str, rows: list[dict], rate: float) -> Table:
         line |= tables.spread(rate_of | {"false alarms_ci": row["false_alarms_ci"] or (np.nan, np.nan)}, "false alarms")
         line |= {"lost on controls": row["lost_on_controls"], "threshold": row["threshold"]}
         lines.append(line | {"from": row["threshold_from"]})
-    title = f"Stopping rules: gold lost against a run's best checkpoint; lead > 0: stopped before gold's peak; false "
+    title = "Stopping rules: gold lost against a run's best checkpoint; lead > 0: stopped before gold's peak; false "
     title += f"alarms: controls that are stopped, thresholds set to {rate:g}"
     return Table("stopping", title, pd.DataFrame(lines))
 
@@ -161,13 +166,14 @@ def _oddities(found: sources.Found, args) -> list[str]:
         out.append("no controls, which are runs that optimise gold itself: false alarms are not known, and thresholds "
                    f"are those with which runs of other draws lose least gold; {how}")  # fmt: skip
     elif len(found.controls) <= scoring.LEAST_CONTROLS:
-        out.append(f"{len(found.controls)} controls: a threshold of a stated rate of false alarms is learned from "
-                   f"{scoring.LEAST_CONTROLS} others, so thresholds are those with which other runs lose least")  # fmt: skip
+        out.append(f"controls: {len(found.controls)}; a threshold of a stated rate of false alarms is learned from "
+                   f"at least {scoring.LEAST_CONTROLS} of other draws, so some are those with which other runs lose "
+                   "least")  # fmt: skip
     end = lambda runs: float(np.median([np.max(run.kl) for run in runs]))
     for group in found.groups:
         if found.controls and end(found.controls) < REACH * end(group.runs):
-            out.append(f"{found.by} {group.key}: controls end at {end(found.controls):.3g} nats, its runs at "
+            out.append(f"{_words(group.key)}: controls end at {end(found.controls):.3g} nats, its runs at "
                        f"{end(group.runs):.3g}: false alarms beyond the former are not in their rate")  # fmt: skip
-    if single := [str(group.key) for group in found.groups if len({run.draw for run in group.runs}) < 2]:
-        out.append(f"{found.by} {', '.join(single)}: one run, so no intervals, and nothing learned from other runs")
+    if single := [_words(group.key) for group in found.groups if len({run.draw for run in group.runs}) < 2]:
+        out.append(f"{'; '.join(single)}: one run, so no intervals, and nothing learned from other runs")
     return out

@@ -9,7 +9,7 @@ A rule sees what one sees in practice, and never gold. It returns one of
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ class Curve:
 
     columns: Mapping[str, np.ndarray]  # [T], the whole run
     seen: int  # points up to now
-    budget: float | None  # KL in nats where gold is expected to peak, by other runs; inf: nowhere; None: not known
+    budget: Callable[[], float]  # -> kl_budget; a fit, so made only where a rule asks
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.columns:
@@ -54,10 +54,8 @@ class Curve:
 
     @property
     def kl_budget(self) -> float:
-        """KL in nats where gold is expected to peak, by `advise` on other runs."""
-        if self.budget is None:
-            raise Lacking("kl_budget")
-        return self.budget
+        """KL in nats where gold is expected to peak, by `advise` on other runs; infinity where they do not turn."""
+        return self.budget()
 
 
 def last(_curve: Curve) -> bool:
@@ -124,7 +122,7 @@ RULES = {
 }
 
 
-def read(name: str, rule, columns: Mapping, count: int, budget: float | None) -> tuple[np.ndarray, np.ndarray]:
+def read(name: str, rule, columns: Mapping, count: int, budget: Callable[[], float]) -> tuple[np.ndarray, np.ndarray]:
     """(alarms [T], checkpoints kept [T]) of a rule along a run of T = count points; True is an alarm of infinity.
 
     Lacking if it asks for a column that is not there; ValueError if it returns what is no answer.

@@ -6,7 +6,7 @@ that it is scored on.
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class Study:
     controls: list[Run]
     form: str  # the law from which `advise` takes a KL
     rate: float  # of false alarms, to which thresholds are set
+    budgets: dict = field(default_factory=dict)  # draw -> its budget, once it was asked for
 
     @cached_property
     def level(self) -> int:
@@ -70,21 +71,16 @@ class Study:
         """Indices of the runs of other draws."""
         return [i for i, other in enumerate(of) if self.unit(other) != self.unit(run)]
 
-    @cached_property
-    def budgets(self) -> dict:
-        """Draw -> KL at which `advise` expects gold to peak, by the runs of other draws (rules.Curve.budget)."""
-        out = {}
-        for run in (*self.runs, *self.controls):
+    def budget(self, run: Run) -> float:
+        """KL in nats at which `advise` expects gold to peak, by the runs of other draws (rules.Curve.kl_budget)."""
+        unit = self.unit(run)
+        if unit not in self.budgets:
             rest = [self.runs[i].outward for i in self.others(run, self.runs)]
-            if self.unit(run) not in out:
-                out[self.unit(run)] = self._budget(rest)
-        return out
-
-    def _budget(self, rest):
-        if not rest:
-            return None
-        peak = advise.advise(self.form, *map(list, zip(*rest, strict=True))).kl_peak
-        return math.inf if peak is None else peak
+            if not rest:
+                raise rules.Lacking("kl_budget")
+            peak = advise.advise(self.form, *map(list, zip(*rest, strict=True))).kl_peak
+            self.budgets[unit] = math.inf if peak is None else peak
+        return self.budgets[unit]
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def score(study: Study, name: str, rule, labels: int | None = None) -> Score:
 
 
 def _walk(study, name, rule, run, draw):
-    return rules.read(name, rule, run.seen(draw), len(run.kl), study.budgets[study.unit(run)])
+    return rules.read(name, rule, run.seen(draw), len(run.kl), partial(study.budget, run))
 
 
 def _seen(study, name, rule, draw) -> list[Run]:

@@ -1,5 +1,7 @@
 """Runs to score rules on, from the records of an experiment or from a file of anyone's."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,20 +28,19 @@ COLUMNS = {  # option of a file's column -> the name by which rules know it
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one value of the compared column, and the law from which `advise` takes a KL."""
+    """Runs that are compared with one another, and the law from which `advise` takes a KL."""
 
-    key: object
+    key: dict  # column -> value, of the columns that tell groups apart
     form: str
     runs: list[Run]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Groups of runs, controls that optimise gold itself, the column that is compared, and warnings."""
+    """Groups of runs, controls that optimise gold itself, and warnings."""
 
     groups: list[Group]
     controls: list[Run]
-    by: str
     warnings: list[str]
 
 
@@ -50,17 +51,26 @@ def of_records(store: Store, args) -> Found:
     """args: name, preset, set, world, seeds and method, as the command line has them.  StoreError; ValueError."""
     name = others.found(store, args.name, args.preset, args.set, args.world, args.seeds)
     read = records.load(store, name, args.preset, args.seeds)
-    own = read.curves[read.curves["reward"] != "gold"]
-    methods = curves.groups(own, read.axis, labels=read.labels) if len(own) else {}
+    methods = curves.methods(read.curves[read.curves["reward"] != "gold"])
     if args.method not in methods:
         have = ", ".join(methods) or "none"
         raise BadInput(f"--method {args.method}: {args.name} has no such curves; allowed are {have}")
-    groups = [Group(g.label, g.form, [_run(run) for run in g.runs]) for g in methods[args.method]]
+    groups = list(_groups(methods[args.method], read))
     worlds = {run.draw[:2] for group in groups for run in group.runs}
     rows = _controls(store, read, args)
     held = curves.methods(rows).get(args.method, rows[:0])
     controls = [_run(_rezeroed(run)) for _, run in held.groupby(["cell", *curves.WORLD, "seed"], sort=True)]
-    return Found(groups, [run for run in controls if run.draw[:2] in worlds], read.axis, read.warnings)
+    return Found(groups, [run for run in controls if run.draw[:2] in worlds], read.warnings)
+
+
+def _groups(rows: pd.DataFrame, read: records.Data) -> Iterator[Group]:
+    """A group for each value of the compared column in each panel."""
+    panels = read.manifest.get("panels")
+    for panel, part in rows.groupby(panels, sort=True, observed=True) if panels else [(None, rows)]:
+        for of_method in curves.groups(part, read.axis, labels=read.labels).values():
+            for g in of_method:
+                key = {read.axis: g.label} | ({panels: panel} if panels else {})
+                yield Group(key, g.form, [_run(run) for run in g.runs])
 
 
 def _controls(store: Store, read: records.Data, args) -> pd.DataFrame:
@@ -69,10 +79,8 @@ def _controls(store: Store, read: records.Data, args) -> pd.DataFrame:
     preset = read.manifest["preset"]
     name = others.found(store, CONTROL, preset, args.set, args.world, None)
     if name != read.manifest["experiment"]:
-        try:
+        with contextlib.suppress(NotStored, records.NoPoints):
             parts.append(records.load(store, name, preset).curves)
-        except (NotStored, records.NoPoints):
-            pass
     _, of_gold = CONTROLS["proxy_is_gold"]
     parts = [part[of_gold(part)] for part in parts]
     return pd.concat([part for part in parts if len(part)] or parts[:1]).drop_duplicates([*curves.RUN, "control"])
@@ -119,11 +127,14 @@ def of_file(path: Path, options: fits.Options, args) -> Found:
         raise BadInput(f"{path}: no row has {column}={value}; it has {have}")
     if is_control.all():
         raise BadInput(f"{path}: all rows are controls ({args.control}); some runs are wanted that are none")
+    by = options.by or "group"
     parts = points[~is_control].groupby(options.by, sort=True) if options.by else [("all", points[~is_control])]
-    groups = [Group(key, options.form, _runs_of(rows, options.seeds, options, wanted, args)) for key, rows in parts]
-    apart = tuple(dict.fromkeys([*options.keys]))  # controls of one seed and of different groups are different runs
+    groups = [
+        Group({by: key}, options.form, _runs_of(rows, options.seeds, options, wanted, args)) for key, rows in parts
+    ]
+    apart = tuple(dict.fromkeys(options.keys))  # controls of one seed and of different groups are different runs
     controls = _runs_of(points[is_control], apart, options, wanted, args)
-    return Found(groups, controls, options.by or "group", warnings)
+    return Found(groups, controls, warnings)
 
 
 def _runs_of(rows: pd.DataFrame, apart: tuple, options: fits.Options, wanted: dict, args) -> list[Run]:

@@ -21,7 +21,8 @@ def at_rate(largest, rate: float) -> float:
     if rank <= count:
         return float(largest[rank - 1])
     wide = stats.t.isf(rate, count - 1) * np.sqrt(1 + 1 / count)
-    return float(largest.mean() + wide * largest.std(ddof=1))
+    bound = lambda values: float(values.mean() + wide * values.std(ddof=1))
+    return max(bound(largest), math.exp(bound(np.log(largest)))) if largest[0] > 0 else bound(largest)
 
 
 def of_least_regret(walks, golds) -> float:
