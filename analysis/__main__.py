@@ -92,7 +92,9 @@ def _experiment(argv) -> int:
             return _complain(listing.no_records(source, args))
         outputs.check_folder(folder)
         if name == "throughput":
-            return _throughput(source.store.root, folder)
+            from analysis.studies import throughput
+
+            return throughput.tell(source.store.root / "throughput", folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
         data, findings = analyse.analyse(source.store, name, args.preset, folder, args.seeds)
@@ -116,19 +118,6 @@ def _list(runs: str) -> int:
     say(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
     for command, what in listing.COMMANDS.items():
         say(as_typed(f"{command:<50} {what}", COMMANDS))
-    return 0
-
-
-def _throughput(runs: Path, folder: Path) -> int:
-    """Figures of the newest measurements of its parts."""
-    from analysis.studies import throughput
-
-    figures = throughput.study(runs / "throughput", folder)
-    if not figures:
-        how = "python -m experiments throughput --set part=stages"
-        say(f"throughput: nothing measured yet; this does: {as_typed(how)}")
-        return 0
-    say(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures)}")
     return 0
 
 
