@@ -140,6 +140,22 @@ def test_nothing_is_learned_on_the_draw_that_is_scored():
     assert budgets(1.0)[0] == budgets(2.5)[0] and budgets(1.0)[1] < budgets(2.5)[1]
 
 
+def test_without_controls_a_threshold_is_that_of_the_other_runs():
+    """Run 0 is best where length has moved by 4, the others where it has moved by 1: it is stopped there, too."""
+    others = [run(s, [0, 2, 1, 1, 1], attr_length=np.sqrt(KL)) for s in (1, 2)]
+    found = scoring.score(
+        study([run(0, [0, 1, 1, 1, 9], attr_length=np.sqrt(KL)), *others]), "length_drift", rules.length_drift
+    )
+    assert (found.source, found.kl[0], found.regret[0]) == ("other runs", 1.0, 8.0)
+
+
+def test_to_stop_at_a_controls_end_is_no_false_alarm():
+    """Controls that leap at their last point keep the threshold of those that do not: 3 is the largest before."""
+    controls = [run(s, np.arange(5), attr_length=[0, 1, 2, 3, 100]) for s in range(1, 10)]
+    found = scoring.score(study([run(0, attr_length=KL)], controls), "length_drift", rules.length_drift)
+    assert found.threshold == 3.0 and found.alarms.max() == 0
+
+
 def test_two_worlds_are_two_draws():
     """Seeds of one world share what is drawn with it, so a rule learns in the other world."""
     runs = [scoring.Run((world, world, seed), KL, GOLD) for world in (0, 1) for seed in (5, 6)]
