@@ -379,12 +379,14 @@ def _calibration(argv) -> int:
 
 def _stopping(argv) -> int:
     """Rules for when to stop optimising, scored by the gold that they lose."""
+    from analysis.stopping_rules import arguments
+
+    parser = _Parser(prog="python -m analysis stopping", description=arguments.ABOUT)
+    arguments.add_arguments(parser)
+    args = parser.parse_args(argv)
     from analysis.stopping_rules import command
 
-    parser = _Parser(prog="python -m analysis stopping", description=command.ABOUT)
-    command.add_arguments(parser)
-    args = parser.parse_args(argv)
-    _check_json(args.json, command.RESULT, Path(args.name))
+    _check_json(args.json, arguments.RESULT, Path(args.name))
     return _tell(command.work(args), args.json)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import curves
 from analysis.__main__ import main
-from analysis.stopping_rules import made, rules, scoring, thresholds
+from analysis.stopping_rules import arguments, made, rules, scoring, thresholds
 from analysis.stopping_rules.rules import Curve, Reading
 from tests.test_analysis import Records, one_run
 
@@ -75,6 +76,8 @@ def test_a_rule_sees_no_later_point_and_no_gold():
 def test_what_is_no_answer_is_refused(said):
     with pytest.raises(ValueError, match="rule mine: .* at point 0; allowed are"):
         scoring.score(study([run(0)]), "mine", lambda curve: said)
+    with pytest.raises(ValueError, match="a finite number at some points and none at others"):
+        scoring.score(study([run(0)]), "mine", lambda curve: curve.now < 2 or 0.5)
 
 
 def test_many_labels_find_the_best_checkpoint_and_few_do_not():
@@ -205,6 +208,10 @@ def test_records_with_controls(tmp_path, store, capsys):
     }
     assert not any("no controls" in warning for warning in found["warnings"])
     assert "length_drift" in capsys.readouterr().out
+
+
+def test_methods_are_those_of_curves():
+    assert set(arguments.METHODS) == set(curves.METHODS.values())
 
 
 def test_records_without_controls_warn(tmp_path, store):

@@ -1,13 +1,12 @@
 """python -m analysis stopping NAME|FILE: rules for when to stop optimising, scored by the gold that they lose."""
 
-import argparse
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis import sources as stores
 from analysis.drawing import tables
 from analysis.escaped import say
 from analysis.findings import Table
@@ -15,54 +14,7 @@ from analysis.fit import fits
 from analysis.stopping_rules import rules, scoring, sources
 from gold_sim import laws, named
 
-RESULT = {"rate", "rules", "warnings"}  # keys of what --json holds
-LABELS = (16, 128)
 REACH = 0.8  # of the runs' KL, to which controls are to go if they are to say how often a rule errs there
-METHODS = ("rl", "bon", "frontier", "direct")
-ABOUT = """When to stop optimising: rules, scored by the gold that they lose.
-
-NAME is an experiment with records, FILE a table of curves as `fit` reads it. What a rule learns it learns on other
-seeds than those that it is scored on."""
-
-
-def add_arguments(parser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("name", metavar="NAME|FILE")
-    names = ", ".join(rules.RULES)
-    parser.add_argument("--rule", nargs="+", metavar="RULE", help=f"{names}, or module:function of yours (all)")
-    parser.add_argument("--rate", type=float, default=0.1, help="of false alarms, to which thresholds are set (0.1)")
-    about = f"labels a checkpoint, of gold_labels {LABELS}"
-    parser.add_argument("--labels", type=int, nargs="+", default=LABELS, metavar="K", help=about)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
-    of_records = parser.add_argument_group("of an experiment")
-    of_records.add_argument("--method", choices=METHODS, default="rl", help="whose curves (rl)")
-    of_records.add_argument("--preset", help="size of the experiment; default: the largest that has records")
-    of_records.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of records made with it")
-    of_records.add_argument("--world", type=int, metavar="N", help="of records made with --world N")
-    of_records.add_argument("--seeds", type=int, metavar="N", help="of the first N seeds alone")
-    of_records.add_argument("--runs", default="runs", help=f"the records: {stores.FORMS}")
-    of_file = parser.add_argument_group("of a file; all but --x are names of columns")
-    of_file.add_argument("--x", metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
-    of_file.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
-    for option, what in COLUMNS.items():
-        of_file.add_argument(f"--{option}", metavar="COLUMN", help=what)
-    of_file.add_argument("--see", nargs="+", default=[], metavar="COLUMN", help="others that a rule of yours asks for")
-    of_file.add_argument("--kl-unit", metavar="response|token", help="of KL; to be stated for a trainer's log")
-    of_file.add_argument("--control", metavar="COLUMN=VALUE", help="rows of runs that optimise gold itself")
-    of_file.add_argument("--form", default="rl", help="law of fixed_kl (rl)")
-
-
-COLUMNS = {  # option -> its help
-    "by": "one group of runs for each value of it, as the size of the reward model",
-    "seed-column": "tells runs apart, outermost first (world,seed)",
-    "step": "order of a run's rows; without it, their order in the file",
-    "proxy": "the reward that is optimised",
-    "left-out": "a reward model that is not optimised",
-    "spread": "spread over the members of an ensemble",
-    "length": "mean tokens a response",
-    "repetition": "share of repeated words",
-    "gold-sd": "standard deviation of gold over responses",
-}
 
 
 def is_experiment(name: str) -> bool:
@@ -160,8 +112,9 @@ def _oddities(found: sources.Found, args) -> list[str]:
     if not found.controls:
         how = "name their rows with --control COLUMN=VALUE"
         if is_experiment(args.name):
-            words = [f"--preset {args.preset}"] if args.preset else []
-            words += [f"--world {args.world}"] if args.world is not None else []
+            given = (("preset", args.preset), ("world", args.world), ("seeds", args.seeds))
+            words = [f"--set {shlex.quote(text)}" for text in args.set]
+            words += [f"--{option} {value}" for option, value in given if value is not None]
             how = " ".join([f"python -m experiments {sources.CONTROL}", *words]) + " makes them"
         out.append("no controls, which are runs that optimise gold itself: false alarms are not known, and thresholds "
                    f"are those with which runs of other draws lose least gold; {how}")  # fmt: skip

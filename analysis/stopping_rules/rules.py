@@ -130,6 +130,8 @@ def read(name: str, rule, columns: Mapping, count: int, budget: Callable[[], flo
     alarms, keeps = np.empty(count), np.empty(count, int)
     for now in range(count):
         alarms[now], keeps[now] = _answer(name, rule(Curve(columns, now + 1, budget)), now)
+    if len(set(np.isfinite(alarms))) > 1:
+        raise ValueError(f"rule {name}: a finite number at some points and none at others; one of them is wanted")
     return alarms, keeps
 
 

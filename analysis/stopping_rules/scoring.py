@@ -94,7 +94,7 @@ class Score:
     alarms: np.ndarray  # [C] whether it stops a control before its end
     lost: np.ndarray  # [C] regret on the controls
     threshold: float  # mean over runs; NaN of a rule that says itself when to stop
-    source: str  # of the threshold: "controls", "other runs" or "none"
+    source: str  # of the threshold: "controls", "other runs", both, or "none"
 
 
 def score(study: Study, name: str, rule, labels: int | None = None) -> Score:
@@ -111,12 +111,13 @@ def score(study: Study, name: str, rule, labels: int | None = None) -> Score:
         tables.append(np.array([[*row, limit[0]] for row, limit in zip(rows, learned, strict=True)], float))
     mean, count = np.mean(tables, axis=0), len(study.runs)
     regret, lead, kl, stopped, limits = mean[:count].T
+    sources = {source for _, source in learned[:count]}
     return Score(
         *(regret, lead, kl, stopped),
         alarms=mean[count:, 3],
         lost=mean[count:, 0],
-        threshold=float(np.mean(limits)) if learned[0][1] != "none" else math.nan,
-        source=learned[0][1],
+        threshold=math.nan if "none" in sources else float(np.mean(limits)),
+        source=" and ".join(sorted(sources)),
     )
 
 

@@ -12,7 +12,6 @@ from analysis import curves, others, records, sources
 from analysis.fit import fits
 from analysis.fit.importers import BadInput
 from analysis.stopping_rules.scoring import Run
-from analysis.studies.negative_controls import CONTROLS
 from gold_sim.store import NotStored, Store
 
 CONTROL = "negative_controls"  # the experiment in which policies optimise gold itself
@@ -75,9 +74,11 @@ def _groups(rows: pd.DataFrame, read: records.Data) -> Iterator[Group]:
 
 def _controls(store: Store, read: records.Data, args) -> pd.DataFrame:
     """Rows of runs that optimise gold itself: the experiment's own, and those of the experiment of controls."""
+    from analysis.studies.negative_controls import CONTROLS  # here, as it loads what draws figures
+
     parts = [read.curves]
     preset = read.manifest["preset"]
-    name = others.found(store, CONTROL, preset, args.set, args.world, None)
+    name = others.found(store, CONTROL, preset, args.set, args.world, args.seeds)
     if name != read.manifest["experiment"]:
         with contextlib.suppress(NotStored, records.NoPoints):
             parts.append(records.load(store, name, preset).curves)
