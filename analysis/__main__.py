@@ -366,23 +366,36 @@ def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
     parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts, about = ("stopping", "curves"), "stopping: the sequential rule; curves: fits of laws (both)"
+    parts = ("stopping", "curves", "scores")
+    about = "stopping: the sequential rule; curves: fits of laws; scores: tables of scored samples (all)"
     parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage, stopping
+    from analysis.fit import coverage, score_coverage, stopping
 
     parts = {
         "stopping": lambda: stopping.tables(20 * args.replications),
         "curves": lambda: coverage.tables(args.replications),
+        "scores": lambda: score_coverage.tables(args.replications),
     }
     for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
             say(line)
         sys.stdout.flush()
     return 0
+
+
+def _scores(argv) -> int:
+    """Best-of-n curves, law and tails from a table of scored samples."""
+    from analysis.fit import score_command
+
+    parser = _Parser(prog="python -m analysis scores", **score_command.ABOUT)
+    score_command.add_arguments(parser)
+    args = parser.parse_args(argv)
+    _check_json(args.json, SCORED, args.file)
+    return _tell(score_command.work(args), args.json)
 
 
 def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
@@ -400,6 +413,7 @@ def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
 
 
 FITTED = {"groups", "warnings"}  # keys of what fit and advise write
+SCORED = {"curve", "hedge", "tail"}  # and of what scores writes
 
 
 def _has(path: Path, keys: set[str]) -> bool:
@@ -429,6 +443,7 @@ def _write_json(result: dict, path: Path) -> None:
 COMMANDS = {  # what is not the name of an experiment; the first line of each docstring is what `gold-sim --help` says
     "fit": _fit,
     "advise": _advise,
+    "scores": _scores,
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,

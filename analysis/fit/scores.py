@@ -4,7 +4,6 @@ Every estimate is a mean over pairs of a prompt and a reward model, or is linear
 kind: between prompts, and between reward models where there are several (`intervals.crossed_interval`).
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +44,14 @@ def scores(path: Path, columns: Columns) -> dict:
         "tail": named([tail(pool) for pool in groups]),
         "agreement": named([agreement(pool) for pool in groups]),
     }
-    missing = [words for pool, one in zip(groups, found, strict=True) for words in oddities(pool, one, columns)]
-    return result | {"warnings": warnings + missing_draws(groups) + missing + result["fit"]["warnings"]}
+    for pool, one, hedged, tailed in zip(groups, found, *map(listed, (result["hedge"], result["tail"])), strict=True):
+        warnings += oddities(pool, one, hedged["n"], tailed, columns)
+    return result | {"warnings": missing_draws(groups) + warnings + result["fit"]["warnings"]}
+
+
+def listed(entries) -> list[dict]:
+    """One entry a group."""
+    return entries if isinstance(entries, list) else [entries]
 
 
 # --- the curve and its law -----------------------------------------------------------------------
@@ -174,12 +179,15 @@ def _tail(pool: Pool, values, numbers, seeds) -> dict:
         spread = stats.iqr(values[of])
         values[of] /= spread if spread > 0 else np.nan
     found = tails.fit(values) if np.isfinite(values).all() else tails.fit([])
-    count, pairs = len(found.where), pool.num_seeds * pool.num_prompts
-    interval = (np.nan, np.nan)
-    if count and np.isfinite(found.influence).all():
-        each = found.xi + pairs / count * np.bincount(numbers[found.where], found.influence, pairs)
-        low, high = between(pool)(each, laws.LEVEL)
-        interval = (float(low), float(high))
+    count, pairs, half = len(found.where), pool.num_seeds * pool.num_prompts, np.nan
+    if count:
+        # A few large excesses make the scatter. Where chance keeps it small, that of independent ones counts.
+        half = stats.norm.ppf(0.5 + laws.LEVEL / 2) * found.error
+        if pairs > 1 and np.isfinite(found.influence).all():
+            each = pairs / count * np.bincount(numbers[found.where], found.influence, pairs)
+            low, high = between(pool)(each, laws.LEVEL)
+            half = max(half, (high - low) / 2)
+    interval = (float(found.xi - half), float(found.xi + half))
     return {"xi": found.xi, "xi_ci": interval, "threshold": found.threshold, "excesses": count}
 
 
@@ -202,11 +210,11 @@ def accuracy(proxy, gold) -> np.ndarray:
     """
     size = proxy.shape[1]
     shuffled = np.random.default_rng(0).permutation(size)
-    proxy, gold = np.take(proxy, shuffled, 1), np.take(gold, shuffled, 1)
+    proxy, gold = (np.take(scores, np.tile(shuffled, 2), 1) for scores in (proxy, gold))  # so that lags are slices
     right, pairs = np.zeros(len(proxy)), np.zeros(len(proxy))
     for lag in range(1, min(PAIRINGS, size // 2) + 1):
         once = size // 2 if 2 * lag == size else size  # half way round each pair would be met twice
-        left, other = slice(0, once), (np.arange(once) + lag) % size
+        left, other = slice(0, once), slice(lag, lag + once)
         by_gold = np.sign(gold[:, left] - gold[:, other])
         right += 0.5 * np.sum(by_gold * np.sign(proxy[:, left] - proxy[:, other]) + by_gold**2, 1)
         pairs += np.sum(by_gold**2, 1)
@@ -233,18 +241,20 @@ def missing_draws(groups: list[Pool]) -> list[str]:
     return out
 
 
-def oddities(pool: Pool, of: pd.DataFrame, columns: Columns) -> list[str]:
-    """Warnings about one group's curve."""
+def oddities(pool: Pool, of: pd.DataFrame, hedged: float, tailed: dict, columns: Columns) -> list[str]:
+    """Warnings about one group's curve, HedgeTune's n and tails."""
     where = f"{columns.by}={pool.key}: " if columns.by else ""
     out, last = [], of.iloc[-1]
     if last["kl"] - last["kl_with_ties"] > NOTED * last["kl"]:
         given = f"{columns.proxy} ties: KL at n = {int(last['n'])} is {last['kl_with_ties']:.3g} nats (kl_with_ties)"
         out.append(f"{where}{given}, not {last['kl']:.3g}, which is an upper bound; curve and law take the bound")
-    if len(of) > 1 and hedge(pool)["n"] >= pool.num_samples:
-        out.append(f"{where}gold still rises at n = {pool.num_samples:,}, all samples of a prompt: HedgeTune's n is at "
-                   "least that")  # fmt: skip
-    if tails.excesses_of(pool.num_seeds * sum(proxy.size for _, proxy, _ in pool.blocks)) < tails.FEWEST:
-        out.append(f"{where}no tail index: too few samples")
+    if hedged >= pool.num_samples:
+        best = int(of["n"].iloc[of["gold"].argmax()])
+        out.append(f"{where}HedgeTune's n is all {pool.num_samples:,} samples of a prompt: gold's peak may lie beyond "
+                   f"(the curve is highest at n = {best:,})")  # fmt: skip
+    for name in ("proxy", "error"):
+        if not tailed[name]["excesses"]:
+            out.append(f"{where}no tail index of the {name}: too few samples, or most are alike")
     return out
 
 
@@ -255,10 +265,9 @@ def tables(result: dict) -> list[Table]:
         f"{k.removesuffix('_ci')}_{end}": v for k, pair in row.items() if k.endswith("_ci")
         for end, v in zip(("low", "high"), pair, strict=True)
     }  # fmt: skip
-    listed = lambda name: result[name] if isinstance(result[name], list) else [{by: "all"} | result[name]]
     rest = []
-    for hedged, tailed, agreed in zip(listed("hedge"), listed("tail"), listed("agreement"), strict=True):
-        row = {by: hedged[by], "hedge_n": hedged["n"], "hedge_n_ci": hedged["n_ci"]}
+    for hedged, tailed, agreed in zip(*(listed(result[name]) for name in ("hedge", "tail", "agreement")), strict=True):
+        row = {by: hedged.get(by, "all"), "hedge_n": hedged["n"], "hedge_n_ci": hedged["n_ci"]}
         for of in ("proxy", "error"):
             row |= {f"tail_of_{of}": tailed[of]["xi"], f"tail_of_{of}_ci": tailed[of]["xi_ci"]}
         rest.append(folded(row | {k: v for k, v in agreed.items() if k != by}))

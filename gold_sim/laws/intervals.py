@@ -34,9 +34,10 @@ def crossed_interval(values, level: float = LEVEL):
     """Interval of the mean over S draws of one kind, crossed with P of another: [S, P, ...] -> (low [...], high [...]).
 
     As reward models that score the same prompts: value = mean + row + column + rest, each a random effect. The mean
-    squares of rows, columns and rest estimate Var(mean) = (MS_rows + MS_columns - MS_rest) / (S P) without bias (Searle,
-    Casella & McCulloch 1992, ch. 4). It counts as no less than rows or columns alone give. Student's t has the degrees
-    of freedom of Satterthwaite (1946). With S = 1 or P = 1 it is `t_interval` over the other; NaN with S = P = 1.
+    squares of rows, columns and rest estimate Var(mean) = (MS_rows + MS_columns - MS_rest) / (S P) without bias
+    (Searle, Casella & McCulloch 1992, ch. 4). It counts as no less than rows or columns alone give. Student's t has
+    the degrees of freedom of Satterthwaite (1946). With S = 1 or P = 1 it is `t_interval` over the other; NaN with
+    S = P = 1.
     `python -m analysis calibration --part scores` measures its coverage.
     """
     values = np.asarray(values, float)

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-FEWEST = 25  # excesses; with fewer nothing is fitted
+FEWEST = 50  # excesses; with fewer nothing is fitted: with 40, 90 % intervals held 79 to 86 %
 GRID = 120  # of theta = xi / sigma, to either side of 0
-REGULAR = -0.5  # xi at or below which the maximum of the likelihood has no usual variance
+REGULAR = -0.5  # xi at or below which the score has no variance
 
 
 @dataclass(frozen=True)
 class Tail:
     """The upper tail of a sample; fields are NaN, and excesses none, where values are too few or all alike."""
 
-    xi: float
-    sigma: float  # in units of the values
+    xi: float  # by maximum likelihood, without its bias of order 1 / k
+    sigma: float  # by maximum likelihood, in units of the values
     threshold: float
     where: np.ndarray  # [k] indices of the values above the threshold
     influence: np.ndarray  # [k] of each on xi: xi - true xi is about their mean; NaN where xi <= REGULAR
+    error: float  # standard error of xi if excesses are independent (`standard_error`)
 
 
 def excesses_of(count: int) -> int:
@@ -40,8 +41,25 @@ def fit(values) -> Tail:
         where = np.flatnonzero(values > threshold)
         if len(where) >= FEWEST:
             xi, sigma = maximum_likelihood(values[where] - threshold)
-            return Tail(xi, sigma, threshold, where, influence(values[where] - threshold, xi, sigma))
-    return Tail(np.nan, np.nan, np.nan, np.empty(0, int), np.empty(0))
+            each, error = influence(values[where] - threshold, xi, sigma), standard_error(xi, len(where))
+            return Tail(xi - bias(xi, len(where)), sigma, threshold, where, each, error)
+    return Tail(np.nan, np.nan, np.nan, np.empty(0, int), np.empty(0), np.nan)
+
+
+def bias(xi: float, k: int) -> float:
+    """Bias of order 1 / k of the maximum-likelihood xi (Giles, Feng & Godwin 2016).
+
+    The formula has a pole at xi = -1/3, which the bias has not: 1 + 3 xi counts as at least 0.7.
+    """
+    return -(1 + xi) * (3 + xi) / (max(1 + 3 * xi, 0.7) * k)
+
+
+def standard_error(xi: float, k: int) -> float:
+    """(1 + xi) / sqrt(k) (Smith 1987), and 1 / sqrt(k) below 0: there the estimate scatters by more than in the limit.
+
+    Measured scatter times sqrt(k), with 120 excesses: 0.90 at xi = -0.4, 0.94 at -0.2, 1.06 at 0, 1.4 at 0.4.
+    """
+    return (1 + max(xi, 0.0)) / np.sqrt(k)
 
 
 def maximum_likelihood(excess) -> tuple[float, float]:
@@ -59,7 +77,7 @@ def maximum_likelihood(excess) -> tuple[float, float]:
 
     def loss(theta):  # minus the mean log-likelihood
         xi, sigma = best(theta)
-        return np.log(sigma) + xi + 1 if xi >= -1 else np.inf
+        return np.log(sigma) + xi + 1 if xi >= -1 else 1e9  # none lower; not infinite, for the parabolas of Brent
 
     end = -1 / x.max()
     grid = np.concatenate([end * (1 - np.geomspace(1e-6, 1, GRID)[:-1]), [0.0], np.geomspace(1e-3, 1e3, GRID)])

@@ -78,8 +78,8 @@ def kl_lost_to_ties(ordered, ns):
     """Nats by which KL is below `kl_bound` as proxies of the pool tie: ascending rows [P, N], ns [K] -> [P, K].
 
     A run of ties that holds the quantiles from a to b is chosen with probability q = b^n - a^n, all of it alike, where
-    without ties the density n u^(n-1) rises within it. So its share of KL is q log(q / (b - a)) in place of H(b) - H(a),
-    with H(u) = u^n (log n + (n - 1) (log u - 1/n)) the integral of that density times its logarithm.
+    without ties the density n u^(n-1) rises within it. So its share of KL is q log(q / (b - a)), not H(b) - H(a), with
+    H(u) = u^n (log n + (n - 1) (log u - 1/n)) the integral of that density times its logarithm.
     """
     ordered = np.asarray(ordered)
     num_prompts, num_samples = ordered.shape

@@ -187,10 +187,10 @@ def hedge_slopes(gold, log_ns):
 
 
 def hedge_roots(log_ns, slope, low, high) -> tuple[float, float, float]:
-    """n at which the slope [K] first falls to 0, as by `hedge_n`, and the ends of the n about it where low <= 0 <= high.
+    """n at which the slope [K] first falls to 0, and the ends of the n about it at which its interval holds 0.
 
     low, high: [K] interval of the slope. Between the log n [K] all are straight lines. An end that is not reached is
-    the first n or the last.
+    the first n or the last. Where the slope never falls to 0, n is as by `hedge_n`.
     """
     falling = np.flatnonzero((slope[:-1] > 0) & (slope[1:] <= 0))
     at = falling[0] if len(falling) else (len(slope) - 1 if slope[-1] > 0 else 0)
