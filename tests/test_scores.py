@@ -65,6 +65,17 @@ def test_the_public_case_has_its_right_values(tmp_path):
     assert 1 <= found["hedge"]["n_ci"][0] <= found["hedge"]["n"] <= found["hedge"]["n_ci"][1] <= 7
 
 
+def test_a_table_of_samples_is_no_curve_to_fit(tmp_path, capsys):
+    """Case as above: `sample` is a label, not n. With runs told apart, or one row an n, n may well count 1, 2, 3."""
+    path = tmp_path / "scored.csv"
+    path.write_text(CASE)
+    arguments = ["fit", str(path), "--x", "n=sample", "--y", "gold_score", "--form", "bon"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "sample counts 1 to 7 in up to 4 rows each" in said and "python -m analysis scores" in said
+    assert main([*arguments, "--seed-column", "prompt_idx"]) == 0
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_curves_are_the_means_over_all_subsets_of_every_prompt(tmp_path, suffix):
     """Prompts of 8 and of 6 samples, with ties, rows in any order; both groups, each by itself."""
@@ -114,9 +125,11 @@ def test_hedgetune_is_that_of_the_rule_and_its_interval_that_of_the_slope():
     falling = Pool("all", 1, 2, 4, ((np.arange(2), proxy[:2, :4], np.array([[3, 2, 1, 0.1], [3, 2.2, 1, 0]])),))
     assert scores.hedge(rising) == {"n": 4.0, "n_ci": (4.0, 4.0)}
     assert scores.hedge(falling) == {"n": 1.0, "n_ci": (1.0, 1.0)}
+    still = Pool("all", 1, 2, 4, ((np.arange(2), proxy[:2, :4], np.full((2, 4), 0.1)),))
+    assert scores.hedge(still) == {"n": 1.0, "n_ci": (1.0, 4.0)}
 
 
-def test_agreement_by_hand(monkeypatch):
+def test_agreement_by_hand():
     """gold 1 2 2 4, proxy 1 3 0 3: of five pairs of unlike gold 1-2, 1-4, 3-4 are right, 1-3 wrong, 2-4 a tie: 3.5 / 5.
 
     Ranks 1, 2.5, 2.5, 4 and 2, 3.5, 1, 3.5: covariance sum 2.25, squares 4.5 and 4.5.
@@ -218,7 +231,9 @@ SAID = {
     "proxy is the same for all samples in 1 of 6 prompts": {"proxy": lambda t: t["proxy"].where(t.index > 3, 0.0)},
     "proxy ties: KL at n = 4 is": {"proxy": lambda t: t["proxy"].round()},
     "left out 4 of 24 rows whose status is not ok": lambda t: t.assign(status=["ok"] * 20 + ["failed"] * 4),
-    "no tail index of the proxy: too few samples": {},
+    "no tail index of proxy and error": {},
+    "HedgeTune's n is all 4 samples of a prompt": {},
+    "one prompt: the variance of prompts is not in these intervals": lambda t: t[t["prompt"] == "p0"],
 }
 
 
@@ -229,6 +244,13 @@ def test_what_is_odd_is_handled_and_said(tmp_path, words):
     assert any(words in warning for warning in found["warnings"]), found["warnings"]
     plain = run(tmp_path, *(changed({}).to_csv(tmp_path / "u.csv", index=False) or [tmp_path / "u.csv"]), *NAMES)
     assert "repeat" not in words or found["curve"] == plain["curve"]
+
+
+def test_answers_that_are_checked_count_as_one_and_zero(tmp_path):
+    table = pool_table().assign(gold=lambda t: t["gold"] > 0)
+    for name, kind in (("yes", bool), ("one", int)):
+        table.astype({"gold": kind}).to_csv(tmp_path / f"{name}.csv", index=False)
+    assert run(tmp_path, tmp_path / "yes.csv", *NAMES) == run(tmp_path, tmp_path / "one.csv", *NAMES)
 
 
 def test_rows_that_stand_twice_are_suspected_where_samples_have_no_names(tmp_path):

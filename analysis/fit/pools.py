@@ -131,8 +131,15 @@ def _rows(path, columns: Columns) -> tuple[_Rows, list[str]]:
     if columns.by in RESULT:
         raise BadInput(f"{path}: {columns.by!r} has a meaning in the result; another name is wanted for this column")
     table, warnings = (table, []) if "status" in names else fits.ended_well(table, path)
-    proxy, gold = (importers.numbers(path, table, name).to_numpy(float) for name in (columns.proxy, columns.gold))
+    proxy, gold = (_scores(path, table, name) for name in (columns.proxy, columns.gold))
     return _Rows({o: importers.keys(path, table, name) for o, name in columns.keys.items()}, proxy, gold), warnings
+
+
+def _scores(path, table, name: str) -> np.ndarray:
+    """Finite numbers; yes and no, as of answers that are checked, are 1 and 0."""
+    if table[name].dtype == bool:
+        return table[name].to_numpy(float)
+    return importers.numbers(path, table, name).to_numpy(float)
 
 
 def _without_repeats(path, columns: Columns, rows: _Rows, pair, warnings) -> np.ndarray:

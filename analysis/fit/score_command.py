@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 ABOUT = {
-    "description": """Best-of-n from a table of scored samples: one row a sample of a prompt, with its proxy and gold scores.
+    "description": """Best-of-n from a table of scored samples: one row a sample of a prompt, with its two scores.
 
 Gold and proxy of the best of n by the unbiased estimator (n = 1, 2, 3, 4, 6, ... up to the samples a prompt),
 the law R(d) = d (alpha - beta d) with d = sqrt(KL), HedgeTune's n, at which gold stops rising, the tail index
