@@ -159,11 +159,13 @@ def test_tails_are_fitted_by_likelihood_and_cover(xi):
 
 
 def test_crossed_intervals_are_those_of_analysis_of_variance():
-    """Rows 0, 2, columns -1, 1, rest 0: MS 4 2 / 1 = .. by hand: MS_rows 4, MS_columns 4, rest 0, variance 8 / 4 = 2.
+    """Rows of mean 0, 2, columns of mean 0, 2: mean squares 4 and 4, rest 0, so variance 8 / 4 = 2.
 
     Degrees of freedom 8^2 / (16 + 16) = 2, t = 2.9200, half width 2.92 sqrt(2) = 4.1295 about 1.
     """
     assert intervals.crossed_interval([[-1.0, 1], [1, 3]]) == pytest.approx((1 - 4.1295, 1 + 4.1295), abs=1e-4)
+    # Rows 0, 3, columns 1, 2: MS 9, 1, rest 1; variance 9 / 4 as of rows alone; one degree of freedom, t = 6.3138.
+    assert intervals.crossed_interval([[0.0, 0], [2, 4]]) == pytest.approx((1.5 - 9.4707, 1.5 + 9.4707), abs=1e-4)
     values = np.random.default_rng(0).normal(size=(1, 9, 2))
     for one in (values, values.swapaxes(0, 1)):
         assert np.array_equal(intervals.crossed_interval(one), intervals.t_interval(values[0]))
@@ -242,8 +244,9 @@ def test_what_is_odd_is_handled_and_said(tmp_path, words):
     changed(SAID[words]).to_csv(tmp_path / "t.csv", index=False)
     found = run(tmp_path, tmp_path / "t.csv", *NAMES, "--sample", "sample")
     assert any(words in warning for warning in found["warnings"]), found["warnings"]
-    plain = run(tmp_path, *(changed({}).to_csv(tmp_path / "u.csv", index=False) or [tmp_path / "u.csv"]), *NAMES)
-    assert "repeat" not in words or found["curve"] == plain["curve"]
+    assert [row["n"] for row in found["curve"]] == [1, 2, 3] + [4] * ("3 to 4" not in words)
+    changed({}).to_csv(tmp_path / "u.csv", index=False)
+    assert "repeat" not in words or found["curve"] == run(tmp_path, tmp_path / "u.csv", *NAMES)["curve"]
 
 
 def test_answers_that_are_checked_count_as_one_and_zero(tmp_path):
