@@ -366,8 +366,7 @@ def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
     parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts = ("stopping", "curves", "scores")
-    about = "stopping: the sequential rule; curves: fits of laws; scores: tables of scored samples (all)"
+    parts, about = ("stopping", "curves", "scores"), "the sequential rule, fits of laws, score tables (all of them)"
     parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
@@ -389,13 +388,11 @@ def _calibration(argv) -> int:
 
 def _scores(argv) -> int:
     """Best-of-n curves, law and tails from a table of scored samples."""
-    from analysis.fit import score_command
+    from analysis.fit import score_command as command
 
-    parser = _Parser(prog="python -m analysis scores", **score_command.ABOUT)
-    score_command.add_arguments(parser)
-    args = parser.parse_args(argv)
-    _check_json(args.json, SCORED, args.file)
-    return _tell(score_command.work(args), args.json)
+    args = command.with_arguments(_Parser(prog="python -m analysis scores", **command.ABOUT)).parse_args(argv)
+    _check_json(args.json, command.SCORED, args.file)
+    return _tell(command.work(args), args.json)
 
 
 def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
@@ -413,7 +410,6 @@ def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
 
 
 FITTED = {"groups", "warnings"}  # keys of what fit and advise write
-SCORED = {"curve", "hedge", "tail"}  # and of what scores writes
 
 
 def _has(path: Path, keys: set[str]) -> bool:

@@ -13,6 +13,7 @@ prompts and, where their column is named, between reward models.""",
     "epilog": "example: python -m analysis scores scored.csv --prompt id --sample sample --proxy rm --gold judge",
     "formatter_class": argparse.RawTextHelpFormatter,
 }
+SCORED = {"curve", "hedge", "tail"}  # keys of the result
 OPTIONS = {  # option -> (whether it must be given, help)
     "prompt": (True, "tells prompts apart"),
     "proxy": (True, "the proxy's score, by which the best of n is selected; any unit"),
@@ -23,11 +24,12 @@ OPTIONS = {  # option -> (whether it must be given, help)
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def with_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="TABLE", type=Path, help="CSV, Parquet or JSON lines, one row a sample")
     for name, (required, what) in OPTIONS.items():
         parser.add_argument(f"--{name}", required=required, metavar="COLUMN", help=what)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+    return parser
 
 
 def work(args) -> dict:
