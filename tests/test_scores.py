@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ from gold_sim.laws import intervals, tails
 from gold_sim.optimisation import best_of_n, selection_rules
 from tests.test_best_of_n import PROXIES, mean_of_best
 
+ROOT = Path(__file__).parent.parent
 NAMES = ("--prompt", "prompt", "--proxy", "proxy", "--gold", "gold")
 # Four prompts of seven samples: the right values were worked out with pencil and combinations, not by this code.
 CASE = """prompt_idx,sample,proxy_score,gold_score
@@ -74,6 +78,13 @@ def test_a_table_of_samples_is_no_curve_to_fit(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "sample counts 1 to 7 in up to 4 rows each" in said and "python -m analysis scores" in said
     assert main([*arguments, "--seed-column", "prompt_idx"]) == 0
+
+
+def test_help_needs_neither_jax_nor_tables():
+    end = "import atexit, sys; atexit.register(lambda: print(sorted({'jax', 'pandas', 'scipy'} & {*sys.modules})))"
+    code = f"{end}; from analysis.__main__ import main; main(['scores', '--help'])"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--seed-column COLUMN" in said and said.endswith("[]\n")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])

@@ -109,7 +109,7 @@ def load(path: Path, columns: Columns) -> tuple[list[Pool], list[str]]:
     pairs = _Pairs(*np.divmod(rest, len(prompts)), starts, np.diff(np.append(starts, len(pair))))
     out = []
     for g, key in enumerate(keys):
-        where = f"{columns.by}={escaped.value(key)}: " if columns.by else ""
+        where = f"{columns.by}={key}: " if columns.by else ""
         try:
             pool, odd = _pool(key, pairs.where(group == g), (proxy, gold), columns)
         except BadInput as error:
