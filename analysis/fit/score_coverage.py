@@ -24,6 +24,7 @@ LEVELS = 1.0  # s.d. of a prompt's gold
 OF_MODELS, OF_PROMPTS, OF_BOTH = 0.03, 0.2, 0.1  # s.d. of a between reward models, prompts, pairs; a sixth of it for b
 NOISE = 1.0  # gold s.d. of samples of one proxy
 CASES = ((1, 100, 64, 0.0), (1, 100, 64, 0.25), (4, 100, 64, 0.0), (8, 50, 64, 0.0))  # models, prompts, samples, xi
+SEED = 204  # the rules of the tails' intervals were chosen on others, below 200
 SHOWN = (4, 16, 64)  # n at which gold is checked
 
 
@@ -86,6 +87,6 @@ def tables(replications: int) -> list[Table]:
     rows = []
     for models, prompts, samples, xi in CASES:
         named = {"reward models": models, "prompts": prompts, "samples": samples, "xi": xi}
-        rows.append(named | coverage(np.random.default_rng(4), replications, models, prompts, samples, xi))
+        rows.append(named | coverage(np.random.default_rng(SEED), replications, models, prompts, samples, xi))
     title = f"Coverage of 90% intervals of score tables, {replications} made tables"
     return [Table("scores", title, pd.DataFrame(rows))]
