@@ -355,20 +355,22 @@ def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
     parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts = ("stopping", "curves", "alarms")
-    about = "stopping: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising (all)"
+    parts = ("stopping", "curves", "alarms", "scores")
+    about = "stopping: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
+    about += "tables of scored samples (all)"
     parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage, stopping
+    from analysis.fit import coverage, score_coverage, stopping
     from analysis.stopping_rules import made
 
     parts = {
         "stopping": lambda: stopping.tables(20 * args.replications),
         "curves": lambda: coverage.tables(args.replications),
         "alarms": lambda: made.tables(args.replications),
+        "scores": lambda: score_coverage.tables(args.replications),
     }
     for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
@@ -387,6 +389,15 @@ def _stopping(argv) -> int:
     from analysis.stopping_rules import command
 
     _check_json(args.json, arguments.RESULT, Path(args.name))
+    return _tell(command.work(args), args.json)
+
+
+def _scores(argv) -> int:
+    """Best-of-n curves, law and tails from a table of scored samples."""
+    from analysis.fit import score_command as command
+
+    args = command.with_arguments(_Parser(prog="python -m analysis scores", **command.ABOUT)).parse_args(argv)
+    _check_json(args.json, command.SCORED, args.file)
     return _tell(command.work(args), args.json)
 
 
@@ -435,6 +446,7 @@ COMMANDS = {  # what is not the name of an experiment; the first line of each do
     "fit": _fit,
     "advise": _advise,
     "stopping": _stopping,
+    "scores": _scores,
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,

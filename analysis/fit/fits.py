@@ -109,12 +109,24 @@ def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFra
     out["gold"] = table[options.y].to_numpy(float)
     for name in options.extra:
         out[name] = importers.numbers(path, table, name)
+    if kind == "n":
+        _check_n(path, column, table[column], table[options.keys])
     if options.se:
         out["se"] = table[options.se].to_numpy(float)
         if (none := (out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
             row = importers.data_row(out, none)
             raise BadInput(f"{path}: {options.se}=0 in data row {row}; a standard error above 0 is wanted")
     return out
+
+
+def _check_n(path, column: str, n: pd.Series, keys: pd.DataFrame) -> None:
+    """BadInput where n counts 1, 2, 3, .. again and again within a run, as the number of a sample does."""
+    times = n.value_counts()
+    counts = len(times) > 2 and sorted(times.index) == list(range(1, len(times) + 1))
+    if counts and keys.assign(n=n).duplicated().any():
+        given = f"{column} counts 1 to {len(times)} in up to {times.max()} rows each, as the number of a sample does"
+        raise BadInput(f"{path}: {given}; one row an n and run is wanted: python -m analysis scores makes it of scored "
+                       "samples, and --seed-column tells runs apart")  # fmt: skip
 
 
 def oddities(points: pd.DataFrame, options: Options) -> list[str]:
