@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from analysis import escaped, records  # noqa: E402
+from analysis import analyse, escaped, records  # noqa: E402
 from analysis.claims import verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
 from analysis.fit import known_columns  # noqa: E402
@@ -29,10 +29,47 @@ def columns(kind: str) -> str:
 
 
 @cache
+def stores() -> dict[str, Store]:
+    """Path of every archive, from the root of the repository -> its records."""
+    paths = sorted((ROOT / "docs" / "records").glob(f"*{archive.SUFFIX}"))
+    return {str(path.relative_to(ROOT)): Store(archive.unpack(path)) for path in paths}
+
+
+@cache
 def entries() -> list[dict]:
-    """The claims of the four archives that together have every experiment (10 s)."""
-    paths = sorted((ROOT / "docs" / "records").glob(f"2026-11-26-*{archive.SUFFIX}"))
-    return verdicts.entries([Store(archive.unpack(path)) for path in paths])
+    """The claims, from the records of all archives (10 s)."""
+    return verdicts.entries(list(stores().values()))
+
+
+LONGEST = 20  # rows of a table of results; a longer one is left to the command
+
+
+def found(name: str) -> str:
+    """What one experiment asked and found, with the command that prints it, in all archives that have it."""
+    lines = []
+    for path, store in stores().items():
+        if not list(store.root.glob(f"experiments/{name}-*.json")):
+            continue
+        read = records.load(store, name)
+        with tempfile.TemporaryDirectory() as folder:
+            findings = analyse.study_named(read.manifest["study"])(read, Path(folder))
+        if not lines:
+            lines += [f"*{read.manifest['question']}*", "", f"Expected: {read.manifest['expected']}", ""]
+        seeds = len(read.curves["seed"].unique())
+        lines += [f"    python -m analysis {name} --runs {path}", "", f"{seeds} seeds, world {_worlds(read)}.", ""]
+        for table in [table for table in findings.tables[:1] if len(table.frame) <= LONGEST]:
+            lines += [tables.markdown(table)]
+        checks = verdicts.checks_of(read) | findings.summary.get("checks", {})
+        lines += ["| | | found |", "|---|---|---|"] if checks else []
+        for check, one in checks.items():
+            cells = (one["verdict"], check.replace("_", " "), one["found"])
+            lines.append("| " + " | ".join(map(escaped.markdown, cells)) + " |")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
+def _worlds(read) -> str:
+    return ", ".join(str(world) for world in sorted(read.curves["world_seed"].unique()))
 
 
 def claims() -> str:
@@ -44,7 +81,7 @@ def claims() -> str:
 def claims_in_short() -> str:
     """The claims by verdict, without checks and premises."""
     lines = ["The claims of the literature by verdict; [claims.md](claims.md) has what was measured and found.", ""]
-    lines += ["    python -m analysis claims --runs docs/records/2026-11-26-*.tar.xz", ""]
+    lines += ["    python -m analysis claims --runs docs/records/*.tar.xz", ""]
     lines += ["| verdict | claim | source | experiment |", "|---|---|---|---|"]
     judged = [one for one in entries() if one["kind"] == "claim"]
     for word in (*verdicts.VERDICTS, verdicts.NOT_TESTED, verdicts.NOT_RUN):

@@ -83,13 +83,12 @@ PRESETS = {
         "preferences.num_pairs": 48_000,
         "reward_model.start": "pretrained",
         "optimiser.steps": 360,
-        "optimiser.evaluations": 24,
+        "optimiser.evaluations": 36,
         "optimiser.learning_rate": 1.8e-3,
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
-        "optimiser.until_kl": 30.0,  # then half of the reference policy's entropy is left
-        "frontier.kl_coefs": (0.2, 0.1, 0.05, 0.025, 0.0125, 0.006),
-        "frontier.steps": 50,
-        "frontier.evaluations": 2,
+        "optimiser.until_kl": 30.0,  # up to there half of the reference policy's entropy is left
+        "frontier.kl_coefs": (0.12, 0.06, 0.03, 0.017, 0.01, 0.006),
+        "frontier.steps": 54,
     },
     "gpu": {
         **_FRESH,

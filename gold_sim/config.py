@@ -365,7 +365,7 @@ class OptimiserConfig(Checked):
     # Steps in which the rate falls from learning_rate to 0, again and again; the KL coefficient falls from one such
     # plateau to the next (optimisation/plateaus.py). None: one coefficient, and a rate that stays. Set by `frontier`.
     plateau: Count | None = later(None)
-    # Nats a response: a run ends at its first measurement beyond, or after `steps`. Not of the frontier.
+    # Nats a response: a run ends at its last measurement below, or after `steps`. Not of the frontier.
     until_kl: Positive | None = later(None)
 
     @property

@@ -177,12 +177,12 @@ def ending_at(d_end, alpha=0.75, beta=0.3, seeds=SEEDS):
 
 
 def test_a_kl_that_few_runs_reach_does_not_count_and_is_said():
-    """sqrt(15) = 3.87, sqrt(28) = 5.29: with ends near d = 5 gold is compared at 5 and 15 nats, with 2 at none."""
-    read = made({"one": ending_at(5.0), "other": ending_at(5.0, 0.85), "short": ending_at(2.0)})
+    """sqrt(12) = 3.46, sqrt(22) = 4.69: with ends near d = 4.2 gold is compared at 5 and 12 nats, with 2 at none."""
+    read = made({"one": ending_at(4.2), "other": ending_at(4.2, 0.85), "short": ending_at(2.0)})
     part = measured.contrast(read, "rl", measured.minus("other", "one"), "gain")
-    at = np.mean([0.1 * np.sqrt(kl) for kl in (5, 15)])  # of alphas that differ by 0.1
+    at = np.mean([0.1 * np.sqrt(kl) for kl in (5, 12)])  # of alphas that differ by 0.1
     assert part.values.mean() == pytest.approx(at, abs=0.02) and len(part.values) == 8
-    assert "of 28 nats in 8 of 8 seeds" in part.note
+    assert "of 22 nats in 8 of 8 seeds" in part.note
     with pytest.raises(NotMeasured, match="reaches .* of 5 nats in 8 of 8 seeds"):
         measured.contrast(read, "rl", measured.minus("short", "one"), "gain")
 
@@ -196,11 +196,11 @@ def test_pairs_are_of_equal_seeds():
 
 
 def test_falls_are_to_the_farthest_kl_that_all_arms_reach():
-    """d (0.75 - 0.42 log d) peaks at d = 2.19, KL 4.8, at 0.92, and is 0.70 at 15 nats; beta 0.2 still rises."""
+    """d (0.75 - 0.42 log d) peaks at d = 2.19, KL 4.8, at 0.92, and is 0.79 at 12 nats; beta 0.2 still rises."""
     read = made({"falls": ending_at(5.0, beta=0.42), "rises": ending_at(5.0, beta=0.2)})
     found = measured.falls(read, "rl", {"falls": "falls", "rises": "rises"})
-    assert found["falls"].values.mean() == pytest.approx(0.92 - 0.70, abs=0.03)
-    assert found["rises"].values.mean() < -0.1 and found["falls"].where.startswith("at 15 nats; ")
+    assert found["falls"].values.mean() == pytest.approx(0.92 - 0.79, abs=0.03)
+    assert found["rises"].values.mean() < -0.1 and found["falls"].where.startswith("at 12 nats; ")
     assert (found["falls"].values.std() > 0) and (found["rises"].values.std() > 0)
 
 
@@ -221,7 +221,7 @@ def test_sizes_that_hardly_part_are_not_told_apart():
     runs = {}
     for i, key in enumerate(("policy_small", "policy_large")):
         runs[key] = [run.assign(policy_params=500 * 10**i, proxy_left_out=run["proxy"]) for run in ending_at(5.0)]
-    with pytest.raises(NotMeasured, match="0 of 16 runs part within 15 nats"):
+    with pytest.raises(NotMeasured, match="0 of 16 runs part within 22 nats"):
         sight.parting_trend(made(runs), "policy", "rl")
 
 

@@ -46,9 +46,9 @@ BAD = [
     ({"world.kinds": [1.0]}, ("world.kinds=(1.0,)", "5 values")),
     ({"world.kinds": []}, ("world.kinds=()", "5 values")),
     ({"world.kinds": [[1, 1, 1, 1, 1]]}, ("world.kinds=[1, 1", "a number")),
-    ({"world.weights": [1.0]}, ("world.weights=(1.0,)", "8 values")),
-    ({"world.weights": [NAN] * 8}, ("world.weights=nan", "-100 to 100")),
-    ({"world.weights": [1e-30] * 8}, ("world.weights=(1e-30,", "0.001 or more")),
+    ({"world.weights": [1.0]}, ("world.weights=(1.0,)", "9 values")),
+    ({"world.weights": [NAN] * 9}, ("world.weights=nan", "-100 to 100")),
+    ({"world.weights": [1e-30] * 9}, ("world.weights=(1e-30,", "0.001 or more")),
     ({"optimiser.thresholds": (NAN,)}, ("optimiser.thresholds=nan",)),
     # Names of fields, and groups.
     ({"reward_model.wdith": 8}, ("reward_model.wdith", "allowed", "width")),

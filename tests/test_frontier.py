@@ -49,12 +49,12 @@ def test_equilibria_by_hand():
     np.testing.assert_allclose(other["kl_drift"], [0.0, np.nan, 0.0, np.nan, 0.0])
 
 
-def test_a_run_ends_at_its_first_measurement_beyond_a_kl():
-    """KL of three runs: the first passes 5 at its third point and comes back, the second never; NaN ends the third."""
+def test_a_run_ends_before_its_first_measurement_beyond_a_kl():
+    """KL of three runs: the first passes 5 at its third point and comes back, the second never; the third diverges."""
     kl = np.array([[0.0, 0.0, 0.0], [3.0, 1.0, np.nan], [6.0, 2.0, np.nan], [4.0, 4.9, np.nan]])
     until = OptimiserConfig(until_kl=5.0)
-    assert points_of(until, kl).tolist() == [3, 4, 2]
-    assert beyond(until, kl[2]).tolist() == [True, False, True]
+    assert points_of(until, kl).tolist() == [2, 4, 4]
+    assert beyond(until, kl[2]).tolist() == [True, False, False]
     assert points_of(OptimiserConfig(), kl).tolist() == [4, 4, 4]
 
 

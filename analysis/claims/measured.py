@@ -15,7 +15,7 @@ from analysis.claims.claim import NotMeasured, Part
 from analysis.numbers import number
 from gold_sim import laws
 
-KLS = {"bon": (2.0, 4.0, 6.0), "rl": (5.0, 15.0, 28.0)}  # nats; best-of-n of about 19, 148 and 1,096
+KLS = {"bon": (2.0, 4.0, 6.0), "rl": (5.0, 12.0, 22.0)}  # nats; best-of-n of about 19, 148 and 1,096
 REACHED = 0.8  # share of the seeds that must reach a KL, all in each compared curve, for it to count
 HALF = 0.5  # a peak is sought up to this share of the way, so that a curve that rises to the end shows a rise
 GRID = 25  # distances at which a peak is sought

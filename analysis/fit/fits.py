@@ -1,18 +1,31 @@
 """Fit the laws to anyone's curves: points with a distance, gold, and the columns that tell groups and runs apart."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.findings import Table
 from analysis.fit import odd
-from analysis.fit.points import COEFFICIENTS, Options, load
+from analysis.fit import points as curves
+from analysis.fit.points import COEFFICIENTS, RESULT, Options, ended_well
 from analysis.fit.values import BadInput
 from gold_sim import laws
 from gold_sim.laws import comparison, intervals
 
-__all__ = ["Options", "load"]  # with what is defined here, all that a caller needs
+__all__ = ["RESULT", "Options", "ended_well"]  # with what is defined here, all that a caller needs
+
+
+def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    """(points that a law may be fitted to, as `points.read` gives them; warnings).
+
+    Where KL comes back with other gold than on the way out, the way back is left out.
+    """
+    read = curves.read(path, options)
+    kept = [*options.keys, *read.labels]
+    points, said = odd.way_out(read.points, kept, read.in_time) if options.kind != "n" else (read.points, [])
+    return points, read.warnings + said
 
 
 def fit(points: pd.DataFrame, options: Options) -> dict:
@@ -41,7 +54,7 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
         count = 0 if key in empty else int(sum(map(np.sum, kept)))
         robust = None if key in empty else _robust(f"{by}={key}", group, far[key], options, warnings)
         rows.append({by: key} | entry(found) | {"runs": len(group.ds), "n_points": count, "robust": robust})
-        warnings += [] if key in empty else complaints(f"{by}={key}", found, options, group)
+        warnings += [] if key in empty else complaints(f"{by}={key}", found, options, max(map(np.max, group.ds)))
         inner = found.shape if np.isfinite(found.shape) else None
         if found.converged:
             used += count
@@ -177,11 +190,11 @@ def entry(found: laws.LawFit) -> dict:
     return out | {"converged": found.converged}
 
 
-def complaints(where: str, found: laws.LawFit, options: Options, group) -> list[str]:
+def complaints(where: str, found: laws.LawFit, options: Options, reach: float = np.inf) -> list[str]:
+    """What is odd in a group's fit.  reach: the largest d of its points, nats^0.5."""
     if not found.converged:
         wanted = laws.form_named(options.form).num_params
         line = f"{where}: not fitted, {wanted} distinct d >= {options.least:g} that all seeds reach are wanted"
-        reach = max(np.max(d) for d in group.ds)
         if reach < options.least:
             line += f"; the whole curve lies below, up to KL {reach**2:.3g}: is that KL a token (--kl-unit token "
             line += "--length COLUMN), or a form other than rl wanted, or a smaller --d-min?"

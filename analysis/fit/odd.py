@@ -24,7 +24,7 @@ def oddities(points: pd.DataFrame, options) -> list[str]:
     repeated = points.duplicated([*options.keys, "d"]).sum()
     if repeated:
         runs = f"one value of {', '.join(options.keys)}" if options.keys else "the table"
-        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: they are averaged; "
+        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: a fit averages them; "
                      "if they are different runs, name the column that tells them apart (--seed-column)")  # fmt: skip
     if options.by:
         reach = points.groupby(options.by, sort=True)["d"].max() ** 2
@@ -39,12 +39,15 @@ def oddities(points: pd.DataFrame, options) -> list[str]:
 # --- a policy that comes back ------------------------------------------------------------------------
 
 
-def way_out(points: pd.DataFrame, of_run: list[str], step: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """The points up to each run's turn, where its KL comes back with other gold than on the way out; and warnings."""
+def way_out(points: pd.DataFrame, of_run: list[str], in_time: bool) -> tuple[pd.DataFrame, list[str]]:
+    """The points up to each run's turn, where its KL comes back with other gold than on the way out; and warnings.
+
+    in_time: whether the points are known to be in the order of time (`turn`).
+    """
     runs = list(points.groupby(of_run, sort=False)) if of_run else [(None, points)]
     warnings, gone = [], []
     for key, rows in runs:
-        at = turn(rows["d"].to_numpy(), rows["gold"].to_numpy(), step is not None)
+        at = turn(rows["d"].to_numpy(), rows["gold"].to_numpy(), in_time)
         if at is None:
             continue
         name = "" if key is None else " of " + ", ".join(f"{n}={v}" for n, v in zip(of_run, key, strict=True))

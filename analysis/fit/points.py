@@ -39,6 +39,7 @@ class Options:
     kl_unit: str | None = None  # response or token
     length: str | None = None  # column of tokens a response, for kl_unit token
     reference: float | str | None = None  # gold at the reference policy: a number, or "first" row of each run
+    extra: tuple[str, ...] = ()  # further columns of numbers that the points are to have
 
     @property
     def kind(self) -> str:
@@ -62,15 +63,25 @@ class Options:
         return laws.form_named(self.form).d_min if self.d_min is None else self.d_min
 
 
-def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    """(points with columns d, gold, se if given, the keys, and step if there is one; warnings).
+@dataclass(frozen=True)
+class Read:
+    """What a file of curves holds."""
+
+    points: pd.DataFrame  # columns d, gold, se if given, those of the keys, extra and labels, and step if there is one
+    warnings: list[str]
+    labels: list[str]  # columns that plainly tell runs apart, although nobody named them
+    in_time: bool  # whether there are steps, by which the points are ordered
+
+
+def read(path: Path, options: Options) -> Read:
+    """The points in a file, all of them.
 
     Points are in the order of steps, or of the file. The index is that of their rows in the file.
     BadInput for what cannot be read for certain: one line with what was given, what is allowed, and where.
     """
     if options.kind not in DISTANCES:
         raise BadInput(f"--x {options.x}: allowed are {', '.join(DISTANCES)}, or one of them with =COLUMN")
-    log = importers.read(path, [*options.asked, "status", *steps.STEPS])
+    log = importers.read(path, [*options.asked, *options.extra, "status", *steps.STEPS])
     warnings = list(log.warnings)
     if path.is_file() and path.stat().st_size >= importers.LARGE:
         warnings.append(f"{path.name} has {path.stat().st_size / 1e9:.1f} GB; only the columns asked for were kept")
@@ -90,8 +101,8 @@ def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
     warnings += said
     points, said = distances_and_gold(table, path, options, step)
     warnings += said
-    points, said = odd.way_out(points.assign(**{name: table[name] for name in labels}), [*options.keys, *labels], step)
-    return points, warnings + said + odd.oddities(points, options)
+    points = points.assign(**{name: table[name] for name in labels})
+    return Read(points, warnings + odd.oddities(points, options), labels, step is not None)
 
 
 def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
@@ -108,12 +119,12 @@ def ended_well(table: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
 def check_names(table, path, options: Options) -> None:
     """BadInput unless the named columns are there, differ, and hide nothing of the result."""
     scores = [options.y] + ([options.se] if options.se else [])
-    for name in dict.fromkeys(options.asked):
+    for name in dict.fromkeys((*options.asked, *options.extra)):
         check_column(path, table, name)
     if len({options.column, *scores}) < 1 + len(scores):
         given = ", ".join((options.column, *scores))
         raise BadInput(f"{path}: --x, --y and --se are to be of other columns, given {given}")
-    if taken := [*(set(options.seeds) & set(COLUMNS)), *({options.by} & set(RESULT))]:
+    if taken := [*((set(options.seeds) | {*options.extra}) & set(COLUMNS)), *({options.by} & set(RESULT))]:
         raise BadInput(f"{path}: {taken[0]!r} has a meaning in the result; another name is wanted for this column")
 
 
@@ -123,16 +134,18 @@ def rows_joined(table, path, options: Options, unit: str | None):
     Without steps a row is a point, and a gap in it is refused. With steps a row without distance or gold stays in.
     """
     columns = [c for c in (options.column, options.y, options.se, options.length if unit == "token" else None) if c]
+    columns += options.extra
     step = steps.step_column(table, options.asked) if options.kind != "n" else None
-    read = numbers if step is None else measured
     if measured(path, table, options.column).isna().all() and options.kind != "n":
         raise BadInput(
             f"{path}: {options.column} is nan or empty in all {len(table)} rows: a run that logs no KL (without a "
             "reference model, as at beta 0) has no distance to fit"
         )
+    read = numbers if step is None else measured
     table = table.assign(**{name: read(path, table, name) for name in dict.fromkeys(columns)})
     if step is None:
         return table, None, [], []
+    columns = [name for name in dict.fromkeys(columns) if name != step]
     table, warnings, labels = steps.one_row_a_step(table, step, options.keys, columns)
     if labels:
         named = ",".join(map(str, labels))
@@ -177,14 +190,28 @@ def distances_and_gold(table, path, options: Options, step: str | None):
             raise BadInput(f"{path}: {given} in data row {row}; allowed from {floor:g}")
     out = table[list(dict.fromkeys(options.keys))].assign(d=to_d(table[column].to_numpy(float)))
     out["gold"] = table[options.y].to_numpy(float)
+    for name in options.extra:
+        out[name] = numbers(path, table, name)
+    if options.kind == "n":
+        check_n(path, column, table[column], table[options.keys])
     if options.se:
         out["se"] = table[options.se].to_numpy(float)
         if (none := (out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
             row = data_row(out, none)
             raise BadInput(f"{path}: {options.se}=0 in data row {row}; a standard error above 0 is wanted")
-    if step is not None and "step" not in options.keys:
+    if step is not None and "step" not in (*options.keys, *options.extra):
         out["step"] = table[step].to_numpy(float)
     return out, warnings
+
+
+def check_n(path, column: str, n: pd.Series, keys: pd.DataFrame) -> None:
+    """BadInput where n counts 1, 2, 3, .. again and again within a run, as the number of a sample does."""
+    times = n.value_counts()
+    counts = len(times) > 2 and sorted(times.index) == list(range(1, len(times) + 1))
+    if counts and keys.assign(n=n).duplicated().any():
+        given = f"{column} counts 1 to {len(times)} in up to {times.max()} rows each, as the number of a sample does"
+        raise BadInput(f"{path}: {given}; one row an n and run is wanted: python -m analysis scores makes it of scored "
+                       "samples, and --seed-column tells runs apart")  # fmt: skip
 
 
 def without_gaps(table, path, options: Options) -> tuple[pd.DataFrame, list[str]]:

@@ -73,10 +73,11 @@ def last_branch(steps: np.ndarray, present: np.ndarray):
 
     steps: [N] in the order of writing.  present: [N, C] whether a row has a value of each column. A restart is a row
     that logs a column at a smaller step than it was logged before; all rows from that step on are then given up.
+    Where no step was logged twice, the rows are merely in another order.
     """
     alive, back = np.ones(len(steps), bool), []
     latest = np.full(present.shape[1], -np.inf)
-    if _rises(steps, present):
+    if _rises(steps, present) or not _written_twice(steps, present):
         return alive, back
     seen_steps, seen_rows = [], []
     for row, (at, has) in enumerate(zip(steps, present, strict=True)):

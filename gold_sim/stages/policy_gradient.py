@@ -168,19 +168,19 @@ def driven(at: Loaded, cell, store, progress):
         training.begin(*of_runs, at.starts),
         functools.partial(measured, at),
         *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
-        enough=lambda point: bool(np.all(beyond(o, point.policy.kl))),
+        enough=lambda point: bool(np.all(beyond(o, point.policy.kl) | ~np.isfinite(point.policy.kl))),
     )
 
 
 def beyond(config: OptimiserConfig, kl):
-    """Whether runs end at a measurement with this KL, [...]. A run whose KL is no number has ended, too."""
-    return np.zeros(np.shape(kl), bool) if config.until_kl is None else ~(np.asarray(kl) < config.until_kl)
+    """Whether runs have ended before a measurement with this KL, [...]; KL that is no number is not judged."""
+    return np.zeros(np.shape(kl), bool) if config.until_kl is None else np.asarray(kl) >= config.until_kl
 
 
 def points_of(config: OptimiserConfig, kl):
     """How many points each run has, [R].  kl: [T, R]; a run may be driven further, while others of its cell go on."""
     past = beyond(config, kl)
-    return np.where(past.any(0), past.argmax(0) + 1, len(past))
+    return np.where(past.any(0), past.argmax(0), len(past))
 
 
 def finished(at: Loaded, cell, states, curve: Point, coefs: list[dict]):
