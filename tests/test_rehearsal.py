@@ -1,12 +1,13 @@
 """Compiling ahead: a cell's first step on zeros leaves its programs in the cache, and nothing in the store."""
 
+import zlib
 from collections import Counter
 
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from experiments.engine import worker
+from experiments.engine import compiled, worker
 from experiments.plan import plan
 from gold_sim.named import imported
 from gold_sim.stages import pipeline, rehearsal, training
@@ -88,3 +89,16 @@ def test_a_worker_keeps_its_programs_for_so_many_cells_and_then_forgets_them(mon
     for _ in range(2 * worker.MOST_KEPT + 1):
         worker._forget_programs()
     assert cleared == [worker.MOST_KEPT] * 2
+
+
+def test_torn_entries_of_the_compilation_cache_are_removed_and_whole_ones_checked_once(tmp_path):
+    """jax never writes over an entry that exists, so that a torn one would be compiled anew by every process."""
+    whole, torn = tmp_path / "jit_a-1-cache", tmp_path / "jit_b-2-cache"
+    packed = zlib.compress(bytes(range(256)) * 40)
+    whole.write_bytes(packed)
+    torn.write_bytes(packed[: len(packed) // 2])
+    assert compiled.remove_torn(tmp_path) == 1 and whole.exists() and not torn.exists()
+    whole.write_bytes(b"?" * len(packed))  # of the same size: not read again
+    assert compiled.remove_torn(tmp_path) == 0 and compiled.remove_torn(tmp_path / "none") == 0
+    whole.write_bytes(packed[:-5])
+    assert compiled.remove_torn(tmp_path) == 1

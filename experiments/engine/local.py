@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from experiments.engine.compiled import remove_torn
 from experiments.engine.job import Job, Watched, check_resources
 from experiments.engine.machine import cores
 from experiments.engine.worker import accelerator, environment, rehearse, work
@@ -35,6 +36,7 @@ class Local:
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._busy: dict[int, Future] = {}
         os.environ.update(environment(root))  # spawned processes inherit it
+        remove_torn(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]))
         sharing = -(-self.slots // len(devices))  # jax takes most of a device's memory at its start
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / sharing:.2f}")
 
