@@ -3,6 +3,7 @@
 tests/test_documents.py and tests/test_archive.py check that what is in the tree is what this writes.
 """
 
+import re
 import sys
 import tempfile
 from functools import cache, partial
@@ -90,7 +91,7 @@ def claims_in_short() -> str:
     return "\n".join(lines)
 
 
-MAIN_JOB = f"docs/records/2026-11-30-path-and-frontier{archive.SUFFIX}"  # the draw that the README shows
+MAIN_JOB = f"docs/records/2026-11-30-a-world-with-room{archive.SUFFIX}"  # the draw that the README shows
 
 
 @cache
@@ -135,10 +136,15 @@ def slopes() -> str:
     )
 
 
+def drawn() -> list[str]:
+    """The experiments that the page of results has a section of."""
+    return re.findall(r"<!-- begin found (\w+) -->", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+
+
 PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
-    "docs/results.md": {"claims": claims_in_short},
+    "docs/results.md": {"claims": claims_in_short} | {f"found {name}": partial(found, name) for name in drawn()},
     "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
 }
 
