@@ -92,7 +92,9 @@ def _experiment(argv) -> int:
             return _complain(listing.no_records(source, args))
         outputs.check_folder(folder)
         if name == "throughput":
-            return _throughput(source.store.root, folder)
+            from analysis.studies import throughput
+
+            return throughput.tell(source.store.root / "throughput", folder)
         from analysis import analyse  # here, so that a wrong name is told without waiting for matplotlib
 
         data, findings = analyse.analyse(source.store, name, args.preset, folder, args.seeds)
@@ -116,19 +118,6 @@ def _list(runs: str) -> int:
     say(f"  {'throughput':<22} speed: every stage against the roofline, runs mapped into one program")
     for command, what in listing.COMMANDS.items():
         say(as_typed(f"{command:<50} {what}", COMMANDS))
-    return 0
-
-
-def _throughput(runs: Path, folder: Path) -> int:
-    """Figures of the newest measurements of its parts."""
-    from analysis.studies import throughput
-
-    figures = throughput.study(runs / "throughput", folder)
-    if not figures:
-        how = "python -m experiments throughput --set part=stages"
-        say(f"throughput: nothing measured yet; this does: {as_typed(how)}")
-        return 0
-    say(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures)}")
     return 0
 
 
@@ -366,23 +355,50 @@ def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
     parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts, about = ("stopping", "curves"), "stopping: the sequential rule; curves: fits of laws (both)"
+    parts = ("stopping", "curves", "alarms", "scores")
+    about = "stopping: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
+    about += "tables of scored samples (all)"
     parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage, stopping
+    from analysis.fit import coverage, score_coverage, stopping
+    from analysis.stopping_rules import made
 
     parts = {
         "stopping": lambda: stopping.tables(20 * args.replications),
         "curves": lambda: coverage.tables(args.replications),
+        "alarms": lambda: made.tables(args.replications),
+        "scores": lambda: score_coverage.tables(args.replications),
     }
     for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
             say(line)
         sys.stdout.flush()
     return 0
+
+
+def _stopping(argv) -> int:
+    """Rules for when to stop optimising, scored by the gold that they lose."""
+    from analysis.stopping_rules import arguments
+
+    parser = _Parser(prog="python -m analysis stopping", description=arguments.ABOUT)
+    arguments.add_arguments(parser)
+    args = parser.parse_args(argv)
+    from analysis.stopping_rules import command
+
+    _check_json(args.json, arguments.RESULT, Path(args.name))
+    return _tell(command.work(args), args.json)
+
+
+def _scores(argv) -> int:
+    """Best-of-n curves, law and tails from a table of scored samples."""
+    from analysis.fit import score_command as command
+
+    args = command.with_arguments(_Parser(prog="python -m analysis scores", **command.ABOUT)).parse_args(argv)
+    _check_json(args.json, command.SCORED, args.file)
+    return _tell(command.work(args), args.json)
 
 
 def _check_json(path: Path | None, keys: set[str], *inputs: Path) -> None:
@@ -429,6 +445,8 @@ def _write_json(result: dict, path: Path) -> None:
 COMMANDS = {  # what is not the name of an experiment; the first line of each docstring is what `gold-sim --help` says
     "fit": _fit,
     "advise": _advise,
+    "stopping": _stopping,
+    "scores": _scores,
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,

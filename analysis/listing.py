@@ -8,11 +8,13 @@ from analysis.escaped import say
 COMMANDS = {  # command -> what it does, after the experiments that have records
     "python -m experiments": "every experiment there is, those without records too",
     "python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM": "the laws, fitted to any log",
+    "python -m analysis scores TABLE --prompt C --proxy C --gold C": "best-of-n, law and tails of scored samples",
     "python -m analysis calibration": "how good intervals and verdicts are, on made data",
     "python -m analysis claims": "what the literature says, and what the records say of it",
     "python -m analysis power NAME": "how many seeds would decide each of its claims, and their cost",
     "python -m analysis pack FILE.tar.xz": "all records in one file, which --runs then takes",
     "python -m analysis paper gao2023 [--venue icml]": "the figures of the paper, from all records",
+    "python -m analysis stopping NAME, or FILE and columns": "rules for when to stop, and the gold that they lose",
     "python -m analysis advise NAME, or FILE and the options of fit": "how far may one optimise?",
 }
 

@@ -28,6 +28,7 @@ WITHOUT_JAX = (
     *("gold_sim", "gold_sim.settings", "gold_sim.config", "gold_sim.attributes", "gold_sim.named", "gold_sim.typed"),
     "gold_sim.exits",
     *("gold_sim.laws", "gold_sim.store", "gold_sim.networks.network", "gold_sim.networks.footprint"),
+    *("gold_sim.optimisation.best_of_n", "gold_sim.optimisation.selection_rules"),
     *("gold_sim.language.language", "gold_sim.language.topics.vocabulary"),
     *("gold_sim.stages.graph", "gold_sim.stages.declared"),
 )
@@ -108,7 +109,7 @@ def test_only_experiments_build_on_stages_and_analysis_needs_no_jax():
 
 
 def test_figures_need_no_jax():
-    wanted = "analysis.analyse, analysis.paper.venue, analysis.fit.advise, analysis.fit.fits, analysis.fit.coverage"
+    wanted = "analysis.analyse, analysis.paper.venue, analysis.fit.advise, analysis.fit.scores, analysis.fit.coverage"
     known = [name for name in WITHOUT_JAX if name in EVERY]
     code = f"import sys, {wanted}, {', '.join(known)}; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

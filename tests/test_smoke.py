@@ -9,6 +9,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.__main__ import main as analysis_main
@@ -136,6 +137,27 @@ def test_the_table_is_one_for_all_runs_and_pairs_are_where_they_belong(runs):
     controls = table[(table["optimiser"] == "best_of_n") & (table["reward"] == "gold")]
     assert len(controls)
     np.testing.assert_allclose(controls["proxy"], controls["gold"], atol=1e-6)
+
+
+def test_a_pool_exported_as_a_table_gives_the_stored_curve(runs, tmp_path):
+    """Best-of-n of the first experiment, both seeds: rows (prompt, sample, proxy, gold) as anyone would have them."""
+    store, (_, curves, cells) = Store(runs), plan("rm_size", "smoke", {})
+    for cell in missing(store, curves, cells):
+        pipeline.run(store, cell)
+    cell = next(c for c in curves if c.stage == "best_of_n")
+    inputs, stored = Inputs(store, cell), store.table(fingerprints=[cell.fingerprint])
+    double = lambda scores: np.asarray(scores, float)  # CSV of single precision is off by 1e-8
+    gold_scores = double(inputs.arrays("pool")["gold"])
+    for seed, (proxy,) in zip(cell.config.seeds, double(inputs.arrays("scores")["members"]), strict=True):
+        index = pd.MultiIndex.from_product(map(range, gold_scores.shape), names=["prompt", "sample"])
+        table = pd.DataFrame({"rm": proxy.ravel(), "judge": gold_scores.ravel()}, index).sample(frac=1, random_state=0)
+        table.reset_index().to_csv(tmp_path / "pool.csv", index=False)
+        named = ["--prompt", "prompt", "--sample", "sample", "--proxy", "rm", "--gold", "judge"]
+        assert here(analysis_main, "scores", tmp_path / "pool.csv", *named, "--json", tmp_path / "scores.json") == 0
+        found = pd.DataFrame(json.loads((tmp_path / "scores.json").read_text())["curve"])
+        own = stored[stored["seed"] == seed].sort_values("control")
+        for ours, theirs in (("n", "control"), ("kl", "kl"), ("gold", "gold"), ("proxy", "proxy")):
+            assert np.allclose(found[ours], own[theirs], rtol=0, atol=1e-9), ours
 
 
 def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):

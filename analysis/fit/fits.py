@@ -40,6 +40,7 @@ class Options:
     d_min: float | None = None  # nats^0.5; None takes the form's
     kl_unit: str | None = None  # response or token
     length: str | None = None  # column of tokens a response, for kl_unit token
+    extra: tuple[str, ...] = ()  # further columns of numbers that the points are to have
 
     @property
     def keys(self) -> list[str]:
@@ -55,7 +56,8 @@ def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
     kind, _, column = options.x.partition("=")
     if kind not in DISTANCES:
         raise BadInput(f"--x {options.x}: allowed are {', '.join(DISTANCES)}, or one of them with =COLUMN")
-    wanted = [column or kind, options.y, *options.keys, "status"] + [c for c in (options.se, options.length) if c]
+    wanted = [column or kind, options.y, *options.keys, *options.extra, "status"]
+    wanted += [c for c in (options.se, options.length) if c]
     log = importers.read(path, wanted)
     warnings = []
     if path.is_file() and path.stat().st_size >= importers.LARGE:
@@ -81,12 +83,12 @@ def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFra
     kind, _, column = options.x.partition("=")
     column, table = column or kind, log.table
     scores = [options.y] + ([options.se] if options.se else [])
-    for name in (column, *scores, *options.keys):
+    for name in (column, *scores, *options.keys, *options.extra):
         if name not in table.columns:
             raise BadInput(f"{path}: no column {name!r}; it has {', '.join(map(str, table.columns))}")
     if len({column, *scores}) < 1 + len(scores):
         raise BadInput(f"{path}: --x, --y and --se are to be of other columns, given {', '.join((column, *scores))}")
-    if taken := [*(set(options.seeds) & set(COLUMNS)), *({options.by} & set(RESULT))]:
+    if taken := [*((set(options.seeds) | {*options.extra}) & set(COLUMNS)), *({options.by} & set(RESULT))]:
         raise BadInput(f"{path}: {taken[0]!r} has a meaning in the result; another name is wanted for this column")
     if kind != "n":
         raw = importers.kl_per_response(log, path, column, options.kl_unit, options.length)
@@ -105,6 +107,10 @@ def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFra
             raise BadInput(f"{path}: {given} in data row {row}; allowed from {floor:g}")
     out = table[list(dict.fromkeys(options.keys))].assign(d=to_d(table[column].to_numpy(float)))
     out["gold"] = table[options.y].to_numpy(float)
+    for name in options.extra:
+        out[name] = importers.numbers(path, table, name)
+    if kind == "n":
+        _check_n(path, column, table[column], table[options.keys])
     if options.se:
         out["se"] = table[options.se].to_numpy(float)
         if (none := (out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
@@ -113,13 +119,23 @@ def distances_and_gold(log: importers.Log, path, options: Options) -> pd.DataFra
     return out
 
 
+def _check_n(path, column: str, n: pd.Series, keys: pd.DataFrame) -> None:
+    """BadInput where n counts 1, 2, 3, .. again and again within a run, as the number of a sample does."""
+    times = n.value_counts()
+    counts = len(times) > 2 and sorted(times.index) == list(range(1, len(times) + 1))
+    if counts and keys.assign(n=n).duplicated().any():
+        given = f"{column} counts 1 to {len(times)} in up to {times.max()} rows each, as the number of a sample does"
+        raise BadInput(f"{path}: {given}; one row an n and run is wanted: python -m analysis scores makes it of scored "
+                       "samples, and --seed-column tells runs apart")  # fmt: skip
+
+
 def oddities(points: pd.DataFrame, options: Options) -> list[str]:
     """Warnings about a readable table: repeated distances, and groups whose KL looks like another unit."""
     found = []
     repeated = points.duplicated([*options.keys, "d"]).sum()
     if repeated:
         runs = f"one value of {', '.join(options.keys)}" if options.keys else "the table"
-        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: they are averaged; "
+        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: a fit averages them; "
                      "if they are different runs, name the column that tells them apart (--seed-column)")  # fmt: skip
     if options.by:
         reach = points.groupby(options.by, sort=True)["d"].max() ** 2

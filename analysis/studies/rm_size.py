@@ -42,9 +42,7 @@ def study(data, folder) -> Findings:
         "trends": {name: one.trend for name, one in found.items()},
         "shared_alpha_rl": shared_fits[0].alpha if shared else None,
         "shared_alpha_rl_ci": shared_fits[0].alpha_ci if shared else None,
-        "checks": checks(groups, fits, found)
-        | checks_of_frontier(groups, apart)
-        | faithfulness.checks(data),
+        "checks": checks(groups, fits, found) | checks_of_frontier(groups, apart) | faithfulness.checks(data),
     }
     made = make_tables(data, groups, rows) + verdict_tables
     if apart:

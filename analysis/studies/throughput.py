@@ -6,7 +6,21 @@ from pathlib import Path
 import numpy as np
 
 from analysis.drawing import figures
+from analysis.escaped import say
 from gold_sim.store import StoreError
+from gold_sim.typed import as_typed
+
+HOW = "python -m experiments throughput --set part=stages"
+
+
+def tell(records: Path, folder: Path) -> int:
+    """Draw what was measured and say where the figures are; the status to exit with."""
+    figures_of = study(records, folder)
+    if figures_of:
+        say(f"figures  {'  '.join(str(folder / f'{name}.png') for name in figures_of)}")
+    else:
+        say(f"throughput: nothing measured yet; this does: {as_typed(HOW)}")
+    return 0
 
 
 def study(records: Path, folder: Path) -> list[str]:

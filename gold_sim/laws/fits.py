@@ -310,14 +310,17 @@ def fit_shared(form: str, groups, d_min: float | None = None, level: float = LEV
     return [law_fit(one, level) for one in fit_seeds_shared(form, groups, d_min, share)]
 
 
-def law_fit(seeds: SeedFits, level: float = LEVEL) -> LawFit:
-    """Mean law of a group's seeds, with intervals over them."""
+def law_fit(seeds: SeedFits, level: float = LEVEL, interval=t_interval) -> LawFit:
+    """Mean law of a group's seeds, with intervals over them.
+
+    interval: (values [U], level) -> (low, high), where units are no plain list of draws.
+    """
     form, d, per_unit = seeds.form, seeds.d, seeds.per_unit
     alpha, beta, shape = seeds.estimate
     inner = shape if form_named(form).shape else None
     d_peak, gold_peak = peak(form, alpha, beta, inner)
-    d_peak_ci, gold_peak_ci = peak_intervals(form, *per_unit.T, estimate=seeds.estimate, level=level)
-    around = lambda x, i: tuple(float(x + e - per_unit[:, i].mean()) for e in t_interval(per_unit[:, i], level))
+    d_peak_ci, gold_peak_ci = peak_intervals(form, *per_unit.T, estimate=seeds.estimate, level=level, interval=interval)
+    around = lambda x, i: tuple(float(x + e - per_unit[:, i].mean()) for e in interval(per_unit[:, i], level))
     return LawFit(
         form=form,
         alpha=alpha,

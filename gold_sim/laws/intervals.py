@@ -30,6 +30,32 @@ def t_interval(values, level: float = LEVEL):
     return values.mean(0) - half, values.mean(0) + half
 
 
+def crossed_interval(values, level: float = LEVEL):
+    """Interval of the mean over S draws of one kind, crossed with P of another: [S, P, ...] -> (low [...], high [...]).
+
+    As reward models that score the same prompts: value = mean + row + column + rest, each a random effect. The mean
+    squares of rows, columns and rest estimate Var(mean) = (MS_rows + MS_columns - MS_rest) / (S P) without bias
+    (Searle, Casella & McCulloch 1992, ch. 4). It counts as no less than rows or columns alone give. Student's t has
+    the degrees of freedom of Satterthwaite (1946). With S = 1 or P = 1 it is `t_interval` over the other; NaN with
+    S = P = 1.
+    `python -m analysis calibration --part scores` measures its coverage.
+    """
+    values = np.asarray(values, float)
+    s, p = values.shape[:2]
+    if 1 in (s, p):
+        return t_interval(values[0] if s == 1 else values[:, 0], level)
+    rows = p * values.mean(1).var(0, ddof=1)
+    columns = s * values.mean(0).var(0, ddof=1)
+    rest = s * p * values.var((0, 1)) - (s - 1) * rows - (p - 1) * columns
+    rest = np.maximum(rest, 0.0) / ((s - 1) * (p - 1))
+    least, total = np.maximum(rows, columns), rows + columns - rest
+    terms = rows**2 / (s - 1) + columns**2 / (p - 1) + rest**2 / ((s - 1) * (p - 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = np.where(total > least, total**2 / terms, np.where(rows > columns, s - 1, p - 1))
+    half = stats.t.ppf(0.5 + level / 2, np.maximum(df, 1)) * np.sqrt(np.maximum(total, least) / (s * p))
+    return values.mean((0, 1)) - half, values.mean((0, 1)) + half
+
+
 def predictive_interval(values, level: float = LEVEL):
     """Interval for one further draw: that of `t_interval`, wider by a factor of sqrt(n + 1)."""
     values = np.asarray(values, float)
@@ -62,11 +88,12 @@ def by_unit(values, units=None):
     return np.stack([values[units == unit].mean(0) for unit in np.unique(units)])
 
 
-def transformed_intervals(function, estimate, per_unit, level: float = LEVEL):
+def transformed_intervals(function, estimate, per_unit, level: float = LEVEL, interval=t_interval):
     """Intervals of function(*estimate), K values, from the coefficients [U, P] of the units: K pairs (low, high).
 
     The interval is Student's t over units of the logarithm, linearised at the estimate, then exponentiated. So units
     without a peak of their own do no harm. NaN with one unit, or where a value is not positive and finite.
+    interval: (values [U, ...], level) -> (low, high), where units are no plain list of draws.
     """
     estimate, per_unit = np.asarray(estimate, float), np.asarray(per_unit, float)
     with np.errstate(all="ignore"):
@@ -78,13 +105,13 @@ def transformed_intervals(function, estimate, per_unit, level: float = LEVEL):
             step = 1e-5 * max(abs(estimate[i]), 1e-8) * np.eye(len(estimate))[i]
             slope = (log_of(estimate + step) - log_of(estimate - step)) / (2 * step[i])
             linear += (per_unit[:, i] - per_unit[:, i].mean())[:, None] * slope
-        low, high = np.exp(t_interval(linear, level)) if len(per_unit) > 1 else np.full((2, len(at)), np.nan)
+        low, high = np.exp(interval(linear, level)) if len(per_unit) > 1 else np.full((2, len(at)), np.nan)
     nothing = ~(np.isfinite(low) & np.isfinite(high))
     low, high = np.where(nothing, np.nan, low), np.where(nothing, np.nan, high)
     return tuple(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def peak_intervals(form: str, alphas, betas, shapes=None, estimate=None, level: float = LEVEL):
+def peak_intervals(form: str, alphas, betas, shapes=None, estimate=None, level: float = LEVEL, interval=t_interval):
     """Intervals of d_peak and gold_peak from the units' coefficients [U] each: ((low, high), (low, high)).
 
     estimate: (alpha, beta, shape) of the fit, the units' means if None. NaN where it has no peak.
@@ -92,7 +119,7 @@ def peak_intervals(form: str, alphas, betas, shapes=None, estimate=None, level: 
     """
     per_unit = np.stack([alphas, betas] + ([] if shapes is None else [shapes]), -1)
     estimate = per_unit.mean(0) if estimate is None else np.asarray(estimate, float)[: per_unit.shape[1]]
-    return transformed_intervals(lambda *p: forms.peak(form, *p), estimate, per_unit, level)
+    return transformed_intervals(lambda *p: forms.peak(form, *p), estimate, per_unit, level, interval)
 
 
 def draws(estimate, per_unit, count: int = 4000, seed: int = 0):

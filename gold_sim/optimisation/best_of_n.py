@@ -74,6 +74,29 @@ def spread(gold, rubric, gold_squared, rubric_squared, gold_rubric) -> dict:
     return dict(gold_sd=gold_sd, rubric_sd=rubric_sd, gold_rubric_correlation=correlation)
 
 
+def kl_lost_to_ties(ordered, ns):
+    """Nats by which KL is below `kl_bound` as proxies of the pool tie: ascending rows [P, N], ns [K] -> [P, K].
+
+    A run of ties that holds the quantiles from a to b is chosen with probability q = b^n - a^n, all of it alike, where
+    without ties the density n u^(n-1) rises within it. So its share of KL is q log(q / (b - a)), not H(b) - H(a), with
+    H(u) = u^n (log n + (n - 1) (log u - 1/n)) the integral of that density times its logarithm.
+    """
+    ordered = np.asarray(ordered)
+    num_prompts, num_samples = ordered.shape
+    starts = np.flatnonzero(np.append(np.ones((num_prompts, 1), bool), ordered[:, 1:] != ordered[:, :-1], axis=1))
+    sizes = np.diff(np.append(starts, ordered.size))
+    starts, sizes = starts[sizes > 1], sizes[sizes > 1]
+    prompt, first = np.divmod(starts, num_samples)
+    a, b = first / num_samples, (first + sizes) / num_samples
+    out = np.zeros((num_prompts, len(ns)))
+    for k, n in enumerate(np.asarray(ns, float)):
+        integral = lambda u, n=n: u**n * (np.log(n) + (n - 1) * (np.log(np.where(u > 0, u, 1.0)) - 1 / n))
+        q = b**n - a**n
+        tied = q * np.log(np.where(q > 0, q, 1.0) / (b - a))
+        out[:, k] = np.bincount(prompt, integral(b) - integral(a) - tied, num_prompts)
+    return out
+
+
 def _share_ties(ordered, table):
     """Equal weight within each run of equal proxies: [N] ascending, [K, N] -> [K, N]."""
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

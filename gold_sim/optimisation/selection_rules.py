@@ -172,6 +172,40 @@ def hedge_n(quantile, gold, n_max: float) -> float:
     return float(np.exp(brentq(slope, grid[falling[0]], grid[falling[0] + 1])))
 
 
+def hedge_slopes(gold, log_ns):
+    """The derivative by n whose root is `hedge_n`, of each prompt: [P, N] in ascending order of proxy -> [P, K].
+
+    The root of its mean over prompts is `hedge_n` of them all. It is a mean over prompts, so an interval of n is the n
+    at which an interval of it holds 0.
+    """
+    u = (np.arange(np.shape(gold)[1]) + 0.5) / np.shape(gold)[1]
+    n = np.exp(np.asarray(log_ns, float))[:, None]
+    w = u ** (n - 1)
+    w /= w.sum(1, keepdims=True)
+    psi = 1 / n + np.log(u)
+    return np.asarray(gold, float) @ (w * (psi - np.sum(w * psi, 1, keepdims=True))).T
+
+
+def hedge_roots(log_ns, slope, low, high) -> tuple[float, float, float]:
+    """n at which the slope [K] first falls to 0, and the ends of the n about it at which its interval holds 0.
+
+    low, high: [K] interval of the slope. Between the log n [K] all are straight lines. An end that is not reached is
+    the first n or the last. Where the slope never falls to 0, n is as by `hedge_n`.
+    """
+    falling = np.flatnonzero((slope[:-1] > 0) & (slope[1:] <= 0))
+    at = falling[0] if len(falling) else (len(slope) - 1 if slope[-1] > 0 else 0)
+    cross = lambda y, i: log_ns[i] + (log_ns[i + 1] - log_ns[i]) * y[i] / (y[i] - y[i + 1])
+    below, above = np.flatnonzero(low[: at + 1] > 0), np.flatnonzero(high[at:] < 0)
+    first = log_ns[0]
+    if len(below):
+        first = cross(low, below[-1]) if below[-1] < len(slope) - 1 else log_ns[-1]
+    last = log_ns[-1]
+    if len(above):
+        last = cross(high, at + above[0] - 1) if at + above[0] else log_ns[0]
+    ends = (cross(slope, at) if len(falling) else log_ns[at], first, last)
+    return tuple(float(np.exp(x)) for x in ends)
+
+
 def hedge(proxy, gold, n_max: int) -> dict:
     """HedgeTune on every second prompt, judged on the others.
 
