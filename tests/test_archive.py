@@ -71,6 +71,21 @@ def test_an_archive_of_an_archive_is_the_same_and_leaves_out_tables(store, tmp_p
     assert len(back.table("samples")) == 0 and back.table().equals(store.table())
 
 
+def test_a_single_archive_has_seven_digits_and_the_digests_of_both(store, tmp_path):
+    own, single, again = Store(tmp_path / "own"), tmp_path / "single.tar.xz", tmp_path / "again.tar.xz"
+    own.write("policy_gradient", "made", CURVE, {}, {"curves": made("curves") | {"gold": np.array([1 / 3, np.nan])}})
+    about = store.manifest("own") | {"reward_models": []}
+    own.write_manifest("own-cpu", about)
+    archive.pack([own], single, single=True)
+    back = Store(archive.unpack(single))
+    assert back.table()["gold"][0] == np.float64(np.float32(1 / 3)) != own.table()["gold"][0]
+    assert back.table().drop(columns="gold").equals(own.table().drop(columns="gold"))
+    record = lambda of: of.record(of.find("policy_gradient", CURVE))
+    assert record(back)["rounded"] == record(own)["files"]
+    archive.pack([back], again, single=True)
+    assert again.read_bytes() == single.read_bytes()
+
+
 def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_path):
     first, both = tmp_path / "first.tar.xz", tmp_path / "both.tar.xz"
     archive.pack([store], first)
