@@ -307,6 +307,7 @@ def _pack(argv) -> int:
     parser.add_argument("file", type=Path, help="to write; ends in .tar.xz")
     parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
     parser.add_argument("--replace", action="store_true", help="write FILE even if there is one")
+    parser.add_argument("--single", action="store_true", help="numbers of seven digits, as policies are measured: half")
     _add_several_runs(parser, "of what several have, the first one's counts")
     args = parser.parse_args(argv)
     from analysis import sources
@@ -321,7 +322,7 @@ def _pack(argv) -> int:
     if args.file.exists() and not args.replace:
         return _complain(f"{args.file}: is there already; another name is wanted, or --replace")
     with sources.opened(*args.runs) as read:
-        cells = archive.pack([source.store for source in read], args.file, tuple(args.leave))
+        cells = archive.pack([source.store for source in read], args.file, tuple(args.leave), args.single)
     say(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
     return 0
 

@@ -3,18 +3,20 @@
 tests/test_documents.py and tests/test_archive.py check that what is in the tree is what this writes.
 """
 
+import re
 import sys
 import tempfile
+import textwrap
 from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from analysis import analyse, escaped, records  # noqa: E402
+from analysis import analyse, curves, escaped, records  # noqa: E402
 from analysis.claims import verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
-from analysis.fit import known_columns  # noqa: E402
+from analysis.fit import advise, known_columns  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
 from analysis.studies import rm_size  # noqa: E402
 from gold_sim.store import Store, archive  # noqa: E402
@@ -30,8 +32,8 @@ def columns(kind: str) -> str:
 
 @cache
 def stores() -> dict[str, Store]:
-    """Path of every archive, from the root of the repository -> its records."""
-    paths = sorted((ROOT / "docs" / "records").glob(f"*{archive.SUFFIX}"))
+    """Path of every archive, from the root of the repository -> its records; the newest first, which counts."""
+    paths = sorted((ROOT / "docs" / "records").glob(f"*{archive.SUFFIX}"), reverse=True)
     return {str(path.relative_to(ROOT)): Store(archive.unpack(path)) for path in paths}
 
 
@@ -41,35 +43,52 @@ def entries() -> list[dict]:
     return verdicts.entries(list(stores().values()))
 
 
+TODAYS_LANGUAGE = "2026-11-30"  # day of the first archive in it
 LONGEST = 20  # rows of a table of results; a longer one is left to the command
 
 
+def newest(name: str) -> tuple[str, records.Data]:
+    """The newest archive that has an experiment, and its records."""
+    has = lambda store: list(store.root.glob(f"experiments/{name}-*.json"))
+    path, store = next((path, store) for path, store in stores().items() if has(store))
+    return path, records.load(store, name)
+
+
 def found(name: str) -> str:
-    """What one experiment asked and found, with the command that prints it, in all archives that have it."""
-    lines = []
-    for path, store in stores().items():
-        if not list(store.root.glob(f"experiments/{name}-*.json")):
-            continue
-        read = records.load(store, name)
-        with tempfile.TemporaryDirectory() as folder:
-            findings = analyse.study_named(read.manifest["study"])(read, Path(folder))
-        if not lines:
-            lines += [f"*{read.manifest['question']}*", "", f"Expected: {read.manifest['expected']}", ""]
-        seeds = len(read.curves["seed"].unique())
-        lines += [f"    python -m analysis {name} --runs {path}", "", f"{seeds} seeds, world {_worlds(read)}.", ""]
-        for table in [table for table in findings.tables[:1] if len(table.frame) <= LONGEST]:
-            lines += [tables.markdown(table)]
-        checks = verdicts.checks_of(read) | findings.summary.get("checks", {})
-        lines += ["| | | found |", "|---|---|---|"] if checks else []
-        for check, one in checks.items():
-            cells = (one["verdict"], check.replace("_", " "), one["found"])
-            lines.append("| " + " | ".join(map(escaped.markdown, cells)) + " |")
-        lines.append("")
+    """What one experiment asked and found, with the command that prints it, in the newest archive that has it."""
+    path, read = newest(name)
+    with tempfile.TemporaryDirectory() as folder:
+        findings = analyse.study_named(read.manifest["study"])(read, Path(folder))
+    seeds, worlds = (sorted(read.curves[column].unique()) for column in ("seed", "world_seed"))
+    draw = f"{len(seeds)} seeds, world {', '.join(map(str, worlds))}."
+    if Path(path).name < TODAYS_LANGUAGE:
+        draw += f" In the language before {TODAYS_LANGUAGE}, with a poorer gold; not drawn anew yet."
+    prose = (f"*{read.manifest['question']}*", f"Expected: {read.manifest['expected']}", draw)
+    question, expected, draw = (textwrap.fill(escaped.markdown(text), 118) for text in prose)
+    lines = [question, "", expected, "", f"    python -m analysis {name} --runs {path}", "", draw, ""]
+    lines += [tables.markdown(table) for table in findings.tables[:1] if len(table.frame) <= LONGEST]
+    checks = verdicts.checks_of(read) | findings.summary.get("checks", {})
+    lines += ["| verdict | check or claim | found |", "|---|---|---|"] if checks else []
+    for check, one in checks.items():
+        cells = (one["verdict"], check.replace("_", " "), one["found"])
+        lines.append("| " + " | ".join(map(escaped.markdown, cells)) + " |")
     return "\n".join(lines).strip()
 
 
-def _worlds(read) -> str:
-    return ", ".join(str(world) for world in sorted(read.curves["world_seed"].unique()))
+ADVISED = ("rm_size", "data_size", "policy_size", "policy_size_large_rm", "worlds")
+
+
+def advice() -> str:
+    """How many peaks the intervals of `python -m analysis advise` hold, each predicted from the other runs."""
+    lines = ["| experiment | archive | peaks within the 90 % interval |", "|---|---|---|"]
+    covered = runs = 0
+    for name in ADVISED:
+        path, read = newest(name)
+        gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
+        tested = advise.backtest([(g.form, *curves.gains(g)) for g in gs])
+        covered, runs = covered + tested["covered"], runs + tested["runs"]
+        lines.append(f"| `{name}` | `{path}` | {tested['covered']} of {tested['runs']} |")
+    return "\n".join([*lines, "", f"Together these are {covered} of {runs}, or {covered / runs:.0%}."])
 
 
 def claims() -> str:
@@ -91,7 +110,7 @@ def claims_in_short() -> str:
     return "\n".join(lines)
 
 
-MAIN_JOB = f"docs/records/2026-11-30-path-and-frontier{archive.SUFFIX}"  # the draw that the README shows
+MAIN_JOB = f"docs/records/2026-11-30-a-world-with-room{archive.SUFFIX}"  # the draw that the README shows
 
 
 @cache
@@ -136,11 +155,17 @@ def slopes() -> str:
     )
 
 
+def drawn() -> list[str]:
+    """The experiments that the page of results has a section of."""
+    return re.findall(r"<!-- begin found (\w+) -->", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+
+
 PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
-    "docs/results.md": {"claims": claims_in_short},
     "docs/fitting.md": {"known columns": known_columns.markdown},
+    "docs/results.md": {"claims": claims_in_short, "advice": advice}
+    | {f"found {name}": partial(found, name) for name in drawn()},
     "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
 }
 

@@ -1,7 +1,7 @@
 """Compiled programs that a killed process left half written, removed before jax meets them.
 
-jax writes an entry of its compilation cache in place, and never writes one that exists. So a torn entry would make every
-later process warn and compile anew, for ever.
+jax writes an entry of its compilation cache in place, and never writes one that exists. So a torn entry would make
+every later process warn and compile anew, for ever.
 """
 
 import contextlib
