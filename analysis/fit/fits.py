@@ -52,7 +52,7 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     for (key, group), found in zip(runs.items(), fits, strict=True):
         kept = [d >= options.least for d in group.ds]
         count = 0 if key in empty else int(sum(map(np.sum, kept)))
-        robust = None if key in empty else _robust(f"{by}={key}", group, far[key], options, warnings)
+        robust = None if key in empty else _robust(f"{by}={key}", group, far[key], found, options, warnings)
         rows.append({by: key} | entry(found) | {"runs": len(group.ds), "n_points": count, "robust": robust})
         warnings += [] if key in empty else complaints(f"{by}={key}", found, options, max(map(np.max, group.ds)))
         inner = found.shape if np.isfinite(found.shape) else None
@@ -130,23 +130,31 @@ def _off_zero(where: str, group, far, options: Options) -> list[str]:
     return [line] if line else []
 
 
-def _robust(where: str, group, far, options: Options, warnings: list) -> dict | None:
-    """The fit without points that lie far off a robust fit of their run, and a warning that names them."""
+def _robust(where: str, group, far, found: laws.LawFit, options: Options, warnings: list) -> dict | None:
+    """The fit without points that lie far off a robust fit of their run, and a warning that names them.
+
+    None where there are no such points, or where they do not change the group's coefficients.
+    """
     if not any(one.any() for one in far):
         return None
     pick = lambda columns: None if columns is None else [c[~one] for c, one in zip(columns, far, strict=True)]
     without = laws.fit(
         options.form, pick(group.ds), pick(group.golds), options.d_min, ses=pick(group.ses), units=group.units
     )
+    if np.allclose((without.alpha, without.beta), (found.alpha, found.beta), rtol=odd.MATTERS, equal_nan=True):
+        return None
     named = [
         f"{group.places[s][t]} (KL {group.ds[s][t] ** 2:.3g}, gold {group.golds[s][t]:.3g})"
         for s, one in enumerate(far)
         for t in np.flatnonzero(one)
     ]
     some = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+    lies, it = ("lies far off the other points and bends the fit", "it")
+    if len(named) > 1:
+        lies, it = ("lie far off the other points and bend the fit", "them")
     warnings.append(
-        f"{where}: {some} bends the fit and lies far off the other points: without it alpha = {without.alpha:.3g}, "
-        f"beta = {without.beta:.3g}, peak at d = {without.d_peak:.3g}"
+        f"{where}: {some} {lies}: without {it} alpha = {without.alpha:.3g}, beta = {without.beta:.3g}, "
+        f"peak at d = {without.d_peak:.3g}"
     )
     return {
         "alpha": without.alpha,
