@@ -331,19 +331,19 @@ def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
     parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts = ("stopping", "curves", "alarms", "scores")
-    about = "stopping: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
+    parts = ("decisions", "curves", "alarms", "scores")
+    about = "decisions: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
     about += "tables of scored samples (all)"
     parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage, score_coverage, stopping
+    from analysis.fit import coverage, decision_errors, score_coverage
     from analysis.stopping_rules import made
 
     parts = {
-        "stopping": lambda: stopping.tables(20 * args.replications),
+        "decisions": lambda: decision_errors.tables(20 * args.replications),
         "curves": lambda: coverage.tables(args.replications),
         "alarms": lambda: made.tables(args.replications),
         "scores": lambda: score_coverage.tables(args.replications),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.fit import stopping
+from analysis.fit import decision_errors
 from gold_sim.laws import boundaries, decisions
 from gold_sim.laws.decisions import Evidence, decide, verdicts
 
@@ -100,7 +100,7 @@ ALLOWED = decisions.LEVEL + 2.5 * 0.0055
 
 @pytest.mark.parametrize("kind", ["normal", "exponential", "exponential, mirrored", "t, 3 degrees of freedom"])
 def test_a_verdict_is_false_as_rarely_as_it_says_at_any_look(kind):
-    found = stopping.false_claims(kind, np.random.default_rng(7), STUDIES)
+    found = decision_errors.false_claims(kind, np.random.default_rng(7), STUDIES)
     either = {what: found[what] for what in ("either", "equivalent or below", "equivalent or outside")}
     assert all(share <= ALLOWED for share in either.values()), found
 
@@ -116,12 +116,12 @@ def test_looks_judged_one_by_one_err_twice_as_often():
 @pytest.mark.parametrize("kind", ["normal", "exponential"])
 def test_families_of_correlated_claims_err_as_rarely_as_one(kind, means):
     """s.e. 0.0095.  Levels passed on after any verdict, as Holm's steps would at first sight, err at 0.13."""
-    found = stopping.false_families(kind, means, np.random.default_rng(8), 1000)
+    found = decision_errors.false_families(kind, means, np.random.default_rng(8), 1000)
     assert found["a false verdict"] <= decisions.LEVEL + 2.5 * 0.0095
 
 
 def test_the_rule_wants_fewer_seeds_than_an_anytime_valid_one():
-    rows = {row["rule"]: row for row in stopping.power(0.5, np.random.default_rng(9), STUDIES)}
+    rows = {row["rule"]: row for row in decision_errors.power(0.5, np.random.default_rng(9), STUDIES)}
     best = max((rows[name] for name in rows if name.startswith("anytime")), key=lambda row: row["decided"])
     assert rows["this rule"]["decided"] > best["decided"] + 0.05
     assert rows["this rule"]["seeds"] < best["seeds"] - 5
