@@ -14,7 +14,19 @@ from gold_sim.stages.declared import STAGES
 from gold_sim.store.columns import CURVE_COLUMNS
 
 # Words that mean something else to commands, or that name a folder of the store.
-RESERVED = ("throughput", "fit", "advise", "scores", "paper", "calibration", "claims", "pack", "power", "experiments")
+RESERVED = (
+    "throughput",
+    "fit",
+    "advise",
+    "scores",
+    "paper",
+    "calibration",
+    "claims",
+    "pack",
+    "power",
+    "stopping",
+    "experiments",
+)
 WANTED = "a module with experiment(preset) that returns an Experiment"
 
 

@@ -51,7 +51,7 @@ def run_of(naming, resumed=False, sparse=False):
     return rows
 
 
-def write_events(path, rows, suffix=""):
+def write_events(path, rows, suffix="", begun=1000.0):
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -59,7 +59,7 @@ def write_events(path, rows, suffix=""):
     writer = EventFileWriter(str(path), filename_suffix=suffix)
     for row in rows:
         scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in row.items() if tag != "step"]
-        writer.add_event(Event(step=row["step"], wall_time=1000.0, summary=Summary(value=scalars)))
+        writer.add_event(Event(step=row["step"], wall_time=begun, summary=Summary(value=scalars)))
     writer.close()
 
 
@@ -95,7 +95,7 @@ def written(folder, kind, rows):
         path = folder / "events"
         back = [i for i in range(1, len(rows)) if rows[i]["step"] < rows[i - 1]["step"]]
         for number, (start, end) in enumerate(zip([0, *back], [*back, len(rows)], strict=True)):
-            write_events(path, rows[start:end], f".{number}")
+            write_events(path, rows[start:end], f".{number}", 1000.0 + start)
     return path
 
 

@@ -85,13 +85,14 @@ def test_marks_are_targets_of_the_block_before_the_last(samples):
     assert each.shape == (*samples[1].shape, 4)
     np.testing.assert_allclose(each.std((0, 1, 2)), 1, atol=1e-4)
     marked = lambda marks: gold.train(
-        *(LANGUAGE, GoldConfig(width=8, depth=2, steps=60, batch=64, marks=marks, learning_rate=1e-2)),
+        *(LANGUAGE, GoldConfig(width=8, depth=2, steps=200, batch=64, marks=marks, learning_rate=1e-2)),
         *(jax.random.key(9), *samples),
     )
-    (plain, losses), (told, with_marks) = marked(0.0), marked(1.0)
+    (plain, losses), (told, with_marks) = marked(0.0), marked(20.0)
     assert set(plain) == set(told) == set(NET.init(jax.random.key(0)))
-    excess = np.asarray(with_marks - losses)
-    assert excess[0] == pytest.approx(float(np.mean(np.square(each))), rel=0.3) and excess[-5:].mean() < 0.7 * excess[0]
+    excess = np.asarray(with_marks - losses) / 20
+    assert excess[0] == pytest.approx(float(np.mean(np.square(each))), rel=0.3)
+    assert excess[-20:].mean() < 0.85 * excess[0]
 
 
 def test_gold_starts_with_the_trunk_of_a_language_model_and_ends_with_one_head(samples):
