@@ -94,6 +94,14 @@ def test_the_p_values_of_several_comparisons_by_hand():
     assert (of_any.p_above, of_any.p_below, of_any.p_equivalent) == (twice(above), max(below), max(alike))
 
 
+def test_a_claim_is_settled_once_all_its_comparisons_are():
+    """It then passes its share of the family's level on; one that surely is and one that is not do not suffice."""
+    sure, unsure = Part("", series(1.0)), Part("", series(0.1, 20 * NEAR))
+    of = lambda *parts: combined(list(parts), "all")[0].p_outside
+    assert of(sure, sure) == decisions.settled(sure.decide(), "above") < 0.01
+    assert of(sure, unsure) == of(unsure, sure) == decisions.settled(unsure.decide(), "above") > 0.05
+
+
 def test_holm_is_within_the_claims_of_an_experiment(monkeypatch):
     """A value that decides alone does not among ten that do not; checks and premises take no part of the level."""
     alone = Part("", series(0.15, 8 * NEAR))
