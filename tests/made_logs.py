@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.__main__ import main
 from gold_sim import laws
+from gold_sim.store.files import unflatten
 
 ALPHA, BETA = 0.6, 0.25
 NAMES = {  # naming -> (column of KL, column of gold, of length if KL is a mean over tokens, other columns)
@@ -84,7 +85,7 @@ def written(folder, kind, rows):
     elif kind == "verl_jsonl":
         lines({"step": row["step"], "data": {k: v for k, v in row.items() if k != "step"}} for row in rows)
     elif kind == "nested_jsonl":
-        lines(map(nested, rows))
+        lines(map(unflatten, rows))
     elif kind == "list":
         path.write_text(json.dumps(rows))
     elif kind == "columns":
@@ -97,17 +98,6 @@ def written(folder, kind, rows):
         for number, (start, end) in enumerate(zip([0, *back], [*back, len(rows)], strict=True)):
             write_events(path, rows[start:end], f".{number}", 1000.0 + start)
     return path
-
-
-def nested(row):
-    out = {}
-    for name, value in row.items():
-        *outer, last = name.split("/")
-        at = out
-        for part in outer:
-            at = at.setdefault(part, {})
-        at[last] = value
-    return out
 
 
 KINDS = ("csv", "tsv", "semicolon", "parquet", "jsonl", "verl_jsonl", "nested_jsonl", "list", "columns",
