@@ -12,6 +12,7 @@ from analysis.fit.values import BadInput
 def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """(a column a tag, a row a (run, step), with run the folder; warnings) of an event file or a folder of them.
 
+    A run's hyperparameters, as HParams shows them, are columns too, of one value each.
     Several files of one folder are one run. Where a later file goes back to an earlier step with a tag that was logged
     before, the run was resumed there, and what earlier files have from that step on is left out and counted.
     """
@@ -27,8 +28,10 @@ def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     tables, warnings = [], []
     for folder in sorted({file.parent for file in files}):
         name = "." if not path.is_dir() else str(folder.relative_to(path))
-        table, lost = _run([scalars(file) for file in files if file.parent == folder])
-        tables.append(table.assign(run=name))
+        logs = [_accumulated(file) for file in files if file.parent == folder]
+        table, lost = _run([scalars(log) for log in logs])
+        constant = {key: value for log in logs for key, value in hyperparameters(log).items()}
+        tables.append(table.assign(**{key: v for key, v in constant.items() if key not in table} | {"run": name}))
         if lost:
             warnings.append(f"run {name}: {lost[0]}")
     return pd.concat(tables, ignore_index=True), warnings
@@ -52,19 +55,38 @@ def _run(logged: list[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
     return wide.rename_axis(columns=None).reset_index(), said
 
 
-def scalars(file: Path) -> pd.DataFrame:
-    """The scalars of one event file in the order of writing: columns step, tag, value, wall_time."""
+def _accumulated(file: Path):
     from tensorboard.backend.event_processing import event_accumulator as accumulator
 
     events = accumulator.EventAccumulator(str(file), size_guidance={accumulator.SCALARS: 0, accumulator.TENSORS: 0})
-    events.Reload()
+    return events.Reload()
+
+
+def scalars(events) -> pd.DataFrame:
+    """The scalars of one event file in the order of writing: columns step, tag, value, wall_time."""
+    from tensorboard.util.tensor_util import make_ndarray
+
     rows = [(e.step, tag, e.value, e.wall_time) for tag in events.Tags()["scalars"] for e in events.Scalars(tag)]
     for tag in events.Tags().get("tensors", []):
-        values = [(e, np.asarray(accumulator.tensor_util.make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
+        values = [(e, np.asarray(make_ndarray(e.tensor_proto))) for e in events.Tensors(tag)]
         if all(np.size(v) == 1 and np.issubdtype(v.dtype, np.number) for _, v in values):
             rows += [(e.step, tag, float(v.reshape(())), e.wall_time) for e, v in values]
     table = pd.DataFrame(rows, columns=["step", "tag", "value", "wall_time"])
     return table.sort_values("wall_time", kind="stable")
+
+
+def hyperparameters(events) -> dict[str, str | bool | int | float]:
+    """The settings of a run that one event file holds for TensorBoard's HParams; whole numbers are integers."""
+    from tensorboard.plugins.hparams import metadata
+
+    if metadata.SESSION_START_INFO_TAG not in events.Tags().get("tensors", []):
+        return {}
+    content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    found = {}
+    for name, given in metadata.parse_session_start_info_plugin_data(content).hparams.items():
+        value = getattr(given, given.WhichOneof("kind") or "string_value")
+        found[name] = int(value) if isinstance(value, float) and value.is_integer() else value
+    return found
 
 
 def check_whole(path: Path) -> int:

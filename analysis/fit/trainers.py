@@ -57,7 +57,8 @@ def checked_unit(path, names: list[str], column: str, kind: str, options, of_tra
     BadInput where a trainer's log has no stated unit, where the unit is none of KL_UNITS, or where a root is given as
     KL or the other way round.
     """
-    unit, rows = options.kl_unit, known_columns.known(column, names)
+    unit, ours = options.kl_unit, set(names) >= OURS
+    rows = [] if ours else known_columns.known(column, names)
     if unit not in (None, *KL_UNITS):
         raise BadInput(f"--kl-unit {unit}: allowed are {', '.join(KL_UNITS)}")
     if kind == "sqrt_kl" and unit == TOKEN:
@@ -65,7 +66,7 @@ def checked_unit(path, names: list[str], column: str, kind: str, options, of_tra
     _check_root(path, column, kind, rows)
     if unit is None and not (kind == "sqrt_kl" and rows):  # a root that is known is that of nats a response
         found = signs(names, options.asked)
-        if found or of_trainer:
+        if found or (of_trainer and not ours):
             raise BadInput(_line_to_type(path, names, column, kind, rows, found))
     warnings = by_name(column, rows, unit or RESPONSE)
     if unit == TOKEN:

@@ -130,3 +130,17 @@ SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluat
 }
 
 TABLES = {"curves": CURVE_COLUMNS, "reward_models": REWARD_MODEL_COLUMNS, "samples": SAMPLE_COLUMNS}
+
+RUN_COLUMNS = ("seed", "kl_coef", "dpo_beta")  # tell the runs of a cell apart, but kl_coef changes along a frontier
+SETTING_COLUMNS = (  # of curves: one value along a run; the others are measured at every point
+    *("stage", "cell", "rm_cell", "optimiser", "reward", "gold_kind", "gold_params", "rm_width", "rm_depth"),
+    *("rm_params", "num_pairs", "label_noise", "annotator", "policy_params", "world_seed", "gold_seed", "num_prompts"),
+    *("status", "ensemble_size", "ensemble_rule", "shaping", "error_kind", "error_shared", "divergence"),
+    *("train_prompts", "round", "constraint", "policy_loss", *RUN_COLUMNS),
+)
+
+
+def described(kind: str, name: str) -> Column:
+    """The column of a table; an attribute that one language alone has is described by its name."""
+    known = TABLES[kind].get(name)
+    return known or Column("float64", "as the language has it", f"mean {name.removeprefix('attr_')}, an attribute")

@@ -1,0 +1,71 @@
+"""TensorBoard event files: a folder a run, its curves as scalars in double precision, its settings for HParams.
+
+The bytes of a run follow from its records, so a run that is there is known by them.
+"""
+
+import io
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from gold_sim.store import outputs
+from gold_sim.store.columns import described
+from gold_sim.store.files import StoreError, writing
+from gold_sim.store.sinks.run import Run
+
+NAME = "events.out.tfevents.gold_sim"  # TensorBoard reads what has `tfevents` in its name
+
+
+def write(folder: Path, run: Run) -> None:
+    """Write the event file of a run, whole or not at all, unless it is there.
+
+    StoreError: it cannot be written, or what is there is of other records.
+    """
+    path, data = folder / run.path / NAME, events(run)
+    if path.exists():
+        if path.read_bytes() != data:
+            raise StoreError(f"{path}: is of other records of this run, or of another version; another DIR is wanted")
+        return
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    outputs.write(path, data)
+
+
+def events(run: Run) -> bytes:
+    """The bytes of a run's event file. A point's step is `control`; all times are when the records were made."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+    from tensorboard.plugins.scalar import metadata as scalar
+    from tensorboard.plugins.text import metadata as text
+    from tensorboard.summary.writer.record_writer import RecordWriter
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    data, begun = io.BytesIO(), datetime.fromisoformat(run.created).timestamp()
+    records = RecordWriter(data)
+    # Serialised in a fixed order of keys: maps of protobuf have none of their own.
+    put = lambda **what: records.write(Event(wall_time=begun, **what).SerializeToString(deterministic=True))
+    put(file_version="brain.Event:2")
+    put(summary=hparams_pb(run.settings, trial_id=run.path, start_time_secs=begun))
+    about = {name: text.create_summary_metadata(name, "") for name in ("config", "summary")}
+    for name, meta in about.items():
+        lines = make_tensor_proto(np.array(_table(getattr(run, name)), dtype=object))
+        put(summary=Summary(value=[Summary.Value(tag=name, tensor=lines, metadata=meta)]))
+    seen = set()
+    for control, point in zip(run.curve.index, run.curve.itertuples(index=False, name=None), strict=True):
+        values = []
+        for name, value in zip(run.curve.columns, point, strict=True):
+            about = {}
+            if name not in seen:  # TensorBoard keeps the first of a tag
+                about = {"metadata": scalar.create_summary_metadata(name, str(described("curves", name)))}
+                seen.add(name)
+            values.append(Summary.Value(tag=name, tensor=make_tensor_proto(np.float64(value)), **about))
+        put(step=int(control), summary=Summary(value=values))
+    return data.getvalue()
+
+
+def _table(entries: dict) -> str:
+    """Entries by name as a Markdown table."""
+    rows = (f"| {name} | {str(value).replace('|', chr(92) + '|')} |" for name, value in entries.items())
+    return "\n".join(["| name | value |", "|---|---|", *rows])
