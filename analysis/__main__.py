@@ -302,28 +302,25 @@ def _power(argv) -> int:
 
 
 def _pack(argv) -> int:
-    """What analysis reads, in one file to publish."""
-    parser = _Parser(prog="python -m analysis pack", description="Records and tables, without weights, in one file.")
-    parser.add_argument("file", type=Path, help="to write; ends in .tar.xz")
-    parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
-    parser.add_argument("--replace", action="store_true", help="write FILE even if there is one")
-    parser.add_argument("--single", action="store_true", help="numbers of seven digits, as policies are measured: half")
-    _add_several_runs(parser, "of what several have, the first one's counts")
-    args = parser.parse_args(argv)
-    from analysis import sources
-    from gold_sim.store import archive, outputs
-    from gold_sim.store.columns import TABLES
+    """What analysis reads, in one file to publish, or as a data set that Croissant describes."""
+    from analysis import publishing
 
-    if not archive.is_archive(args.file):
-        return _complain(f"file {str(args.file)!r}: a name that ends in {archive.SUFFIX} is wanted")
-    if unknown := sorted(set(args.leave) - set(TABLES)):
-        return _complain(f"--leave {unknown[0]}: allowed are {', '.join(TABLES)}")
-    outputs.check_file(args.file, args.runs)
-    if args.file.exists() and not args.replace:
-        return _complain(f"{args.file}: is there already; another name is wanted, or --replace")
-    with sources.opened(*args.runs) as read:
-        cells = archive.pack([source.store for source in read], args.file, tuple(args.leave), args.single)
-    say(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
+    parser = _Parser(prog="python -m analysis pack", description=publishing.OF_PACK)
+    publishing.add_pack(parser)
+    _add_several_runs(parser, "of what several have, the first one's counts")
+    publishing.pack(parser.parse_args(argv))
+    return 0
+
+
+def _export(argv) -> int:
+    """An experiment's curves as TensorBoard event files, or as offline runs of Weights & Biases."""
+    from analysis import publishing
+
+    parser = _Parser(prog="python -m analysis export", description=publishing.OF_EXPORT)
+    publishing.add_export(parser)
+    _add_extent(parser)
+    _add_runs(parser)
+    publishing.export(parser.parse_args(argv))
     return 0
 
 
@@ -428,6 +425,7 @@ COMMANDS = {  # what is not the name of an experiment; the first line of each do
     "claims": _claims,
     "power": _power,
     "pack": _pack,
+    "export": _export,
 }
 
 if __name__ == "__main__":

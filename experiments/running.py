@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from experiments.extent import Extent
 from experiments.plan import manifest, missing, plan, whole_blocks
 from experiments.presets import PRESETS
 from experiments.screen import Screen
-from gold_sim.store import Damaged, Store, StoreError, archive
+from gold_sim.store import Damaged, Store, StoreError, archive, sinks
 from gold_sim.store.remote import Remote, is_url
 from gold_sim.store.store import manifest_name
 from gold_sim.typed import as_typed
@@ -45,6 +46,8 @@ def _arguments(argv):
     p.add_argument("--resource", action="append", default=[], metavar="KEY=VALUE", help="what a cell is given")
     p.add_argument("--memory", metavar="GIB", help="what local workers may take together (default: what is free)")
     p.add_argument("--repair", action="store_true", help="set damaged cells aside, then compute them again")
+    about = f"also show cells that are done in {sinks.FORMS}; the store and its numbers stay as they are"
+    p.add_argument("--sink", action="append", default=[], metavar="KIND=DIR", help=about)
     p.add_argument(
         "--runs", default="runs", help="the store: a folder (default runs), or an address as s3://bucket/runs"
     )
@@ -117,6 +120,9 @@ def _main(args) -> int:
     if args.memory is not None and args.engine != "local":
         raise ValueError(f"--memory: of --engine local alone; --engine {args.engine} asks its machines by --resource")
     deciding.check(args.most_seeds, args.until_decided, args.dry_run)
+    if args.sink and (not args.names or "throughput" in args.names):
+        raise ValueError(f"--sink {args.sink[0]}: names of experiments are wanted with it")
+    args.sink = [sinks.open_sink(text) for text in dict.fromkeys(args.sink)]
     place = _place(args.runs)
     if not args.names:
         _list(place)
@@ -181,6 +187,7 @@ def _run(args, place: Place, extents: dict[str, Extent]) -> int:
         written = _opened(place, todo, [p.manifest for p in planned])
         if line:
             print(line, flush=True)
+        _show(args, place, [c for p in planned for c in p.every if c.fingerprint not in todo], _warn)
         planned = _tell(args, place, planned, written)
         if todo:
             _work(args, place, planned, todo, executor, found)
@@ -243,6 +250,7 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
         if event == "wait" and (why := executor.trouble()) is not None:
             screen.say(why)
         if event == "done":
+            _show(args, place, [cell], screen.say)
             planned = [dataclasses.replace(p, waits=p.waits - {cell.fingerprint}) for p in planned]
             planned = _tell(args, place, planned, written=True)
 
@@ -250,6 +258,27 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
         queue.run(place.root, _queue([p.every for p in planned], todo, found), executor, report)
     finally:
         screen.close()
+
+
+def _show(args, place: Place, cells: list, say):
+    """Have every sink show these cells, where they have curves and it does not show them yet.
+
+    A sink that fails is left out from then on, and the sweep goes on: its results are in the store.
+    """
+    for sink in list(args.sink):
+        try:
+            if place.remote:
+                place.remote.fetch(cells)
+            sinks.export(sink, place.store, dict.fromkeys((c.stage, c.fingerprint) for c in cells))
+        except Exception as error:  # whatever a package of others raises
+            args.sink.remove(sink)
+            why = str(error) if isinstance(error, StoreError) else job.in_a_line(error)
+            again = as_typed(f"python -m analysis export NAME --to {sink}", ["export"])
+            say(f"warning: sink {sink}: {why}; results are stored as ever, and {again} shows them later")
+
+
+def _warn(line: str):
+    print(f"experiments: {line}", file=sys.stderr, flush=True)
 
 
 def _check_names(store: Store, manifests: list[dict]):

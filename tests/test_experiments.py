@@ -63,6 +63,28 @@ def test_the_main_job_runs_in_two_workers(main_job):
     assert "0 to do" in command("rm_size", "--preset", "smoke", "--runs", runs).stdout
 
 
+def test_a_sink_changes_no_bit_and_a_resumed_sweep_shows_every_run_once(runs, tmp_path):
+    """Two cells are computed again with a sink; the others were stored before."""
+    again, folder = shutil.copytree(runs, tmp_path / "runs"), tmp_path / "shown"
+    for stage in ("best_of_n", "policy_gradient"):
+        shutil.rmtree(min((again / stage).iterdir()))
+    files = lambda root: {p: Store(root).record(root / p)["files"] for p in cells}
+    cells = sorted(str(p.parent.relative_to(runs)) for p in runs.glob("*/*/record.json"))
+    words = ("rm_size", "--preset", "smoke", "--runs", again, "--sink", f"tensorboard={folder}")
+    found = command(*words)
+    assert found.returncode == 0 and found.stderr == "" and ", 2 to do" in found.stdout, found.stderr
+    assert files(again) == files(runs) and len(cells) == len(list(again.glob("*/*/record.json")))
+    shown = {p: p.stat().st_mtime_ns for p in folder.rglob("*tfevents*")}
+    table = Store(runs).table()
+    assert len(shown) == len(table[["cell", "seed"]].drop_duplicates()) > 0
+    assert {p.parent.parent.name.rpartition("-")[2] for p in shown} == set(table["cell"])
+    for p in list(shown)[:2]:
+        p.unlink()  # as if the sweep had been killed before they were written
+    found = command(*words)
+    assert found.returncode == 0 and {p for p in folder.rglob("*tfevents*")} == set(shown)
+    assert all(p.stat().st_mtime_ns == at for p, at in list(shown.items())[2:])
+
+
 def test_several_experiments_share_one_queue_and_each_is_told_when_it_is_whole(runs, tmp_path):
     runs = shutil.copytree(runs, tmp_path / "runs")
     names = ["bon_vs_rl", "kl_penalty"]

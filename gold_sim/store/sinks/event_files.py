@@ -1,6 +1,7 @@
-"""TensorBoard event files: a folder a run, its curves as scalars in double precision, its settings for HParams.
+"""TensorBoard event files: a folder a run, its curves as scalars of seven digits, its settings for HParams.
 
-The bytes of a run follow from its records, so a run that is there is known by them.
+TensorBoard 2.21 shows no scalars in double precision. The bytes of a run follow from its records, so a run that is
+there is known by them.
 """
 
 import io
@@ -60,7 +61,7 @@ def events(run: Run) -> bytes:
             if name not in seen:  # TensorBoard keeps the first of a tag
                 about = {"metadata": scalar.create_summary_metadata(name, str(described("curves", name)))}
                 seen.add(name)
-            values.append(Summary.Value(tag=name, tensor=make_tensor_proto(np.float64(value)), **about))
+            values.append(Summary.Value(tag=name, tensor=make_tensor_proto(np.float32(value)), **about))
         put(step=int(control), summary=Summary(value=values))
     return data.getvalue()
 

@@ -1,5 +1,6 @@
 """Weights & Biases, offline: a folder a run under DIR/wandb, for `wandb sync`. Nothing is sent anywhere."""
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -21,7 +22,11 @@ def write(folder: Path, run: Run) -> None:
     with writing(folder):
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=folder, ignore_cleanup_errors=True) as aside:
-            _log(run, code, aside)
+            loud, logging.raiseExceptions = logging.raiseExceptions, False  # else a full disk fills the screen, too
+            try:
+                _log(run, code, aside)
+            finally:
+                logging.raiseExceptions = loud
             made = list(Path(aside).glob(f"wandb/offline-run-*-{code}"))
             if len(made) != 1 or not (made[0] / f"run-{code}.wandb").is_file():
                 raise StoreError(f"{folder}: wandb wrote no run; is there room?")

@@ -1,16 +1,20 @@
 """The runs of a finished cell as sinks show them: settings, curve and summary, all read from its records."""
 
 import json
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from gold_sim.store.columns import RUN_COLUMNS, SETTING_COLUMNS
 from gold_sim.store.files import sha256, to_json
 from gold_sim.store.store import Store
 
+if typing.TYPE_CHECKING:
+    import pandas as pd
+
+UNDATED = "1970-01-01T00:00:00+00:00"
 KEPT = ("created", "commit", "device", "precision", "wall_seconds", "cpu_seconds")  # of record.json
 
 
@@ -23,7 +27,7 @@ class Run:
     created: str  # when they were made, ISO 8601
     settings: dict  # column of SETTING_COLUMNS -> value, of those that have one
     config: dict  # dotted field -> value
-    curve: pd.DataFrame  # index control, rising; a column for everything that was measured
+    curve: "pd.DataFrame"  # index control, rising; a column for everything that was measured
     summary: dict  # where the run ended, its highest gold, and what the cell took
 
 
@@ -48,10 +52,10 @@ def runs_of(store: Store, stage: str, fingerprint: str) -> Iterator[Run]:
         settings = {name: plain(first[name]) for name in constant if not _is_nan(first[name])}
         curve = rows.set_index("control").drop(columns=constant).dropna(axis=1, how="all")
         path = "/".join([stage, folder.name, *own])
-        yield Run(path, digest, record["created"], settings, config, curve, summary(curve, record))
+        yield Run(path, digest, record.get("created", UNDATED), settings, config, curve, summary(curve, record))
 
 
-def summary(curve: pd.DataFrame, record: dict) -> dict:
+def summary(curve: "pd.DataFrame", record: dict) -> dict:
     """What a table of runs shows: the last point, the highest gold and its KL, and where the records come from.
 
     The highest gold of one run is that of its luckiest point. Analysis reads peaks off the mean of the seeds.
