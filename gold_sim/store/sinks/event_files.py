@@ -1,7 +1,6 @@
 """TensorBoard event files: a folder a run, its curves as scalars of seven digits, its settings for HParams.
 
-TensorBoard 2.21 shows no scalars in double precision. The bytes of a run follow from its records, so a run that is
-there is known by them.
+TensorBoard 2.21 shows no scalars in double precision. A file's name ends in the digest of the records that it shows.
 """
 
 import io
@@ -23,14 +22,14 @@ def write(folder: Path, run: Run) -> None:
 
     StoreError: it cannot be written, or what is there is of other records.
     """
-    path, data = folder / run.path / NAME, events(run)
+    path = folder / run.path / f"{NAME}.{run.digest[:16]}"
     if path.exists():
-        if path.read_bytes() != data:
-            raise StoreError(f"{path}: is of other records of this run, or of another version; another DIR is wanted")
         return
+    if others := list(path.parent.glob(f"{NAME}.*")):
+        raise StoreError(f"{others[0]}: is of other records of this run, drawn elsewhere; another DIR is wanted")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    outputs.write(path, data)
+    outputs.write(path, events(run))
 
 
 def events(run: Run) -> bytes:
@@ -45,8 +44,7 @@ def events(run: Run) -> bytes:
 
     data, begun = io.BytesIO(), datetime.fromisoformat(run.created).timestamp()
     records = RecordWriter(data)
-    # Serialised in a fixed order of keys: maps of protobuf have none of their own.
-    put = lambda **what: records.write(Event(wall_time=begun, **what).SerializeToString(deterministic=True))
+    put = lambda **what: records.write(Event(wall_time=begun, **what).SerializeToString())
     put(file_version="brain.Event:2")
     put(summary=hparams_pb(run.settings, trial_id=run.path, start_time_secs=begun))
     about = {name: text.create_summary_metadata(name, "") for name in ("config", "summary")}
