@@ -12,6 +12,7 @@ import pytest
 
 from analysis import curves, records
 from analysis.__main__ import main
+from analysis.fit import points, trainers
 from experiments import running
 from experiments.__main__ import main as experiments_main
 from gold_sim.store import Store, StoreError, archive, croissant, labelled, outputs, sinks
@@ -73,7 +74,7 @@ def test_settings_are_constant_along_a_run_and_what_was_measured_is_not(tmp_path
 
 
 @pytest.mark.parametrize(("stage", "method"), [("policy_gradient", "rl"), ("best_of_n", "bon")])
-def test_a_fit_of_the_event_files_is_the_stored_law(store, tmp_path, capsys, stage, method):
+def test_a_fit_of_the_event_files_is_the_stored_law(store, tmp_path, stage, method):
     assert exported(store, tmp_path / "tb") == 0
     out = tmp_path / "fit.json"
     words = [
@@ -89,7 +90,8 @@ def test_a_fit_of_the_event_files_is_the_stored_law(store, tmp_path, capsys, sta
         "seed",
     ]
     assert main([str(word) for word in (*words, "--reference", "first", "--json", out)]) == 0
-    assert "known columns" not in capsys.readouterr().err  # the unit of our own KL is known
+    asked = points.Options(x="kl", form=method, kl_unit="response")
+    assert trainers.checked_unit(out, list(CURVE_COLUMNS), "kl", "kl", asked, True) == ("response", [])
     data = records.load(store, "rm_size")
     groups = json.loads(out.read_text())["groups"]
     assert [group["rm_params"] for group in groups] == list(SIZES)
