@@ -10,6 +10,8 @@ from analysis.drawing import figures
 
 HOVER = "cell %{customdata[0]}<br>seed %{customdata[1]}<br>control %{customdata[2]}<br>KL %{customdata[3]:.3f} nats"
 HOVER += "<br>proxy %{customdata[4]:.3f}<br>gold %{y:.3f}<extra>%{fullData.name}</extra>"
+NAMES = {"bon": "best-of-n", "frontier": "{optimiser} frontier"}  # method -> what the legend says, if not the optimiser
+DASHES = {"bon": "dash", "frontier": "dot"}
 DETAILS = ["cell", "seed", "control", "kl", "proxy"]
 
 
@@ -22,15 +24,15 @@ def chart(data) -> str:
     by = data.curves[data.axis]
     keys = list(by.cat.categories) if hasattr(by, "cat") else sorted(by.unique(), key=lambda v: (isinstance(v, str), v))
     tints = dict(zip(keys, map(to_hex, figures.colours(len(keys))), strict=True))
-    by_entry = data.curves.groupby([data.axis, "optimiser"], sort=True, observed=True, dropna=False)
-    for (key, optimiser), rows in by_entry:
-        method = "best-of-n" if optimiser == "best_of_n" else optimiser
-        dash = "dash" if method == "best-of-n" else "solid"
-        points = _with_gaps(rows.sort_values([*curves.RUN, "control"]))
-        figure.add_scatter(x=points["d"], y=points["gold"], mode="lines+markers",
-                           name=f"{method} {figures.short(data.label(key))}", marker=dict(size=4),
-                           line=dict(color=tints[key], width=1.3, dash=dash), connectgaps=False,
-                           customdata=points[DETAILS].to_numpy(), hovertemplate=HOVER, showlegend=True)  # fmt: skip
+    for method, of_method in curves.methods(data.curves).items():
+        by_entry = of_method.groupby([data.axis, "optimiser"], sort=True, observed=True, dropna=False)
+        for (key, optimiser), rows in by_entry:
+            name = NAMES.get(method, "{optimiser}").format(optimiser=optimiser)
+            points = _with_gaps(rows, curves.of_a_run(method))
+            figure.add_scatter(x=points["d"], y=points["gold"], mode="lines+markers", marker=dict(size=4),
+                               name=f"{name} {figures.short(data.label(key))}",
+                               line=dict(color=tints[key], width=1.3, dash=DASHES.get(method, "solid")),
+                               customdata=points[DETAILS].to_numpy(), hovertemplate=HOVER, showlegend=True)  # fmt: skip
     figure.update_layout(
         template="simple_white",
         height=480,
@@ -43,9 +45,10 @@ def chart(data) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=True, div_id="points", config=options)
 
 
-def _with_gaps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Points in order of their runs, with an empty row after each run, where a line breaks off."""
-    run = rows.groupby(curves.RUN, sort=False, dropna=False).ngroup().to_numpy()
+def _with_gaps(rows: pd.DataFrame, of_a_run: list[str]) -> pd.DataFrame:
+    """Points in order of their runs, with an empty row after each run, where its line ends."""
+    rows = rows.sort_values([*of_a_run, "control"])
+    run = rows.groupby(of_a_run, sort=False, dropna=False).ngroup().to_numpy()
     points = rows[["d", "gold", *DETAILS]].astype({"seed": object})
     order = np.arange(len(points)) + run  # every run moves the rows after it by one
     return points.set_index(order).reindex(range(len(points) + run[-1] + 1))
