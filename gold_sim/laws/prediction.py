@@ -1,0 +1,152 @@
+"""Does the first half of a curve predict the second?  A law fitted to one, and a band for the points of the other.
+
+The band is for the mean curve of the same runs, had they gone on: what one asks in the middle of a run. So runs need
+not agree with each other, and one run is enough. It holds the error of the fit and the noise of the new points. Noise
+is taken for autoregressive of order 1 along a run: its size and correlation are what leaves the residuals of the runs
+as large and as alike as they are, given how many coefficients were fitted (`noise_of`). Points that are shares of
+successes scatter by their trials instead, times the overdispersion of the first half (`shares_band`).
+
+The band is linear in the errors of the coefficients. A law whose bend lies beyond the first half bends it: see
+`python -m analysis calibration --part predict` for how often the bands hold.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from gold_sim.laws import fits, forms, saturation
+from gold_sim.laws.intervals import LEVEL
+
+MOST = 100  # points of a half; of longer curves neighbours are averaged
+CORRELATIONS = np.linspace(0.0, 0.98, 50)
+FEWEST = 2  # points beyond those that determine the coefficients
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The second half of a curve [X], and the band that its first half gave."""
+
+    x: np.ndarray
+    seen: np.ndarray
+    expected: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    level: float
+    correlation: float  # of the noise of neighbouring points; 0 for shares
+
+    @property
+    def covered(self) -> float:
+        """Share of the second half's points within the band."""
+        return float(np.mean((self.low <= self.seen) & (self.seen <= self.high)))
+
+    @property
+    def bias(self) -> float:
+        """Mean of expected minus seen, in the units of the score."""
+        return float(np.mean(self.expected - self.seen))
+
+
+def halves(x) -> tuple[np.ndarray, np.ndarray]:
+    """Which of x [T] lie in the first and in the second half of their range."""
+    first = np.asarray(x) <= (np.min(x) + np.max(x)) / 2
+    return first, ~first
+
+
+def noise_of(residuals, j) -> tuple[float, float, float]:
+    """(variance, correlation of neighbours, degrees of freedom) of the noise along runs, AR(1).
+
+    residuals: [S, T] about one law whose Jacobian is j [T, P]; what each run's own coefficients explain is taken out.
+    With M that projection, R the correlation matrix and L the neighbours, E e'e = s^2 tr(M R) and
+    E e'L e = s^2 tr(M R M L): the correlation solves for their ratio. Degrees of freedom are Satterthwaite's (1946).
+    """
+    count, points = residuals.shape
+    project = np.eye(points) - j @ np.linalg.pinv(j)
+    e = residuals @ project
+    beside = 0.5 * (np.eye(points, k=1) + np.eye(points, k=-1))
+    ratio = np.sum((e @ beside) * e) / max(np.sum(e**2), 1e-300)
+    inner = project @ beside @ project
+    expected = [np.sum(inner * r) / np.sum(project * r) for r in (correlations(points, c) for c in CORRELATIONS)]
+    at = int(np.argmin(np.abs(np.array(expected) - ratio)))
+    mr = project @ correlations(points, CORRELATIONS[at])
+    spare = np.trace(mr)
+    return float(np.sum(e**2) / (count * spare)), float(CORRELATIONS[at]), float(count * spare**2 / np.sum(mr * mr.T))
+
+
+def band(residuals, j_near, j_far, level: float = LEVEL):
+    """(half width [X], correlation) for the mean curve beyond, from residuals [S, T] and the law's Jacobians.
+
+    Var(y - fitted) = s^2 / S diag(R_ff - 2 R_fn H' + H R_nn H'), with H = J_far J_near^+ and R the noise's correlations
+    along near and far points together.
+    """
+    count, points = residuals.shape
+    variance, correlation, df = noise_of(residuals, j_near)
+    r = correlations(points + len(j_far), correlation)
+    h = j_far @ np.linalg.pinv(j_near)
+    error = 1 - 2 * np.einsum("fn,fn->f", r[points:, :points], h) + np.einsum("fn,nm,fm->f", h, r[:points, :points], h)
+    half = special.stdtrit(max(df, 1.0), 0.5 + level / 2) * np.sqrt(np.maximum(error, 0.0) * variance / count)
+    return half, correlation
+
+
+def correlations(points: int, correlation: float) -> np.ndarray:
+    """[T, T] correlation matrix of AR(1) noise."""
+    return correlation ** np.abs(np.subtract.outer(np.arange(points), np.arange(points)))
+
+
+def second_half(form: str, x, y, level: float = LEVEL) -> Prediction:
+    """The band that a law, fitted to the first half of x, gives for the mean of runs y [S, T] on the second half.
+
+    x: [T], ascending; for a form of `forms` it is KL's root d, and halves are of KL. ValueError where either half has
+    too few points.
+    """
+    law = _law_of(form)
+    x, y = _thinned(np.asarray(x, float), np.asarray(y, float))
+    near, far = halves(x**2 if form in forms.FORMS else x)
+    if near.sum() < law.num_params + FEWEST or far.sum() < 1:
+        raise ValueError(f"{near.sum()} points in the first half: {law.num_params + FEWEST} are wanted, and 1 beyond")
+    theta = law.estimate(x[near], y[:, near].mean(0))
+    expected = law.evaluate(x[far], theta)
+    half, correlation = band(
+        y[:, near] - law.evaluate(x[near], theta), law.jacobian(x[near], theta), law.jacobian(x[far], theta), level
+    )
+    return Prediction(x[far], y[:, far].mean(0), expected, expected - half, expected + half, level, correlation)
+
+
+def _thinned(x, y):
+    """x [T] and y [S, T] with neighbours averaged, at most 2 MOST of them."""
+    blocks = np.array_split(np.arange(len(x)), min(len(x), 2 * MOST))
+    return np.array([x[b].mean() for b in blocks]), np.stack([y[:, b].mean(1) for b in blocks], 1)
+
+
+# --- what a prediction needs of a law --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Law:
+    num_params: int
+    estimate: Callable  # (x [T], y [T]) -> theta [P]
+    evaluate: Callable  # (x [T], theta [P]) -> [T]
+    jacobian: Callable  # (x [T], theta [P]) -> [T, P]
+
+
+def _law_of(form: str) -> _Law:
+    if form in saturation.FORMULAS:
+        held = form == "hill"
+        return _Law(
+            4 - held,
+            lambda x, y: saturation.estimate(saturation.Data(x, y, np.ones(len(x))), 0.0 if held else None),
+            saturation.at,
+            lambda x, theta: saturation.jacobian(x, theta)[:, int(held) :],
+        )
+    law = forms.form_named(form)
+    shape = lambda theta: theta[2] if law.shape else None
+    value = lambda x, theta: forms.evaluate(form, x, theta[0], theta[1], shape(theta))
+
+    def jacobian(x, theta):
+        columns = list(law.basis(x, shape(theta)))[: law.num_linear]
+        if law.shape:
+            step = 1e-4 * theta[2] * np.eye(3)[2]
+            columns.append((value(x, theta + step) - value(x, theta - step)) / (2 * step[2]))
+        return np.stack(columns, -1)
+
+    return _Law(law.num_params, lambda x, y: np.array(fits.estimate(form, x, y)), value, jacobian)
