@@ -71,11 +71,10 @@ def fit(form, xs, ys, ses=None, trials=None, start=None, units=None, level: floa
     held = saturation.form_named(form) == "hill" or start is not None
     if form == "hill" and start is not None:
         raise ValueError("form='hill': starts at 0; sigmoid has a start of its own")
-    data, run = _data(xs, ys, ses, trials)
+    data, run = joined(xs, ys, ses, trials)
     if not _can_be_fitted(data, num_params(form, held)):
         return _nothing(form, data)
-    labels = np.arange(len(xs)) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]
-    without = labels[run] != np.arange(labels.max() + 1)[:, None] if labels.max() else np.ones((0, len(run)), bool)
+    labels, without = units_left_out(run, units)
     weights = np.concatenate([np.ones((1, len(run))), without])
     starts = None
     if held:
@@ -85,7 +84,7 @@ def fit(form, xs, ys, ses=None, trials=None, start=None, units=None, level: floa
     return _described(form, data, thetas, held, level)
 
 
-def _data(xs, ys, ses, trials):
+def joined(xs, ys, ses, trials):
     """(all points, the run of each [N]); a run has the same weight as any other, however many points it has."""
     join = lambda rows: None if rows is None else np.concatenate([np.asarray(row, float) for row in rows])
     run = np.repeat(np.arange(len(xs)), [len(x) for x in xs])
@@ -99,6 +98,13 @@ def _data(xs, ys, ses, trials):
     weights = np.ones(len(x)) if n is not None else np.concatenate([np.full(len(one), 1 / len(one)) for one in xs])
     weights = weights if se is None else 1 / np.maximum(se, 1e-12) ** 2
     return Data(x, y, weights / weights.mean(), n), run
+
+
+def units_left_out(run, units=None):
+    """(label [S] of each run's unit from 0 up; [U, N] points that are not the unit's, with U = 0 for one unit)."""
+    labels = np.arange(run.max() + 1) if units is None else np.unique(np.asarray(units), return_inverse=True)[1]
+    count = labels.max() + 1
+    return labels, labels[run] != np.arange(count if count > 1 else 0)[:, None]
 
 
 def _can_be_fitted(data: Data, wanted: int) -> bool:
