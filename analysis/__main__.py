@@ -152,9 +152,12 @@ def _fit(argv) -> int:
 
     chosen = options.chosen(args, args.share)
     _check_json(args.json, FITTED, args.file)
+    if chosen.has_own_start and (args.share or args.compare):
+        of = f"--trials {args.trials}" if args.trials else f"--form {args.form}"
+        return _complain(f"{'--share' if args.share else '--compare'} with {of}: goes with laws of distance alone")
     if chosen.share and chosen.se:
         return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
-    points, odd = fits.load(args.file, chosen)
+    points, odd, chosen = fits.load_named(args.file, chosen)
     result = fits.fit(points, chosen)
     result["warnings"] = odd + result["warnings"]
     for line in tables.plain_text(fits.table(result)):
@@ -195,6 +198,8 @@ def _advise(argv) -> int:
         from analysis.fit import fits, options
 
         chosen = options.chosen(args)
+        if chosen.saturates:
+            return _complain(f"--form {args.form} never turns, so it sets no budget: a law of distance is wanted, as rl")
         _check_json(args.json, FITTED, args.file)
         points, warnings = fits.load(args.file, chosen)
         parts, said = fits.parts(points, chosen)

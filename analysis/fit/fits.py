@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Table
-from analysis.fit import odd
+from analysis.fit import bounded, odd
 from analysis.fit import points as curves
 from analysis.fit.points import COEFFICIENTS, RESULT, Options, ended_well
 from analysis.fit.values import BadInput
 from gold_sim import laws
-from gold_sim.laws import comparison, intervals
+from gold_sim.laws import comparison, intervals, saturation
 
+HIDDEN = ("robust", "at_bounds", "dispersion_p", "second_half")  # of a group's entry: not in the table
 __all__ = ["RESULT", "Options", "ended_well"]  # with what is defined here, all that a caller needs
 
 
@@ -22,10 +23,16 @@ def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
 
     Where KL comes back with other gold than on the way out, the way back is left out.
     """
+    return load_named(path, options)[:2]
+
+
+def load_named(path: Path, options: Options) -> tuple[pd.DataFrame, list[str], Options]:
+    """What `load` gives, and the options with the column of x that was found."""
     read = curves.read(path, options)
     kept = [*options.keys, *read.labels]
-    points, said = odd.way_out(read.points, kept, read.in_time) if options.kind != "n" else (read.points, [])
-    return points, read.warnings + said
+    returns = options.kind in ("kl", "sqrt_kl")
+    points, said = odd.way_out(read.points, kept, read.in_time) if returns else (read.points, [])
+    return points, read.warnings + said, read.options
 
 
 def fit(points: pd.DataFrame, options: Options) -> dict:
@@ -36,6 +43,8 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     """
     warnings, by = [], options.by or "group"
     runs = {key: _runs(rows, options) for key, rows in _groups(points, options)}
+    if options.has_own_start:
+        return bounded.fit(runs, options)
     empty = {key for key, group in runs.items() if not _has_distances(f"{by}={key}", group, warnings)}
     far = {key: _outlying(group, options) for key, group in runs.items()}
     for key, group in runs.items():
@@ -70,6 +79,8 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     return {
         "form": options.form,
         "share": options.share,
+        "x": options.described_x,
+        "y": options.y,
         "trends": trends(runs, fits),
         "n_points": sum(row["n_points"] for row in rows),
         "groups": rows,
@@ -230,6 +241,8 @@ class Runs:
     ses: list | None
     units: np.ndarray | None
     places: list  # names of the points of each run, as a message gives them
+    trials: list | None = None
+    starts: np.ndarray | None = None  # score of each run at the reference, where the law is to start there
 
 
 def _runs(rows: pd.DataFrame, options: Options) -> Runs:
@@ -240,7 +253,9 @@ def _runs(rows: pd.DataFrame, options: Options) -> Runs:
     units = intervals.top_level(*levels) if seeds else None
     labels = tuple(label[0] if len(label) == 1 else label for label, _ in parts)
     places = [[f"data row {row + 1}" for row in part.index] for _, part in parts]
-    return Runs(labels, column("d"), column("gold"), column("se") if options.se else None, units, places)
+    if_there = lambda name: column(name) if name in rows else None
+    starts = np.array([start[0] for start in column("start")]) if "start" in rows else None
+    return Runs(labels, column("d"), column("gold"), if_there("se"), units, places, if_there("trials"), starts)
 
 
 def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
@@ -313,10 +328,20 @@ def table(result: dict) -> Table:
     for group in result["groups"]:
         row = {}
         for name, value in group.items():
-            if not name.endswith("_ci") and name != "robust":
+            if not name.endswith("_ci") and name not in HIDDEN:
                 row[name] = value
                 if f"{name}_ci" in group:
                     row[f"{name}_low"], row[f"{name}_high"] = group[f"{name}_ci"]
         rows.append(row)
-    shared = f", one {result['share']} for all" if result["share"] else ""
-    return Table("fit", f"R(d) = {laws.FORMS[result['form']].formula}{shared}", pd.DataFrame(rows))
+    return Table("fit", title(result), pd.DataFrame(rows))
+
+
+def title(result: dict) -> str:
+    """The law with its x, for a table."""
+    form, of = result["form"], result["x"]
+    if form in saturation.FORMULAS:
+        return f"R(x) = {saturation.FORMULAS[form]}, x = {of['column']} ({of['unit']})"
+    law = f"R(d) = {laws.FORMS[form].formula}"
+    if "p0" in result["groups"][0]:
+        return f"logit p(d) = logit p0 + R(d), {law}"
+    return law + (f", one {result['share']} for all" if result["share"] else "")

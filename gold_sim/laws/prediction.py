@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from gold_sim.laws import fits, forms, saturation
+from gold_sim.laws import fits, forms, saturation, saturation_fits, shares
 from gold_sim.laws.intervals import LEVEL
 
 MOST = 100  # points of a half; of longer curves neighbours are averaged
 CORRELATIONS = np.linspace(0.0, 0.98, 50)
+MANY = 5000  # trials; with more their number no longer matters beside the rest
 FEWEST = 2  # points beyond those that determine the coefficients
 
 
@@ -93,13 +94,13 @@ def correlations(points: int, correlation: float) -> np.ndarray:
     return correlation ** np.abs(np.subtract.outer(np.arange(points), np.arange(points)))
 
 
-def second_half(form: str, x, y, level: float = LEVEL) -> Prediction:
+def second_half(form: str, x, y, level: float = LEVEL, start: float | None = None) -> Prediction:
     """The band that a law, fitted to the first half of x, gives for the mean of runs y [S, T] on the second half.
 
-    x: [T], ascending; for a form of `forms` it is KL's root d, and halves are of KL. ValueError where either half has
-    too few points.
+    x: [T], ascending; for a form of `forms` it is KL's root d, and halves are of KL.  start: score at x = 0 of a
+    sigmoid, if it is known. ValueError where either half has too few points.
     """
-    law = _law_of(form)
+    law = _law_of(form, start)
     x, y = _thinned(np.asarray(x, float), np.asarray(y, float))
     near, far = halves(x**2 if form in forms.FORMS else x)
     if near.sum() < law.num_params + FEWEST or far.sum() < 1:
@@ -110,6 +111,66 @@ def second_half(form: str, x, y, level: float = LEVEL) -> Prediction:
         y[:, near] - law.evaluate(x[near], theta), law.jacobian(x[near], theta), law.jacobian(x[far], theta), level
     )
     return Prediction(x[far], y[:, far].mean(0), expected, expected - half, expected + half, level, correlation)
+
+
+def second_half_of_shares(form, x, y, trials, level: float = LEVEL, start: float | None = None) -> Prediction:
+    """The band that a law, fitted to the first half of x, gives for shares y of successes in the second.
+
+    x, y, trials: [N] of all runs' points; where runs share x their trials are pooled. x and start are as for
+    `second_half`. The band is of beta-binomial quantiles, so it lies in 0 to 1. Its variance is that of the fit, plus
+    that of the trials times the dispersion of the first half, if that is above 1.
+    """
+    x, y, n = _pooled(np.asarray(x, float), np.asarray(y, float), np.asarray(trials, float))
+    near, far = halves(x**2 if form in forms.FORMS else x)
+    data = saturation.Data(x[near], y[near], np.ones(near.sum()), n[near])
+    if form in saturation.FORMULAS:
+        start = 0.0 if form == "hill" else start
+        held = int(start is not None)
+        if near.sum() < 4 - held + FEWEST or not far.any() or not np.ptp(data.y) > 0:
+            raise ValueError(f"{near.sum()} points in the first half: {4 - held + FEWEST} that differ are wanted")
+        theta = saturation.estimate(data, start)
+        fitted, expected = saturation.at(data.x, theta), saturation.at(x[far], theta)
+        j, beyond = (saturation.jacobian(at, theta)[:, held:] for at in (data.x, x[far]))
+    else:
+        found = shares.fit(form, [data.x], [data.y], [data.trials], None if start is None else [start])
+        if not (found.converged and far.any()):
+            raise ValueError(f"{near.sum()} points in the first half do not give the law")
+        fitted, expected = found(data.x), found(x[far])
+        design = lambda at: np.stack([*([np.ones(len(at))] if start is None else []), *_terms(form, at)], -1)
+        j, beyond = (design(at) * (p * (1 - p))[:, None] for at, p in ((data.x, fitted), (x[far], expected)))
+    weights = saturation.information_weights(data, fitted)
+    dispersion = max(np.nan_to_num(saturation_fits.pearson(data, fitted, j.shape[1])[0], nan=1.0), 1.0)
+    of_fit = np.einsum("xi,ij,xj->x", beyond, np.linalg.pinv(j.T @ (weights[:, None] * j)), beyond) * dispersion
+    variance = of_fit + dispersion * expected * (1 - expected) / n[far]
+    edges = zip(expected, n[far], variance, strict=True)
+    low, high = np.array([beta_binomial_interval(*one, level) for one in edges]).T
+    return Prediction(x[far], y[far], expected, low, high, level, 0.0)
+
+
+def _terms(form, d):
+    return list(forms.form_named(form).basis(d))[: forms.form_named(form).num_linear]
+
+
+def _pooled(x, y, n):
+    """Points of equal x as one, with all their trials, in order of x."""
+    at, where = np.unique(x, return_inverse=True)
+    total = np.bincount(where, n)
+    return at, np.bincount(where, n * y) / total, total
+
+
+def beta_binomial_interval(mean: float, trials: float, variance: float, level: float) -> tuple[float, float]:
+    """Quantiles of a share of successes of this mean and variance: beta-binomial, or beta with very many trials."""
+    mean = float(np.clip(mean, 1e-9, 1 - 1e-9))
+    tails, n = np.array([(1 - level) / 2, (1 + level) / 2]), max(int(round(trials)), 1)
+    excess = variance * n / (mean * (1 - mean)) - 1
+    within = np.clip(excess / max(n - 1, 1), 1e-9, 0.999)  # correlation of two trials
+    a, b = mean * (1 / within - 1), (1 - mean) * (1 / within - 1)
+    if n > MANY:
+        return tuple(special.betaincinv(a, b, tails))
+    k = np.arange(n + 1)
+    logs = special.betaln(k + a, n - k + b) - special.betaln(a, b)
+    logs = logs - np.log(n + 1) - special.betaln(n - k + 1, k + 1)
+    return tuple(np.minimum(np.searchsorted(np.cumsum(np.exp(logs)), tails), n) / n)
 
 
 def _thinned(x, y):
@@ -129,14 +190,15 @@ class _Law:
     jacobian: Callable  # (x [T], theta [P]) -> [T, P]
 
 
-def _law_of(form: str) -> _Law:
+def _law_of(form: str, start: float | None) -> _Law:
     if form in saturation.FORMULAS:
-        held = form == "hill"
+        start = 0.0 if form == "hill" else start
+        held = int(start is not None)
         return _Law(
             4 - held,
-            lambda x, y: saturation.estimate(saturation.Data(x, y, np.ones(len(x))), 0.0 if held else None),
+            lambda x, y: saturation.estimate(saturation.Data(x, y, np.ones(len(x))), start),
             saturation.at,
-            lambda x, theta: saturation.jacobian(x, theta)[:, int(held) :],
+            lambda x, theta: saturation.jacobian(x, theta)[:, held:],
         )
     law = forms.form_named(form)
     shape = lambda theta: theta[2] if law.shape else None
