@@ -5,7 +5,7 @@ import numpy as np
 from analysis.fit import odd
 from analysis.fit.points import Options
 from gold_sim import laws
-from gold_sim.laws import prediction, saturation, saturation_fits, shares
+from gold_sim.laws import saturation, saturation_fits, shares
 
 NEAR = 0.9  # of the way from R0 to A; a curve that ends before has not reached its asymptote
 CHANCE = 0.01  # that trials alone scatter so; below, the dispersion is told
@@ -22,15 +22,14 @@ def fit(runs: dict, options: Options) -> dict:
     """
     by, warnings, rows, likelihood, used, fitted = options.by or "group", [], [], 0.0, 0, 0
     for key, group in runs.items():
-        where, (xs, ys, ses, trials) = f"{by}={key}", _kept(group, options)
-        start = None if group.starts is None else group.starts
+        where, (xs, ys, ses, trials) = f"{by}={key}", kept_points(group, options)
+        start = group.starts
         if options.saturates:
             found = saturation_fits.fit(options.form, xs, ys, ses, trials, start, group.units)
         else:
             found = shares.fit(options.form, xs, ys, trials, start, group.units)
         warnings += _complaints(where, found, options, group)
-        beyond = _second_half(found, xs, ys, trials, start, options) if found.converged else None
-        rows.append({by: key} | entry(found) | {"runs": len(xs), "n_points": found.n_points, "second_half": beyond})
+        rows.append({by: key} | entry(found) | {"runs": len(xs), "n_points": found.n_points})
         if found.converged:
             likelihood, used, fitted = likelihood + found.log_likelihood, used + found.n_points, fitted + 1
     warnings += _on_intervals(runs, options, by)
@@ -56,7 +55,7 @@ def num_params(options: Options) -> int:
     return laws.form_named(options.form).num_linear + (not held)
 
 
-def _kept(group, options: Options):
+def kept_points(group, options: Options):
     """(xs, ys, ses, trials), each S rows or None, of the points that are used."""
     keep = [d >= options.least for d in group.ds]
     pick = lambda columns: None if columns is None else [c[k] for c, k in zip(columns, keep, strict=True)]
@@ -122,24 +121,6 @@ def _on_intervals(runs: dict, options: Options, by: str) -> list[str]:
         return [f"no --seed-column: one run a group, so {means}"]
     single = [str(key) for key, group in runs.items() if len(group.ds) == 1]
     return [f"one run only, so {means}: {by}={', '.join(single[:5])}"] if single else []
-
-
-def _second_half(found, xs, ys, trials, start, options: Options) -> dict | None:
-    """How the law of the first half of x predicts the second; None with too few points, or runs on other x."""
-    try:
-        if trials is not None:
-            pooled = (np.concatenate(column) for column in (xs, ys, trials))
-            held = None if start is None else float(np.mean(start))
-            one = prediction.second_half_of_shares(options.form, *pooled, start=held)
-        elif all(len(x) == len(xs[0]) and np.allclose(x, xs[0], rtol=1e-9) for x in xs):
-            order = np.argsort(xs[0], kind="stable")
-            held = None if start is None else float(np.mean(start))
-            one = prediction.second_half(options.form, xs[0][order], np.stack(ys)[:, order], start=held)
-        else:
-            return None
-    except ValueError:
-        return None
-    return {"points": len(one.x), "covered": one.covered, "level": one.level, "bias": one.bias}
 
 
 def _trends(rows: list[dict], by: str, options: Options) -> dict:

@@ -12,9 +12,9 @@ from analysis.fit import points as curves
 from analysis.fit.points import COEFFICIENTS, RESULT, Options, ended_well
 from analysis.fit.values import BadInput
 from gold_sim import laws
-from gold_sim.laws import comparison, intervals, saturation
+from gold_sim.laws import comparison, intervals, prediction, saturation
 
-HIDDEN = ("robust", "at_bounds", "dispersion_p", "second_half")  # of a group's entry: not in the table
+HIDDEN = ("robust", "at_bounds", "dispersion_p")  # of a group's entry: not in the table
 __all__ = ["RESULT", "Options", "ended_well"]  # with what is defined here, all that a caller needs
 
 
@@ -274,6 +274,40 @@ def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
         pick = lambda values, keep=keep: [values[i] for i in keep]
         out[key] = Runs(tuple(pick(group.seeds)), pick(group.ds), pick(group.golds), None, None, pick(group.places))
     return out
+
+
+def add_halves(result: dict, points: pd.DataFrame, options: Options) -> list[str]:
+    """Adds `second_half` to each group: how the law of the first half of x predicts the second; a line for each.
+
+    Runs count as their mean curve, on x that all reach; shares of successes point by point.
+    """
+    lines, by = [], options.by or "group"
+    for row, (key, rows) in zip(result["groups"], _groups(points, options), strict=True):
+        try:
+            one = _second_half(_runs(rows, options), options)
+        except ValueError as error:
+            row["second_half"] = None
+            lines.append(f"{by}={key}: the second half is not predicted: {error}")
+            continue
+        count, inside = len(one.x), int(round(one.covered * len(one.x)))
+        row["second_half"] = {"points": count, "covered": one.covered, "level": one.level, "bias": one.bias}
+        halves = f"the {one.level:.0%} band of the law of the first half of {options.column}"
+        lines.append(f"{by}={key}: {halves} holds {inside} of {count} points of the second; it is {one.bias:+.3g} off")
+    return lines
+
+
+def _second_half(group, options: Options) -> prediction.Prediction:
+    xs, ys, _, trials = bounded.kept_points(group, options)
+    start = None if group.starts is None else float(np.mean(group.starts))
+    if trials is not None:
+        x, y, n = (np.concatenate(column) for column in (xs, ys, trials))
+        return prediction.second_half_of_shares(options.form, x, y, n, start=start)
+    order = [np.argsort(x, kind="stable") for x in xs]
+    pick = lambda columns: [column[at] for column, at in zip(columns, order, strict=True)]
+    x, (y,) = laws.seed_averaged(pick(xs), [pick(ys)], options.least)
+    if not len(x):
+        raise ValueError(f"the runs have no {options.column} in common")
+    return prediction.second_half(options.form, x, y, start=start)
 
 
 def compare(points: pd.DataFrame, options: Options) -> list[dict]:

@@ -153,7 +153,7 @@ def check_x(options: Options) -> None:
         return
     if not options.saturates:
         raise BadInput(
-            f"--form {options.form} is a law of the distance from the reference policy, and --x {options.kind} is none; "
+            f"--form {options.form} is a law of distance from the reference policy, and --x {options.kind} is none; "
             f"allowed are {', '.join(saturation.FORMULAS)}, or --x {', '.join(DISTANCES)}"
         )
     for name, given in (("--kl-unit", options.kl_unit), ("--length", options.length)):
@@ -208,7 +208,9 @@ def rows_joined(table, path, options: Options, unit: str | None):
         none = f"{path}: {options.column} is nan or empty in all {len(table)} rows"
         if not options.is_distance:
             raise BadInput(f"{none}; some {options.kind} are wanted")
-        raise BadInput(f"{none}: a run that logs no KL (without a reference model, as at beta 0) has no distance to fit")
+        raise BadInput(
+            f"{none}: a run that logs no KL (without a reference model, as at beta 0) has no distance to fit"
+        )
     read = numbers if step is None else measured
     table = table.assign(**{name: read(path, table, name) for name in dict.fromkeys(columns)})
     if step is None:
@@ -225,7 +227,8 @@ def rows_joined(table, path, options: Options, unit: str | None):
 def centred(table: pd.DataFrame, options: Options, of_run: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """The table with gold minus its value at the reference, where that was stated, or that value as a column `start`.
 
-    The latter for laws that hold it themselves. "first" is gold in a run's first row that has gold, in the order of steps; a warning has its distance.
+    The latter is for laws that hold it themselves. "first" is gold in a run's first row that has gold, in the order of
+    steps; a warning has its distance.
     """
     if options.reference is None:
         return table, []

@@ -72,6 +72,9 @@ def fit(form, xs, ys, ses=None, trials=None, start=None, units=None, level: floa
     if form == "hill" and start is not None:
         raise ValueError("form='hill': starts at 0; sigmoid has a start of its own")
     data, run = joined(xs, ys, ses, trials)
+    if form == "hill" and trials is not None and (data.y[data.x == 0] > 0).any():
+        above = data.y[(data.x == 0) & (data.y > 0)][0]
+        raise ValueError(f"form='hill': is 0 at x = 0, where a share is {above:g}; sigmoid has a start of its own")
     if not _can_be_fitted(data, num_params(form, held)):
         return _nothing(form, data)
     labels, without = units_left_out(run, units)
@@ -132,7 +135,7 @@ def _described(form, data, thetas, held, level) -> SaturationFit:
     else:
         ci = np.full((4, 2), np.nan)
     ci[~free | at_bound] = np.nan
-    ci[2:] = np.exp(ci[2:])
+    ci[2:] = np.exp(np.clip(ci[2:], -700, 700))
     if data.trials is not None:
         ci[:2] = np.clip(ci[:2], 0, 1)
     end = float(saturation.at(np.array([data.x.max()]), theta)[0])
