@@ -149,7 +149,7 @@ def _described(form, data, thetas, held, level) -> SaturationFit:
         x_max=float(data.x.max()),
         reached=float((end - theta[0]) / way) if way != 0 else float("nan"),
         short=float(theta[1] - end),
-        at_bounds=tuple(np.array(NAMES)[at_bound]),
+        at_bounds=tuple(name for name, there in zip(NAMES, at_bound, strict=True) if there),
         converged=True,
         num_units=max(len(thetas) - 1, 1),
         log_likelihood=log_likelihood(data, fitted),
