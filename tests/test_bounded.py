@@ -287,10 +287,18 @@ def test_shares_through_the_command(tmp_path):
     assert run(tmp_path, *arguments, "--trials", 50)["groups"] == found["groups"]
 
 
+@pytest.mark.parametrize(("kind", "column"), [("steps", "Step"), ("flops", "total_flos"), ("samples", "episode")])
+def test_x_is_found_by_the_names_that_trainers_use(tmp_path, kind, column):
+    pd.DataFrame({column: X, "B": "one", "score": law(X), "start": 0}).to_csv(tmp_path / "t.csv", index=False)
+    found = run(tmp_path, tmp_path / "t.csv", "--x", kind, "--y", "score", "--form", "sigmoid", "--seed-column", "B")
+    assert found["x"]["of"] == kind and found["x"]["column"] == column and found["groups"][0]["converged"]
+
+
 SCORES = {"step": X, "score": law(X), "n": 20, "size": 1.0}
 REFUSED = {
     "a share above 1": ({"score": 55.0}, "--trials 20", "score=55 in data row 1; with --trials shares from 0 to 1"),
     "a share below 0": ({"score": np.where(X == 25, -0.1, 0.2)}, "--trials 20", "score=-0.1 in data row 2"),
+    "an error of 0": ({"n": np.where(X == 0, 0.0, 1.0)}, "--se n", "n=0 in data row 1; a standard error above 0"),
     "no trials": ({"n": np.where(X == 50, 0, 20)}, "--trials n", "n=0 in data row 3; at least 1 trial"),
     "half a trial": ({}, "--trials 0.5", "--trials 0.5: allowed are a column, and numbers from 1"),
     "both errors": ({}, "--trials 20 --se n", "--trials with --se"),

@@ -253,9 +253,11 @@ def _runs(rows: pd.DataFrame, options: Options) -> Runs:
     units = intervals.top_level(*levels) if seeds else None
     labels = tuple(label[0] if len(label) == 1 else label for label, _ in parts)
     places = [[f"data row {row + 1}" for row in part.index] for _, part in parts]
-    if_there = lambda name: column(name) if name in rows else None
-    starts = np.array([start[0] for start in column("start")]) if "start" in rows else None
-    return Runs(labels, column("d"), column("gold"), if_there("se"), units, places, if_there("trials"), starts)
+    if_given = lambda name, given: None if given is None else column(name)
+    ses, trials = if_given("se", options.se), if_given("trials", options.trials)
+    has_start = options.has_own_start and options.reference is not None
+    starts = np.array([start[0] for start in column("start")]) if has_start else None
+    return Runs(labels, column("d"), column("gold"), ses, units, places, trials, starts)
 
 
 def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:

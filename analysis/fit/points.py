@@ -25,13 +25,17 @@ COUNTS = {  # name -> columns that have this where none has the name itself, as 
 }
 UNITS = {"kl": "nats a response", "sqrt_kl": "nats^0.5", "n": "samples a prompt"}
 COEFFICIENTS = ("alpha", "beta")
-COLUMNS = ("d", "gold", "se", "trials", "start")  # of points, which are not to be hidden by a column of runs
+COLUMNS = ("d", "gold", "se")  # of points, which are not to be hidden by a column of runs
 SHAPES = tuple(law.shape for law in laws.FORMS.values() if law.shape)
 # Of points and of a group's entry, which are not to be hidden by a column of groups.
-RESULT = (
-    *(*COLUMNS, *COEFFICIENTS, *SHAPES, "r2", "d_peak", "gold_peak", "converged", "runs", "n_points"),
-    *(*saturation.NAMES, "p0", "share_peak", "reached", "short", "at_bounds", "dispersion", "dispersion_p"),
+RESULT = (*COLUMNS, *COEFFICIENTS, *SHAPES, "r2", "d_peak", "gold_peak", "converged", "runs", "n_points")
+# The same where scores have a bound.
+BOUNDED_COLUMNS = ("trials", "start")
+BOUNDED_RESULT = (
+    *(*RESULT, *BOUNDED_COLUMNS, *saturation.NAMES, "p0", "share_peak", "reached", "short", "at_bounds"),
+    *("dispersion", "dispersion_p"),
 )
+START = "score at the reference policy"  # a column that is added, so named that no table has it
 BELOW = 0.1  # nats a response; estimates of KL no further below 0 are read as 0, others refused
 
 
@@ -165,7 +169,9 @@ def with_column(table: pd.DataFrame, options: Options) -> Options:
     """The options with the first column that counts x, where none was named and none has the name of x itself."""
     if options.column != options.kind or options.kind in table.columns:
         return options
-    found = [name for name in COUNTS.get(options.kind, ()) if name in table.columns]
+    by_lower = {str(name).strip().lower(): str(name) for name in table.columns}
+    known = (options.kind, *COUNTS.get(options.kind, ()))
+    found = [by_lower[name] for name in known if name in by_lower and options.kind in COUNTS]
     return replace(options, x=f"{options.kind}={found[0]}") if found else options
 
 
@@ -188,7 +194,9 @@ def check_names(table, path, options: Options) -> None:
     if len({options.column, *scores}) < 1 + len(scores):
         given = ", ".join((options.column, *scores))
         raise BadInput(f"{path}: --x, --y, --se and --trials are to be of other columns, given {given}")
-    if taken := [*((set(options.seeds) | {*options.extra}) & set(COLUMNS)), *({options.by} & set(RESULT))]:
+    of_points = {*COLUMNS, *(BOUNDED_COLUMNS if options.has_own_start else ())}
+    of_result = set(BOUNDED_RESULT if options.has_own_start else RESULT)
+    if taken := [*((set(options.seeds) | {*options.extra}) & of_points), *({options.by} & of_result)]:
         raise BadInput(f"{path}: {taken[0]!r} has a meaning in the result; another name is wanted for this column")
 
 
@@ -225,7 +233,7 @@ def rows_joined(table, path, options: Options, unit: str | None):
 
 
 def centred(table: pd.DataFrame, options: Options, of_run: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The table with gold minus its value at the reference, where that was stated, or that value as a column `start`.
+    """The table with gold minus its value at the reference, where that was stated, or that value as a column START.
 
     The latter is for laws that hold it themselves. "first" is gold in a run's first row that has gold, in the order of
     steps; a warning has its distance.
@@ -250,7 +258,7 @@ def centred(table: pd.DataFrame, options: Options, of_run: list[str]) -> tuple[p
 
 def _from(table: pd.DataFrame, options: Options, start) -> pd.DataFrame:
     if options.has_own_start:
-        return table.assign(start=start)
+        return table.assign(**{START: start})
     return table.assign(**{options.y: table[options.y] - start})
 
 
@@ -269,8 +277,8 @@ def distances_and_gold(table, path, options: Options, step: str | None):
             raise BadInput(f"{path}: {given} in data row {row}; allowed from {floor:g}")
     out = table[list(dict.fromkeys(options.keys))].assign(d=to_d(table[column].to_numpy(float)))
     out["gold"] = table[options.y].to_numpy(float)
-    if "start" in table and options.reference is not None and options.has_own_start:
-        out["start"] = table["start"].to_numpy(float)
+    if START in table:
+        out["start"] = table[START].to_numpy(float)
     if options.trials is not None:
         out["trials"] = checked_trials(path, table, options)
     for name in options.extra:
@@ -279,7 +287,7 @@ def distances_and_gold(table, path, options: Options, step: str | None):
         check_n(path, column, table[column], table[options.keys])
     if options.se:
         out["se"] = table[options.se].to_numpy(float)
-        if (none := (out["se"] == 0) & (out["d"] > laws.AT_REFERENCE)).any():
+        if (none := (out["se"] == 0) & (options.saturates | (out["d"] > laws.AT_REFERENCE))).any():
             row = data_row(out, none)
             raise BadInput(f"{path}: {options.se}=0 in data row {row}; a standard error above 0 is wanted")
     if step is not None and "step" not in (*options.keys, *options.extra):
