@@ -9,6 +9,7 @@ import pytest
 from experiments.catalogue import NAMES
 from experiments.page import markdown
 from gold_sim import laws, settings
+from gold_sim.laws import saturation
 from gold_sim.config import Config
 from gold_sim.store import Store, archive
 
@@ -93,6 +94,7 @@ def test_the_forms_that_can_be_fitted_are_described():
     assert [pair for pair in described if pair[0] in laws.FORMS][: len(laws.FORMS)] == [
         (name, form.formula) for name, form in laws.FORMS.items()
     ]
+    assert [pair for pair in described if pair[0] in saturation.FORMULAS] == [*saturation.FORMULAS.items()]
 
 
 def test_the_readme_takes_five_minutes():

@@ -70,8 +70,9 @@ def noise_of(residuals, j) -> tuple[float, float, float]:
     beside = 0.5 * (np.eye(points, k=1) + np.eye(points, k=-1))
     ratio = np.sum((e @ beside) * e) / max(np.sum(e**2), 1e-300)
     inner = project @ beside @ project
-    expected = [np.sum(inner * r) / np.sum(project * r) for r in (correlations(points, c) for c in CORRELATIONS)]
-    correlation = CORRELATIONS[int(np.argmin(np.abs(np.array(expected) - ratio)))]
+    apart = np.abs(np.subtract.outer(np.arange(points), np.arange(points))).ravel()
+    traces = lambda m: CORRELATIONS[:, None] ** np.arange(points) @ np.bincount(apart, m.ravel())  # tr(M R) of each
+    correlation = CORRELATIONS[int(np.argmin(np.abs(traces(inner) / traces(project) - ratio)))]
     error = np.sqrt((1 - correlation**2) / (count * max(points - j.shape[1], 1)))
     correlation = float(min(correlation + error, CORRELATIONS[-1]))
     mr = project @ correlations(points, correlation)

@@ -18,7 +18,7 @@ from gold_sim.laws.intervals import LEVEL
 
 KINDS = ("log", "power")
 EXPONENTS = (0.02, 3.0)  # range of p: below, a power law is a logarithm to within what data tell
-SEARCHED = 25  # exponents of a term that are tried, evenly in their logarithm
+SEARCHED = (25, 12, 8)  # exponents that are tried of one, of two, of more power terms, evenly in their logarithm
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _searched(design, y, count: int, what: str):
         x = x / np.linalg.norm(x, axis=0)
         return float(np.sum((y - x @ np.linalg.lstsq(x, y, rcond=1e-12)[0]) ** 2))
 
-    tried = np.linspace(*np.log(EXPONENTS), SEARCHED if count < 3 else 8)
+    tried = np.linspace(*np.log(EXPONENTS), SEARCHED[min(count, 3) - 1])
     start = min(itertools.product(tried, repeat=count), key=loss)
     options = {"xatol": 1e-9, "fatol": 0.0, "maxiter": 2000}
     found = optimize.minimize(
