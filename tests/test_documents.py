@@ -9,8 +9,8 @@ import pytest
 from experiments.catalogue import NAMES
 from experiments.page import markdown
 from gold_sim import laws, settings
-from gold_sim.laws import saturation
 from gold_sim.config import Config
+from gold_sim.laws import saturation
 from gold_sim.store import Store, archive
 
 ROOT = Path(__file__).parent.parent
