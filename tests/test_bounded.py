@@ -302,6 +302,8 @@ REFUSED = {
     "no trials": ({"n": np.where(X == 50, 0, 20)}, "--trials n", "n=0 in data row 3; at least 1 trial"),
     "half a trial": ({}, "--trials 0.5", "--trials 0.5: allowed are a column, and numbers from 1"),
     "both errors": ({}, "--trials 20 --se n", "--trials with --se"),
+    "a start above 1": ({}, "--trials 20 --reference 2", "share 2 at x = 0: allowed are 0 to 1"),
+    "a logit of 0": ({}, "--x kl=step --form bon --trials 20 --reference 0", "share 0 at the reference policy"),
     "a start of hill": ({}, "--form hill --reference 0.1", "hill, which starts at 0"),
     "hill at 0": ({}, "--form hill --trials 20", "is 0 at x = 0, where a share is 0.1"),
     "a distance": ({}, "--d-min 0.3", "--x-min leaves out points below"),

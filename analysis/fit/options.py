@@ -14,6 +14,7 @@ def add(parser, form_required: bool) -> None:
     parser.add_argument("--x", required=not form_required, metavar="kl|steps|..[=COLUMN]", help=xs)
     parser.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
     about = "gold at the reference policy, which is subtracted: a number, or first for that of each run's first row"
+    about += "; sigmoid, and laws of --trials, start there instead" if form_required else ""
     parser.add_argument("--reference", metavar="VALUE|first", help=about)
     parser.add_argument("--by", metavar="COLUMN", help="one law for each value of it; default: one law for all rows")
     forms = "\n".join(f"{name}: {law.formula}" for name, law in laws.FORMS.items())

@@ -72,6 +72,8 @@ def fit(form, xs, ys, ses=None, trials=None, start=None, units=None, level: floa
     if form == "hill" and start is not None:
         raise ValueError("form='hill': starts at 0; sigmoid has a start of its own")
     data, run = joined(xs, ys, ses, trials)
+    if trials is not None and start is not None and not all(0 <= s <= 1 for s in start):
+        raise ValueError(f"share {next(s for s in start if not 0 <= s <= 1):g} at x = 0: allowed are 0 to 1")
     if form == "hill" and trials is not None and (data.y[data.x == 0] > 0).any():
         above = data.y[(data.x == 0) & (data.y > 0)][0]
         raise ValueError(f"form='hill': is 0 at x = 0, where a share is {above:g}; sigmoid has a start of its own")

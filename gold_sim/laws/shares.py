@@ -64,8 +64,12 @@ def fit(form: str, ds, ys, trials, start=None, units=None, level: float = LEVEL)
     columns = list(law.basis(data.x))[: law.num_linear]
     design = np.stack(([np.ones(len(data.x))] if start is None else []) + columns, -1)
     kept = units_left_out(run, units)[1]
-    offset = 0.0 if start is None else special.logit(np.asarray(start, float)[run])
-    if len(np.unique(data.x)) < design.shape[1] or not np.isfinite(offset).all():
+    with np.errstate(invalid="ignore", divide="ignore"):
+        offset = 0.0 if start is None else special.logit(np.asarray(start, float)[run])
+    if not np.isfinite(offset).all():
+        given = next(s for s in np.asarray(start, float) if not 0 < s < 1)
+        raise ValueError(f"share {given:g} at the reference policy: its logit is wanted; allowed are 0 < share < 1")
+    if len(np.unique(data.x)) < design.shape[1]:
         return _nothing(form, data)
     found = np.stack([_scored(data, design, offset, k) for k in (np.ones(len(run)), *kept)])
     eta = design @ found[0] + offset
@@ -101,34 +105,23 @@ def _scored(data, design, offset, weights):
 
 def _described(form, data, design, fitted, found, start, level) -> ShareFit:
     """The fit with its intervals, from coefficients found [1 + U, P]: those of all units, then with each left out."""
-    free, two = start is None, forms.form_named(form).num_linear == 2
-    full = lambda rows: np.concatenate(
-        [
-            rows if free else np.concatenate([np.full((len(rows), 1), special.logit(np.mean(start))), rows], 1),
-            np.zeros((len(rows), 0 if two else 1)),
-        ],
-        1,
-    )
-    theta, units = full(found[:1])[0], len(found) - 1
+    thetas = _completed(form, found, start)
+    theta, units = thetas[0], len(found) - 1
     dispersion, p = pearson(data, fitted, design.shape[1])
     peak = lambda alpha, beta: np.array([forms.peak(form, alpha, beta)[0]])
     ci, peak_ci = np.full((3, 2), np.nan), NOTHING
     if units:
-        pseudo = units * theta - (units - 1) * full(found[1:])
+        pseudo = units * theta - (units - 1) * thetas[1:]
         ci = np.stack(intervals.t_interval(pseudo, level), -1) + (theta - pseudo.mean(0))[:, None]
         (peak_ci,) = intervals.transformed_intervals(peak, theta[1:], pseudo[:, 1:], level)
     elif np.isfinite(dispersion):
-        weights = data.trials * fitted * (1 - fitted)
-        covariance = np.zeros((3, 3))
-        at = slice(0 if free else 1, 3 if two else 2)
-        covariance[at, at] = np.linalg.pinv(design.T @ (weights[:, None] * design)) * max(dispersion, 1.0)
+        information = design.T @ ((data.trials * fitted * (1 - fitted))[:, None] * design)
+        covariance, at = np.zeros((3, 3)), slice(start is not None, (start is not None) + design.shape[1])
+        covariance[at, at] = np.linalg.pinv(information) * max(dispersion, 1.0)
         t = special.stdtrit(max(len(data.y) - design.shape[1], 1), 0.5 + level / 2)
         ci = theta[:, None] + t * np.sqrt(np.diag(covariance))[:, None] * np.array([-1, 1])
         peak_ci = _linearised(peak, theta[1:], covariance[1:, 1:], t)
-    if not free:
-        ci[0] = np.nan
-    if not two:
-        ci[2] = np.nan
+    ci[[start is not None, False, forms.form_named(form).num_linear < 2]] = np.nan  # what was not fitted
     alpha, beta = float(theta[1]), float(theta[2])
     d_peak, gain = forms.peak(form, alpha, beta)
     return ShareFit(
@@ -149,6 +142,13 @@ def _described(form, data, design, fitted, found, start, level) -> ShareFit:
         dispersion=dispersion,
         dispersion_p=p,
     )
+
+
+def _completed(form, found, start):
+    """(logit p0, alpha, beta) [1 + U, 3] from the coefficients that were fitted [1 + U, P]."""
+    if start is not None:
+        found = np.concatenate([np.full((len(found), 1), special.logit(np.mean(start))), found], 1)
+    return np.concatenate([found, np.zeros((len(found), 2 - forms.form_named(form).num_linear))], 1)
 
 
 def _linearised(function, at, covariance, t) -> tuple[float, float]:
