@@ -101,7 +101,8 @@ def test_the_forms_that_can_be_fitted_are_described():
     assert [pair for pair in described if pair[0] in laws.FORMS][: len(laws.FORMS)] == [
         (name, form.formula) for name, form in laws.FORMS.items()
     ]
-    assert [pair for pair in described if pair[0] in saturation.FORMULAS] == [*saturation.FORMULAS.items()]
+    saturating = [pair for pair in described if pair[0] in saturation.FORMULAS]
+    assert saturating[: len(saturation.FORMULAS)] == [*saturation.FORMULAS.items()]
 
 
 def test_the_readme_takes_five_minutes():
