@@ -141,24 +141,25 @@ def _fit(argv) -> int:
         return 0
     parser = _of_file("fit", "Fit a law to a table with one row a point.")
     parser.add_argument("--known-columns", action="store_true", help="say what trainers' columns of KL are, and end")
-    parser.add_argument("--share", metavar="alpha|beta", help="one alpha (or beta) for all groups")
-    parser.add_argument("--compare", action="store_true", help="also say which of the forms each group follows")
     args = parser.parse_args(argv)
-    if args.share not in (None, "alpha", "beta"):
-        return _complain(f"--share {args.share}: allowed are alpha, beta")
+    if args.surface is not None:
+        return _surface(args)
+    if missing := [name for name in ("x", "form") if getattr(args, name) is None]:
+        parser.error(f"the following arguments are required: {', '.join(f'--{name}' for name in missing)}")
     from analysis.drawing import tables
     from analysis.fit import fits
     from analysis.numbers import with_interval
 
     chosen = options.chosen(args, args.share)
     _check_json(args.json, FITTED, args.file)
-    if chosen.share and chosen.se:
-        return _complain("--share with --se: a shared coefficient is fitted with equal weights; leave one out")
-    points, odd = fits.load(args.file, chosen)
+    points, odd, chosen = fits.load_named(args.file, chosen)
     result = fits.fit(points, chosen)
     result["warnings"] = odd + result["warnings"]
     for line in tables.plain_text(fits.table(result)):
         say(line)
+    if args.halves:
+        for line in fits.add_halves(result, points, chosen):
+            say(line)
     for name, line in result["trends"].items():
         say(f"{name} per tenfold {args.by}: {with_interval(line['slope'], line['slope_ci'])}")
     if args.compare:
@@ -166,6 +167,18 @@ def _fit(argv) -> int:
         for group in result["comparison"]:
             say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
+
+
+def _surface(args) -> int:
+    """A score, or a law's coefficients, as a surface over named columns."""
+    from analysis.drawing import tables
+    from analysis.fit import surfaces
+
+    _check_json(args.json, FITTED, args.file)
+    result = surfaces.command(args)
+    for line in tables.plain_text(surfaces.table(result)):
+        say(line)
+    return _tell(result, args.json)
 
 
 def _advise(argv) -> int:
@@ -195,6 +208,8 @@ def _advise(argv) -> int:
         from analysis.fit import fits, options
 
         chosen = options.chosen(args)
+        if chosen.saturates:
+            return _complain(f"--form {args.form} never turns, so it sets no budget; a law of distance is wanted")
         _check_json(args.json, FITTED, args.file)
         points, warnings = fits.load(args.file, chosen)
         parts, said = fits.parts(points, chosen)
@@ -328,15 +343,15 @@ def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
     parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts = ("decisions", "curves", "alarms", "scores")
+    parts = ("decisions", "curves", "alarms", "scores", "bounded")
     about = "decisions: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
-    about += "tables of scored samples (all)"
+    about += "tables of scored samples; bounded: laws that saturate, shares, surfaces, first halves (all)"
     parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
     from analysis.drawing import tables
-    from analysis.fit import coverage, decision_errors, score_coverage
+    from analysis.fit import bounded_coverage, coverage, decision_errors, score_coverage
     from analysis.stopping_rules import made
 
     parts = {
@@ -344,6 +359,7 @@ def _calibration(argv) -> int:
         "curves": lambda: coverage.tables(args.replications),
         "alarms": lambda: made.tables(args.replications),
         "scores": lambda: score_coverage.tables(args.replications),
+        "bounded": lambda: bounded_coverage.tables(args.replications),
     }
     for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):

@@ -10,6 +10,7 @@ from experiments.catalogue import NAMES
 from experiments.page import markdown
 from gold_sim import laws, settings
 from gold_sim.config import Config
+from gold_sim.laws import saturation
 from gold_sim.store import Store, archive
 
 ROOT = Path(__file__).parent.parent
@@ -100,6 +101,8 @@ def test_the_forms_that_can_be_fitted_are_described():
     assert [pair for pair in described if pair[0] in laws.FORMS][: len(laws.FORMS)] == [
         (name, form.formula) for name, form in laws.FORMS.items()
     ]
+    saturating = [pair for pair in described if pair[0] in saturation.FORMULAS]
+    assert saturating[: len(saturation.FORMULAS)] == [*saturation.FORMULAS.items()]
 
 
 def test_the_readme_takes_five_minutes():

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Table
-from analysis.fit import odd
+from analysis.fit import bounded, odd
 from analysis.fit import points as curves
 from analysis.fit.points import COEFFICIENTS, RESULT, Options, ended_well
 from analysis.fit.values import BadInput
 from gold_sim import laws
-from gold_sim.laws import comparison, intervals
+from gold_sim.laws import comparison, intervals, prediction, saturation
 
+HIDDEN = ("robust", "at_bounds", "dispersion_p")  # of a group's entry: not in the table
 __all__ = ["RESULT", "Options", "ended_well"]  # with what is defined here, all that a caller needs
 
 
@@ -22,10 +23,16 @@ def load(path: Path, options: Options) -> tuple[pd.DataFrame, list[str]]:
 
     Where KL comes back with other gold than on the way out, the way back is left out.
     """
+    return load_named(path, options)[:2]
+
+
+def load_named(path: Path, options: Options) -> tuple[pd.DataFrame, list[str], Options]:
+    """What `load` gives, and the options with the column of x that was found."""
     read = curves.read(path, options)
     kept = [*options.keys, *read.labels]
-    points, said = odd.way_out(read.points, kept, read.in_time) if options.kind != "n" else (read.points, [])
-    return points, read.warnings + said
+    returns = options.kind in ("kl", "sqrt_kl")
+    points, said = odd.way_out(read.points, kept, read.in_time) if returns else (read.points, [])
+    return points, read.warnings + said, read.options
 
 
 def fit(points: pd.DataFrame, options: Options) -> dict:
@@ -36,6 +43,8 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     """
     warnings, by = [], options.by or "group"
     runs = {key: _runs(rows, options) for key, rows in _groups(points, options)}
+    if options.has_own_start:
+        return bounded.fit(runs, options)
     empty = {key for key, group in runs.items() if not _has_distances(f"{by}={key}", group, warnings)}
     far = {key: _outlying(group, options) for key, group in runs.items()}
     for key, group in runs.items():
@@ -70,6 +79,8 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     return {
         "form": options.form,
         "share": options.share,
+        "x": options.described_x,
+        "y": options.y,
         "trends": trends(runs, fits),
         "n_points": sum(row["n_points"] for row in rows),
         "groups": rows,
@@ -230,6 +241,8 @@ class Runs:
     ses: list | None
     units: np.ndarray | None
     places: list  # names of the points of each run, as a message gives them
+    trials: list | None = None
+    starts: np.ndarray | None = None  # score of each run at the reference, where the law is to start there
 
 
 def _runs(rows: pd.DataFrame, options: Options) -> Runs:
@@ -240,7 +253,11 @@ def _runs(rows: pd.DataFrame, options: Options) -> Runs:
     units = intervals.top_level(*levels) if seeds else None
     labels = tuple(label[0] if len(label) == 1 else label for label, _ in parts)
     places = [[f"data row {row + 1}" for row in part.index] for _, part in parts]
-    return Runs(labels, column("d"), column("gold"), column("se") if options.se else None, units, places)
+    if_given = lambda name, given: None if given is None else column(name)
+    ses, trials = if_given("se", options.se), if_given("trials", options.trials)
+    has_start = options.has_own_start and options.reference is not None
+    starts = np.array([start[0] for start in column("start")]) if has_start else None
+    return Runs(labels, column("d"), column("gold"), ses, units, places, trials, starts)
 
 
 def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
@@ -259,6 +276,40 @@ def _on_common_seeds(runs: dict, options: Options, warnings: list) -> dict:
         pick = lambda values, keep=keep: [values[i] for i in keep]
         out[key] = Runs(tuple(pick(group.seeds)), pick(group.ds), pick(group.golds), None, None, pick(group.places))
     return out
+
+
+def add_halves(result: dict, points: pd.DataFrame, options: Options) -> list[str]:
+    """Adds `second_half` to each group: how the law of the first half of x predicts the second; a line for each.
+
+    Runs count as their mean curve, on x that all reach; shares of successes point by point.
+    """
+    lines, by = [], options.by or "group"
+    for row, (key, rows) in zip(result["groups"], _groups(points, options), strict=True):
+        try:
+            one = _second_half(_runs(rows, options), options)
+        except ValueError as error:
+            row["second_half"] = None
+            lines.append(f"{by}={key}: the second half is not predicted: {error}")
+            continue
+        count, inside = len(one.x), int(round(one.covered * len(one.x)))
+        row["second_half"] = {"points": count, "covered": one.covered, "level": one.level, "bias": one.bias}
+        halves = f"the {one.level:.0%} band of the law of the first half of {options.column}"
+        lines.append(f"{by}={key}: {halves} holds {inside} of {count} points of the second; it is {one.bias:+.3g} off")
+    return lines
+
+
+def _second_half(group, options: Options) -> prediction.Prediction:
+    xs, ys, _, trials = bounded.kept_points(group, options)
+    start = None if group.starts is None else float(np.mean(group.starts))
+    if trials is not None:
+        x, y, n = (np.concatenate(column) for column in (xs, ys, trials))
+        return prediction.second_half_of_shares(options.form, x, y, n, start=start)
+    order = [np.argsort(x, kind="stable") for x in xs]
+    pick = lambda columns: [column[at] for column, at in zip(columns, order, strict=True)]
+    x, (y,) = laws.seed_averaged(pick(xs), [pick(ys)], options.least)
+    if not len(x):
+        raise ValueError(f"the runs have no {options.column} in common")
+    return prediction.second_half(options.form, x, y, start=start)
 
 
 def compare(points: pd.DataFrame, options: Options) -> list[dict]:
@@ -313,10 +364,20 @@ def table(result: dict) -> Table:
     for group in result["groups"]:
         row = {}
         for name, value in group.items():
-            if not name.endswith("_ci") and name != "robust":
+            if not name.endswith("_ci") and name not in HIDDEN:
                 row[name] = value
                 if f"{name}_ci" in group:
                     row[f"{name}_low"], row[f"{name}_high"] = group[f"{name}_ci"]
         rows.append(row)
-    shared = f", one {result['share']} for all" if result["share"] else ""
-    return Table("fit", f"R(d) = {laws.FORMS[result['form']].formula}{shared}", pd.DataFrame(rows))
+    return Table("fit", title(result), pd.DataFrame(rows))
+
+
+def title(result: dict) -> str:
+    """The law with its x, for a table."""
+    form, of = result["form"], result["x"]
+    if form in saturation.FORMULAS:
+        return f"R(x) = {saturation.FORMULAS[form]}, x = {of['column']} ({of['unit']})"
+    law = f"R(d) = {laws.FORMS[form].formula}"
+    if "p0" in result["groups"][0]:
+        return f"logit p(d) = logit p0 + R(d), {law}"
+    return law + (f", one {result['share']} for all" if result["share"] else "")

@@ -24,10 +24,12 @@ def oddities(points: pd.DataFrame, options) -> list[str]:
     repeated = points.duplicated([*options.keys, "d"]).sum()
     if repeated:
         runs = f"one value of {', '.join(options.keys)}" if options.keys else "the table"
-        found.append(f"{repeated} of {len(points)} points repeat a distance within {runs}: a fit averages them; "
+        what = "a distance" if options.is_distance else f"a value of {options.column}"
+        found.append(f"{repeated} of {len(points)} points repeat {what} within {runs}: a fit averages them; "
                      "if they are different runs, name the column that tells them apart (--seed-column)")  # fmt: skip
-    if options.by:
-        reach = points.groupby(options.by, sort=True)["d"].max() ** 2
+    if options.by and options.is_distance and not (options.saturates and options.kind == "n"):
+        power = 1 if options.saturates and options.kind == "kl" else 2  # a law that saturates has x itself for d
+        reach = points.groupby(options.by, sort=True)["d"].max() ** power
         middle = reach.median()
         for key, kl in reach.items():
             if middle > 0 and kl > 0 and not 1 / UNLIKE < kl / middle < UNLIKE:

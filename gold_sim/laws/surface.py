@@ -1,17 +1,19 @@
-"""Coefficients as functions of reward-model size and data, fitted in one step to all runs at once.
+"""Coefficients as functions of reward-model size, data and the like, fitted in one step to all runs at once.
 
 R(d) = u(d) x' a - v(d) x' b with x = (1, log10 size, log10 pairs, ...). This is one linear regression over every point
 of every run, so a cell with a short curve borrows from the others. (Gao et al. 2023 fit each cell alone and then a
-line.) `surface` takes its intervals between seeds. `mixed` is the random-coefficients model of the same mean, and its
-profile likelihood is the cross-check.
+line.) A term may also be a power law, size^-p, whose p alpha and beta share (`response`).
+
+`surface` takes its intervals between seeds. `mixed` is the random-coefficients model of the same mean, and its profile
+likelihood is the cross-check.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import optimize, stats
 
-from gold_sim.laws import fits
+from gold_sim.laws import fits, response
 from gold_sim.laws.forms import form_named
 from gold_sim.laws.intervals import LEVEL, t_interval
 
@@ -28,9 +30,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Surface:
-    """alpha and beta as linear functions of the covariates' log10: the sum of coefficient times term, term by term.
+    """alpha and beta as functions of the covariates: the sum of coefficient times term, term by term.
 
-    A coefficient is the change per tenfold of its covariate.
+    The coefficient of a logarithm is the change per tenfold of its covariate, that of a power multiplies size^-p.
     """
 
     form: str
@@ -42,18 +44,28 @@ class Surface:
     r2: float  # of all points
     per_unit: np.ndarray  # [U, 2 Q] coefficients of each unit's own regression; empty if units differ in their cells
 
+    kinds: tuple[str, ...] = ()  # of response.KINDS, one a covariate; all logarithms if empty
+    exponents: np.ndarray = field(default_factory=lambda: np.empty(0))  # p of the power terms, in their order
+    exponents_ci: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    at_bounds: np.ndarray = field(default_factory=lambda: np.empty(0, bool))  # exponents at an end of their range
+
     def coefficients(self, *covariates):
         """(alpha, beta) at given covariates (log10 values)."""
-        x = np.array([1.0, *covariates])
+        kinds = self.kinds or ("log",) * len(covariates)
+        x = np.array([1.0, *response.term_values(np.array(covariates, float), kinds, self.exponents)])
         return float(x @ self.alpha), float(x @ self.beta)
 
 
-def surface(form: str, runs: list[Run], names: tuple[str, ...], d_min: float | None = None, level=LEVEL) -> Surface:
-    """Least squares of all runs' points on the law with coefficients linear in the covariates.
+def surface(form: str, runs: list[Run], names: tuple[str, ...], d_min=None, level=LEVEL, kinds=()) -> Surface:
+    """Least squares of all runs' points on the law with coefficients that are sums of terms in the covariates.
 
+    kinds: of response.KINDS, one a covariate; all logarithms if empty.
     For intervals each unit (seed, or world) is fitted by itself, and Student's t is taken over units; NaN with one.
+    With power terms each unit is left out instead (`response.solve`).
     ValueError where the cells cannot tell the coefficients apart.
     """
+    if "power" in kinds:
+        return _with_powers(form, runs, names, d_min, level, kinds)
     designs = [_design(form, run, d_min) for run in runs]
     q = 1 + len(names)
     theta = _solved(designs, f"{form} surface over {', '.join(names)}")
@@ -67,7 +79,27 @@ def surface(form: str, runs: list[Run], names: tuple[str, ...], d_min: float | N
     ci = np.stack([low, high], -1)
     y, fitted = (np.concatenate([f(x, y) for x, y in designs]) for f in (lambda x, y: y, lambda x, y: x @ theta))
     r2 = float(fits.r_squared(y, fitted))
-    return Surface(form, ("1", *names), theta[:q], theta[q:], ci[:q], ci[q:], r2, per_unit)
+    return Surface(form, ("1", *names), theta[:q], theta[q:], ci[:q], ci[q:], r2, per_unit, tuple(kinds))
+
+
+def _with_powers(form, runs, names, d_min, level, kinds) -> Surface:
+    q = 1 + len(names)
+    plain = [_design(form, replace(run, covariates=()), d_min) for run in runs]  # u and v of each point, and gold
+    y, uv = np.concatenate([gold for _, gold in plain]), np.concatenate([terms for terms, _ in plain])
+    z = np.concatenate([np.tile(run.covariates, (len(gold), 1)) for run, (_, gold) in zip(runs, plain, strict=True)])
+    names_of = np.concatenate([[str(run.unit)] * len(gold) for run, (_, gold) in zip(runs, plain, strict=True)])
+
+    def design(exponents):
+        x = np.concatenate([np.ones((len(z), 1)), response.term_values(z, kinds, exponents)], -1)
+        return np.concatenate([uv[:, :1] * x, uv[:, 1:] * x], -1)
+
+    labels, what = np.unique(names_of, return_inverse=True)[1], f"{form} surface over {', '.join(names)}"
+    one = response.solve(design, y, kinds.count("power"), labels, what, rows_alone=False, level=level)
+    parts = (one.linear[:q], one.linear[q:], one.linear_ci[:q], one.linear_ci[q:])
+    return Surface(
+        form, ("1", *names), *parts, one.r2, np.empty((0, 2 * q)), tuple(kinds), one.exponents, one.exponents_ci,
+        one.at_bounds,
+    )  # fmt: skip
 
 
 def _design(form, run, d_min):
@@ -82,11 +114,7 @@ def _design(form, run, d_min):
 
 
 def _solved(designs, what):
-    x, y = np.concatenate([x for x, _ in designs]), np.concatenate([y for _, y in designs])
-    scale = np.linalg.norm(x, axis=0)
-    if len(x) < x.shape[1] or np.linalg.matrix_rank(x / np.where(scale > 0, scale, 1)) < x.shape[1]:
-        raise ValueError(f"{what}: {x.shape[1]} coefficients cannot be told apart by these {len(x)} points")
-    return np.linalg.lstsq(x, y, rcond=None)[0]
+    return response.least_squares(*(np.concatenate(part) for part in zip(*designs, strict=True)), what)
 
 
 # --- the random-coefficients model ---------------------------------------------------------------
