@@ -164,7 +164,7 @@ def _run(args, place: Place, extents: dict[str, Extent]) -> int:
     resources = dict(executors.resource(text) for text in args.resource)
     most = None if args.memory is None else room.limit(args.memory)
     planned, todo = _plan(args, place, extents)
-    found = costs.measured(place.root)
+    found = costs.measured(place.root, place.store.system)
     predicted = costs.model(found)
     local = lambda: room.workers(args.workers, todo.values(), predicted, most)
     if args.dry_run:
@@ -247,7 +247,7 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
             planned = _tell(args, place, planned, written=True)
 
     try:
-        queue.run(place.root, _queue([p.every for p in planned], todo, found), executor, report)
+        queue.run(place.root, _queue([p.every for p in planned], todo, found), executor, report, place.store.system)
     finally:
         screen.close()
 

@@ -14,12 +14,12 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from gold_sim.store.files import Damaged, StoreError, cells_of
 from gold_sim.store.store import Store
+from gold_sim.store.system import REAL, System
 
 
 def is_url(where) -> bool:
@@ -35,8 +35,8 @@ def cache_of(url: str) -> Path:
 class Remote:
     """The objects under one address.  StoreError: one line, if it cannot be reached or its protocol is unknown."""
 
-    def __init__(self, url: str):
-        self.url, self.store = url.rstrip("/"), Store(cache_of(url))
+    def __init__(self, url: str, system: System = REAL):
+        self.url, self.store = url.rstrip("/"), Store(cache_of(url), system)
         try:
             import fsspec  # here: a local store does not need it
 
@@ -83,7 +83,7 @@ class Remote:
 
     def open(self) -> None:
         """Try to write at the address.  StoreError: it cannot be written."""
-        probe = f"{self._base}/experiments/.probe-{secrets.token_hex(6)}"
+        probe = f"{self._base}/experiments/.probe-{self.store.system.token(6)}"
         with self._reaching(probe):
             self._put(probe, b"")
             with contextlib.suppress(Exception):  # some may write and not remove
@@ -91,16 +91,16 @@ class Remote:
 
     def publish(self, path: Path) -> None:
         """Upload a finished cell of the local store, its pointer last."""
-        upload = f"{path.name}.{secrets.token_hex(6)}"
+        upload = f"{path.name}.{self.store.system.token(6)}"
         folder = f"{self._base}/{path.parent.name}"
         with self._reaching(folder):
-            for file in sorted(path.iterdir()):
-                self._put(f"{folder}/{upload}/{file.name}", file.read_bytes())
+            for name in sorted(self.store.system.names(path)):
+                self._put(f"{folder}/{upload}/{name}", self.store.system.read(path / name))
             self._put(f"{folder}/{path.name}.json", json.dumps({"upload": upload}).encode())
 
     def publish_manifest(self, path: Path) -> None:
         with self._reaching(self._base):
-            self._put(f"{self._base}/experiments/{path.name}", path.read_bytes())
+            self._put(f"{self._base}/experiments/{path.name}", self.store.system.read(path))
 
     def fetch_experiments(self) -> None:
         """Fetch all that analysis reads: all manifests, and the cells that they name."""
@@ -118,7 +118,7 @@ class Remote:
 
     def _put(self, path: str, data: bytes) -> None:
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        aside = f"{path}.{secrets.token_hex(4)}.part" if self._local else path
+        aside = f"{path}.{self.store.system.token(4)}.part" if self._local else path
         self._fs.pipe_file(aside, data)
         if self._local:  # a file system is no object store: a file grows while it is written
             os.replace(aside, path)
