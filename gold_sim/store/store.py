@@ -96,8 +96,11 @@ class Store:
         """
         self.check()
         with writing(self.root):
-            probe = self._temporary()
+            probe, new = self._temporary(), [p for p in self.root.parents if not self.system.exists(p)]
             self.system.make(probe, parents=True)
+            for folder in (self.root, *new):  # a power cut would else take the root's own name, and so every cell
+                with contextlib.suppress(PermissionError):  # of a folder that is not ours to read
+                    self.system.sync(folder.parent)
             self.system.remove(probe)
         for folder in (self.root / name for name in (*sorted(stages), "experiments", ".checkpoints")):
             if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
@@ -387,6 +390,7 @@ class Store:
                 self.system.make(final.parent, exist_ok=True)
                 yield temporary
                 self.system.sync(final.parent)
+                self.system.sync(self.root)  # where the stage's folder may be new
         finally:
             with contextlib.suppress(OSError):  # gone, where it was renamed
                 self.system.remove(temporary)
