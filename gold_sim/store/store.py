@@ -136,16 +136,7 @@ class Store:
         content["record.json"] = to_json(header | record)  # last: a folder without it is foreign
 
         final = self.root / stage / f"{name}-{fingerprint}"
-        with self._aside(final) as temporary:
-            for filename, data in content.items():
-                self.system.write(temporary / filename, data)
-                self.system.sync(temporary / filename)
-            self.system.sync(temporary)
-            try:
-                self.system.rename(temporary, final)
-            except OSError as error:  # these two: the folder of another process, which stays
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+        self._place(final, content)
         return self.find(stage, fingerprint) or final
 
     def adopt(self, stage: str, folder: str, content: dict[str, bytes], origin: str = "") -> Path:
@@ -156,13 +147,22 @@ class Store:
         """
         check_content(f"{origin or self.root}/{stage}/{folder}", content)
         final = self.root / stage / folder
+        self._place(final, content)
+        self.record(final)
+        return final
+
+    def _place(self, final: Path, content: dict[str, bytes]) -> None:
+        """Make a cell's folder whole, unless another process has made it first."""
         with self._aside(final) as temporary:
             for filename, data in content.items():
                 self.system.write(temporary / filename, data)
-            if not self.system.exists(final):
+                self.system.sync(temporary / filename)
+            self.system.sync(temporary)
+            try:
                 self.system.rename(temporary, final)
-        self.record(final)
-        return final
+            except OSError as error:  # these two: the folder of another process, which stays
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
 
     def fingerprints(self) -> set[str]:
         """Fingerprints of all finished cells."""
