@@ -363,8 +363,10 @@ class Store:
     def sweep(self) -> list[Path]:
         """Remove temporary folders of dead writers: of this host if the process is gone, of any host if a day old.
 
+        Checkpoints and reports of finished cells go too, whose workers were killed at the end.
         Age is measured by the file system's clock, which hosts share, and not by their own, which may differ.
         """
+        self._drop_of_finished()
         stale, found = [], self.system.glob(self.root, ".tmp-*")
         if not found:
             return []
@@ -379,6 +381,14 @@ class Store:
                     self.system.remove(path)
                     stale.append(path)
         return stale
+
+    def _drop_of_finished(self) -> None:
+        left = [path for kind in (".checkpoints", ".reports") for path in self.system.glob(self.root / kind, "*")]
+        finished = self.fingerprints() if left else ()
+        for path in left:
+            if path.name.partition(".")[0] in finished:
+                with contextlib.suppress(OSError):  # its last writer may finish meanwhile
+                    self.system.unlink(path)
 
     @contextlib.contextmanager
     def _aside(self, final: Path):
