@@ -48,7 +48,7 @@ class Disk:
 
     def find(self, path) -> File | Folder | None:
         at = self.root
-        for name in str(path).split("/")[1:]:
+        for name in filter(None, str(path).split("/")):
             if not isinstance(at, Folder) or (at := at.names.get(name)) is None:
                 return None
         return at
