@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gold_sim.store.files import Damaged, StoreError, cells_of
+from gold_sim.store.files import Damaged, StoreError, cells_of, check_record, parsed
 from gold_sim.store.store import Store
 from gold_sim.store.system import REAL, System
 
@@ -77,9 +77,18 @@ class Remote:
         with self._reaching(pointer):
             upload = json.loads(self._fs.cat_file(pointer))["upload"]
             stage, name = pointer.split("/")[-2], pointer.split("/")[-1].removesuffix(".json")
-            files = [p for p in self._fs.ls(f"{self._base}/{stage}/{upload}", detail=False) if not p.endswith("/")]
-            content = {path.split("/")[-1]: self._fs.cat_file(path) for path in files}
+            # By the names in its record and not by a listing, which in some stores lags behind what was written.
+            folder = f"{self._base}/{stage}/{upload}"
+            content = {"record.json": self._uploaded(f"{folder}/record.json")}
+            record = check_record(folder, parsed(f"{folder}/record.json", content["record.json"]))
+            content |= {name: self._uploaded(f"{folder}/{name}") for name in record["files"]}
         self.store.adopt(stage, name, content, self.url)
+
+    def _uploaded(self, path: str) -> bytes:
+        try:
+            return self._fs.cat_file(path)
+        except FileNotFoundError as error:
+            raise Damaged(f"{self.url} ({path}): not there; expected a file of an upload that counts") from error
 
     def open(self) -> None:
         """Try to write at the address.  StoreError: it cannot be written."""
