@@ -179,6 +179,8 @@ def _run(args, place: Place, extents: dict[str, Extent]) -> int:
     executor = executors.make(args.engine, root, workers, resources) if todo else None
     with _ending(executor):  # from here on work is spent
         written = _opened(place, todo, [p.manifest for p in planned])
+        if place.remote and written:
+            place.remote.publish_kept({c.fingerprint: c for p in planned for c in p.every}.values())
         if line:
             print(line, flush=True)
         planned = _tell(args, place, planned, written)

@@ -107,6 +107,13 @@ class Remote:
                 self._put(f"{folder}/{upload}/{name}", self.store.system.read(path / name))
             self._put(f"{folder}/{path.name}.json", json.dumps({"upload": upload}).encode())
 
+    def publish_kept(self, cells: Iterable) -> None:
+        """Upload those of the cells that are finished here and not at the address: their worker was killed between."""
+        present = self.present()
+        for cell in cells:
+            if cell.fingerprint not in present and (path := self.store.find(cell.stage, cell.fingerprint)) is not None:
+                self.publish(path)
+
     def publish_manifest(self, path: Path) -> None:
         with self._reaching(self._base):
             self._put(f"{self._base}/experiments/{path.name}", self.store.system.read(path))
