@@ -25,7 +25,7 @@ class Objects(AbstractFileSystem):
         world.point(self._process)
         shown = {}
         for path, (data, listed) in world.objects.items():
-            if world.clock < listed and world.listing_age:
+            if world.clock < listed and world.listing_age and self._process.role != "user":
                 world.injected["stale listings"] += 1
             else:
                 shown[path] = data

@@ -196,9 +196,7 @@ class Schedule:
             return Store(FOLDER, Simulated(user))
         user.host = Host(machine, self.world.disk())
         remote = Remote(self.where, Simulated(user))
-        age, self.world.listing_age = self.world.listing_age, 0.0
         remote.fetch(self.world.cells)
-        self.world.listing_age = age
         return remote.store
 
     def _check_finished(self, user: Process):
