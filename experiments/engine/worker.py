@@ -15,6 +15,7 @@ from gold_sim.store.remote import Remote, cache_of, is_url
 from gold_sim.store.system import REAL, System
 
 CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
+PATIENCE_SECONDS = 60.0  # for cells that another machine has finished: NFS shows listings of up to this age
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change of flags changes rounding, and training amplifies that
 # until the numbers are those of other seeds. Without fused emitters programs compile in two thirds of the time. But to
@@ -117,13 +118,26 @@ def _work(root: Path | str, cell, system: System) -> None:
     progress(0, 1)
     _forget_programs()
     try:
-        if remote:
-            remote.fetch([*cell.all_upstream(), cell])
+        _wait_for_upstream(store, remote, cell)
         path = pipeline.run(store, cell, progress)
         if remote:
             remote.publish(path)
     finally:
         store.drop_report(cell.fingerprint)
+
+
+def _wait_for_upstream(store: Store, remote: Remote | None, cell) -> None:
+    """Until what a cell reads is seen on this machine. It is finished, but listings of shared storage may lag."""
+    began = store.system.monotonic()
+    while True:
+        if remote:
+            remote.fetch([*cell.all_upstream(), cell])
+        unseen = [up for _, up in cell.upstream if store.find(up.stage, up.fingerprint) is None]
+        if not unseen or store.find(cell.stage, cell.fingerprint) is not None:
+            return
+        if store.system.monotonic() - began > PATIENCE_SECONDS:
+            return  # its stage says what is not there
+        store.system.sleep(1.0)
 
 
 def rehearse(root: Path | str, cell) -> None:
