@@ -133,7 +133,10 @@ class Schedule:
     # --- the user ---
 
     def run(self) -> Outcome:
-        self.world.run(self._user)
+        try:
+            self.world.run(self._user)
+        except Exception as error:  # what a reader of a sound store never meets
+            self.world.violated(f"half-read: {type(error).__name__}: {error}")
         if self.world.stuck:
             self.world.violated("does not end: too many calls")
         self.outcome.injected, self.outcome.violations = self.world.injected, self.world.violations
@@ -232,6 +235,9 @@ class Schedule:
                     self._check_cell(store, known[code], "lost: {} was listed")
             except StoreError as error:
                 self.world.violated(f"half-read: {error}")
+            except Exception as error:  # as of _check_finished
+                self.world.violated(f"half-read: {type(error).__name__}: {error}")
+                return
 
     def _check_end(self, user: Process):
         """All is there, once, to the bit, and nothing is left over."""

@@ -79,6 +79,8 @@ class World:
             pass
         except BaseException as error:  # noqa: B036 what ended it, for whoever waits for it
             process.error = error
+            if process.role == "user":
+                self.end_all()
         process.ended = True
         self.processes.remove(process)
         if (following := self._next()) is None:
