@@ -14,8 +14,8 @@ from experiments.plan import manifest, missing, plan, whole_blocks
 from experiments.presets import PRESETS
 from experiments.screen import Screen
 from gold_sim.store import Damaged, Store, StoreError, archive
+from gold_sim.store.files import cells_of, manifest_name
 from gold_sim.store.remote import Remote, is_url
-from gold_sim.store.store import manifest_name
 from gold_sim.typed import as_typed
 
 
@@ -312,6 +312,8 @@ def _tell(args, place: Place, planned: list[Planned], written: bool) -> list[Pla
     """
     for made in (p.manifest for p in planned if not p.waits):
         if written:
+            if not place.remote:
+                place.store.settle({stage for stage, _ in cells_of(manifest_name(made), made)})
             path = place.store.write_manifest(manifest_name(made), made)
             if place.remote:
                 place.remote.publish_manifest(path)

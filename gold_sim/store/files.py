@@ -75,6 +75,18 @@ def words_of(manifest: dict) -> list[str]:
     return words
 
 
+def settings_key(overrides: dict) -> str:
+    """Eight hex digits that identify an experiment's --set; "" where there is none."""
+    text = json.dumps(overrides, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else ""
+
+
+def manifest_name(manifest: dict) -> str:
+    """<experiment>-<preset>, or <experiment>+<settings>-<preset>: a manifest says `settings` where it has others."""
+    settings = f"+{manifest['settings']}" if manifest.get("settings") else ""
+    return f"{manifest.get('experiment')}{settings}-{manifest.get('preset')}"
+
+
 def _is_word(value) -> bool:
     """Whether `--set path=value` takes a value as it is: a text that JSON does not read as something else."""
     try:

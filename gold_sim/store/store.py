@@ -16,7 +16,6 @@ on reading. Trouble with a file is a StoreError: one line with the path, what wa
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -41,6 +40,7 @@ from gold_sim.store.files import (
     flatten,
     from_json,
     from_parquet,
+    manifest_name,
     parsed,
     repair_command,
     sha256,
@@ -127,6 +127,7 @@ class Store:
         if reserved := [key for key in RECORD_KEYS if key in record]:
             raise ValueError(f"record sets {', '.join(reserved)}: Store.write sets these")
         if found := self.find(stage, fingerprint):
+            self.settle([stage])
             return found
         content = {f"{kind}.parquet": to_parquet(kind, columns) for kind, columns in (tables or {}).items()}
         content |= {f"{stem}.safetensors": safetensors.save(flatten(tree)) for stem, tree in (arrays or {}).items()}
@@ -138,6 +139,12 @@ class Store:
         final = self.root / stage / f"{name}-{fingerprint}"
         self._place(final, content)
         return self.find(stage, fingerprint) or final
+
+    def settle(self, stages: Iterable[str]) -> None:
+        """Wait until the cells of these stages are on the disk, whoever wrote them: a cell is seen before it is."""
+        with writing(self.root):
+            for folder in (*(self.root / stage for stage in sorted(stages)), self.root):
+                self.system.sync(folder)
 
     def adopt(self, stage: str, folder: str, content: dict[str, bytes], origin: str = "") -> Path:
         """Keep a finished cell that another store wrote, given as the bytes of its files; a cell already here stays.
@@ -434,18 +441,3 @@ class Store:
         """Folders of cells, not yet checked; folders with other kinds of name are ignored."""
         folders = (p for p in sorted(self.system.glob(self.root, f"{stage}/{pattern}")) if _CELL.fullmatch(p.name))
         return [p for p in folders if not p.parent.name.startswith(".") and self.system.is_folder(p)]
-
-
-# --- names of manifests ------------------------------------------------------------------------
-
-
-def settings_key(overrides: dict) -> str:
-    """Eight hex digits that identify an experiment's --set; "" where there is none."""
-    text = json.dumps(overrides, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else ""
-
-
-def manifest_name(manifest: dict) -> str:
-    """<experiment>-<preset>, or <experiment>+<settings>-<preset>: a manifest says `settings` where it has others."""
-    settings = f"+{manifest['settings']}" if manifest.get("settings") else ""
-    return f"{manifest.get('experiment')}{settings}-{manifest.get('preset')}"
