@@ -48,7 +48,10 @@ class Remote:
         """{fingerprint: path of its pointer} of every finished cell."""
         with self._reaching(self._base):
             self._fs.invalidate_cache()
-            pointers = self._fs.glob(f"{self._base}/*/*-*.json")
+            try:
+                pointers = self._fs.glob(f"{self._base}/*/*-*.json")
+            except FileNotFoundError:  # the address is empty: its last object went while it was listed
+                pointers = []
         by_fingerprint = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
         return {code: path for code, path in by_fingerprint.items() if path.split("/")[-2] != "experiments"}
 
