@@ -5,6 +5,7 @@ exception. Behind it a worker is a simulated process that runs `experiments.engi
 """
 
 import contextlib
+import functools
 import io
 import types
 from unittest import mock
@@ -94,15 +95,20 @@ class Job:
         return WorkerLost("made") if self._process.killed or not self._process.ended else None
 
 
-def run(process: Process, where, kind: str, slots: int, lost: float, repair: bool = False):
+def run(process: Process, where, kind: str, slots: int, lost: float):
     """`python -m experiments simulated`, in this process."""
     system = Simulated(process)
     remote = Remote(where, system) if is_url(where) else None
     place = running.Place(where, remote.store if remote else Store(where, system), remote)
-    words = ["simulated", "--preset", "smoke", "--workers", str(slots), "--memory", "inf", "--runs", str(where)]
-    args = running._arguments([*words, "--repair"] if repair else words)
+    args = _arguments(str(where), slots)
     process.executor = lambda root: Executor(process, root, kind, slots, lost)
     running._run(args, place, {"simulated": Extent({}, 1)})
+
+
+@functools.cache
+def _arguments(where: str, slots: int):
+    words = ["simulated", "--preset", "smoke", "--workers", str(slots), "--memory", "inf", "--runs", where]
+    return running._arguments(words)
 
 
 def _plan(name, preset, overrides, blocks):

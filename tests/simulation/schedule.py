@@ -41,10 +41,38 @@ class Plan:
     most: int = 0  # faults
     listing_age: float = 0.0
     reader: bool = False
+    call: float = 0.001  # seconds that a call takes
+
+
+CONTENDED = 1_000_000  # seeds from here on: many drivers on one small store, slow disks, clocks that often jump
 
 
 def drawn(seed: int) -> Plan:
     """The plan of a random schedule."""
+    plan = _drawn(seed)
+    if seed < CONTENDED:
+        return plan
+    rng = random.Random(f"contended {seed}")
+    return dataclasses.replace(
+        plan,
+        url=False,
+        hosts=rng.choice((1, 2)),
+        kind="ray",
+        slots=2,
+        drivers=3,
+        number=3,
+        turn=rng.choice((0.4, 0.7)),
+        rate=0.01,
+        outside=0.05,
+        lost=0.5,
+        most=20,
+        listing_age=0.0,
+        reader=True,
+        call=rng.choice((0.001, 0.1, 0.5)),
+    )
+
+
+def _drawn(seed: int) -> Plan:
     rng = random.Random(f"plan {seed}")
     url, hosts = rng.random() < 0.3, rng.choice((1, 1, 2))
     return Plan(
@@ -80,7 +108,7 @@ class Schedule:
     def __init__(self, plan: Plan, single: tuple[int, str] | None = None):
         """single: (number of a call that changes files, its fault), in place of random ones."""
         self.plan, self.single = plan, single
-        self.world = World(random.Random(f"world {plan.seed}"), plan.hosts, plan.turn)
+        self.world = World(random.Random(f"world {plan.seed}"), plan.hosts, plan.turn, plan.call)
         self.rng = random.Random(f"faults {plan.seed}")
         self.world.mounted.make(SHARED, False, False)
         self.world.mounted.sync("")
@@ -264,7 +292,7 @@ class Schedule:
         hidden = (".tmp-*", ".checkpoints/*", ".reports/*", ".failed/*", ".damaged/*/*")
         if left := [str(path) for pattern in hidden for path in store.system.glob(store.root, pattern)]:
             self.world.violated(f"left over: {', '.join(left)}")
-        folders = [path.name for path in store.system.glob(store.root, "*/*-*") if path.suffix != ".json"]
+        folders = sorted(path.name for path in store._every("*", "*"))
         if len(folders) != len(self.world.cells):
             self.world.violated(f"counted twice: folders {folders}")
 
@@ -300,7 +328,3 @@ def singles(plan: Plan) -> list[tuple[int, str]]:
 
 
 BASES = (Plan(seed=0, number=3), Plan(seed=0, number=3, url=True, kind="ray", hosts=2))
-
-
-def replaced(plan: Plan, **changes) -> Plan:
-    return dataclasses.replace(plan, **changes)

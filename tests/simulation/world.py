@@ -42,9 +42,9 @@ class Process:
 class World:
     """All hosts and processes.  mounts: folder -> disk that all hosts see there; anything else is a host's own."""
 
-    def __init__(self, rng: random.Random, hosts: int, turn: float):
-        """turn: chance that another process goes on before a call."""
-        self.rng, self.clock, self.jumped, self._turn = rng, 0.0, 0.0, turn
+    def __init__(self, rng: random.Random, hosts: int, turn: float, call: float = 0.001):
+        """turn: chance that another process goes on before a call.  call: seconds that one takes."""
+        self.rng, self.clock, self.jumped, self._turn, self._call = rng, 0.0, 0.0, turn, call
         self.calls, self.stuck, self.injected = 0, False, Counter()
         self.mounted = self.disk()
         self.hosts = [Host(f"host{i}", self.disk()) for i in range(hosts)]
@@ -115,7 +115,7 @@ class World:
         """Let time pass before a call of a process, and perhaps others go on.  Killed: it was killed meanwhile."""
         self._check(process)
         self.calls += 1
-        self.clock += 0.001
+        self.clock += self._call
         if self.calls > MOST_CALLS and not self.stuck:
             self.stuck = True
             self.end_all()
