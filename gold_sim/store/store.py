@@ -253,15 +253,18 @@ class Store:
     def load_checkpoint(self, fingerprint: str) -> tuple[int, dict] | None:
         """(step, tree) of the last checkpoint, or None; a corrupt one is set aside as *.corrupt and is None too."""
         path = self.checkpoint_path(fingerprint)
-        if not self.system.exists(path):
-            return None
-        data = verified(path, system=self.system)
+        try:
+            data = verified(path, system=self.system)
+        except Damaged as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None  # or no more: another worker of this cell may have finished it just now
+            raise
         try:
             flat = safetensors.load(data)
             if flat.pop("sha256").tobytes().hex() != sha256(safetensors.save(flat)):
                 raise ValueError("digest mismatch")
         except (SafetensorError, ValueError, KeyError):
-            with writing(path):
+            with writing(path), contextlib.suppress(FileNotFoundError):  # set aside by another worker
                 self.system.rename(path, Path(f"{path}.corrupt"))
             return None
         content = unflatten(flat)
