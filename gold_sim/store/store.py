@@ -388,7 +388,11 @@ class Store:
             with contextlib.suppress(OSError):  # its writer may finish meanwhile
                 dead = name[2] == host_code(self.system) and not self.system.is_alive(int(name[1]))
                 if dead or now - self.system.modified(path) > 86400:
-                    self.system.remove(path)
+                    # Renamed first: a writer that lives after all, as where the clock has jumped, then fails to rename
+                    # it. Else a cell might come to count of which half is removed.
+                    swept = self._temporary()
+                    self.system.rename(path, swept)
+                    self.system.remove(swept)
                     stale.append(path)
         return stale
 
