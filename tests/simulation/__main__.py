@@ -1,7 +1,9 @@
 """The command of the simulation: every single fault, then random schedules, and the table of what was done and found.
 
-python -m tests.simulation --schedules 10000            some ten minutes of one core
-python -m tests.simulation --seed 1037                  one schedule again, with its plan
+    python -m tests.simulation --schedules 10000 --workers 2        about ten CPU-minutes
+    python -m tests.simulation --seed 1037                          one schedule again, with its plan
+
+Whatever breaks a promise is listed with the words that run it again. The status is then 1.
 """
 
 import argparse

@@ -18,7 +18,6 @@ from gold_sim.stages import graph, pipeline
 from gold_sim.stages.checkpointed import Checkpointed
 from gold_sim.stages.declared import STAGES
 from gold_sim.stages.stage import Work
-from gold_sim.store import files
 from gold_sim.store.columns import TABLES
 
 STEPS, STEP_SECONDS = 3, 12.0  # a checkpoint is due after every second step
@@ -87,20 +86,6 @@ def rows(kind: str, cell) -> dict:
     return {name: values[column.dtype] for name, column in TABLES[kind].items()}
 
 
-def _remembered(parsed):
-    """`parsed`, a function of a text's bytes alone, that reads equal bytes once: it takes half of a schedule's time."""
-    known = {}
-
-    def remembered(path, data: bytes) -> dict:
-        if data not in known:
-            if len(known) > 1000:
-                known.clear()
-            known[data] = parsed(path, data)
-        return known[data]
-
-    return remembered
-
-
 @contextlib.contextmanager
 def in_place():
     """Within, the real stages of NAMES are tiny; what the pipeline measures of its own process is left out."""
@@ -117,7 +102,6 @@ def in_place():
     language = "gold_sim.stages.inputs.languages.make"
     with (
         mock.patch.dict(STAGES, changed),
-        mock.patch.object(files, "parsed", _remembered(files.parsed)),
         mock.patch.multiple(pipeline, forget_peak=lambda: None, peak=lambda: None),
         mock.patch.object(pipeline.provenance, "provenance", lambda config: {}),  # it asks git, and is long
         mock.patch(language, lambda config: None),
