@@ -152,7 +152,7 @@ def in_place():
         cells.in_place(),
         mock.patch.multiple(running, plan=_plan, manifest=_manifest),
         mock.patch.object(running.executors, "make", make),
-        mock.patch.object(running.queue, "TURN_SECONDS", 1.0),  # a cell takes 36 simulated seconds
+        mock.patch.object(running.queue, "TURN_SECONDS", 3.0),  # simulated ones, of which a cell takes 36
         contextlib.redirect_stdout(io.StringIO()),
     ):
         yield

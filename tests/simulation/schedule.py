@@ -20,6 +20,7 @@ from tests.simulation.world import Host, Process, World
 FOLDER = Path(f"{SHARED}/runs")
 CHANGES = ("write", "sync", "make", "rename", "unlink", "remove", "put", "move", "delete")
 MOST_COMMANDS = 12  # with faults; the next are left in peace
+ASK_SECONDS = 3.0  # between looks of the user, and of the engine, at what has ended
 OF_STORE = ("error", "lost", "full")  # faults after which a command may say that the store cannot be written
 
 
@@ -36,7 +37,7 @@ class Plan:
     number: int = 4  # of cells
     turn: float = 0.1  # chance that another process goes on, at each call
     rate: float = 0.0  # chance of a fault at each call that changes files
-    outside: float = 0.0  # chance of a kill, a power cut, a full disk or a jump of the clock, at each second
+    outside: float = 0.0  # chance of a kill, a power cut, a full disk or a jump of the clock, every ASK_SECONDS
     lost: float = 0.0  # chance that a worker that works is said to be lost
     most: int = 0  # faults
     listing_age: float = 0.0
@@ -63,7 +64,7 @@ def drawn(seed: int) -> Plan:
         number=3,
         turn=rng.choice((0.4, 0.7)),
         rate=0.01,
-        outside=0.05,
+        outside=0.15,
         lost=0.5,
         most=20,
         listing_age=0.0,
@@ -85,7 +86,7 @@ def _drawn(seed: int) -> Plan:
         number=rng.choice((3, 4, 5)),
         turn=rng.choice((0.02, 0.1, 0.4)),
         rate=rng.choice((0.0, 0.005, 0.02, 0.05)),
-        outside=rng.choice((0.0, 0.01, 0.03)),
+        outside=rng.choice((0.0, 0.03, 0.1)),
         lost=rng.choice((0.0, 0.0, 0.2)),
         most=rng.choice((1, 2, 4, 8)),
         listing_age=rng.choice((0.0, 0.0, 3.0, 30.0)) if hosts > 1 or url else 0.0,
@@ -200,7 +201,7 @@ class Schedule:
 
     def _until(self, user: Process, done: Callable[[], bool]):
         while not done() and not self.world.stuck:
-            self.world.sleep(user, 1.0)
+            self.world.sleep(user, ASK_SECONDS)
             self._from_outside()
 
     def _judge(self, error: BaseException | None):
