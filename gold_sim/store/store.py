@@ -9,9 +9,9 @@
     <root>/.damaged/<stage>/<name>-<random>         cells and manifests that were set aside, never read
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
-A folder is written under another name and renamed. So a killed process leaves nothing half-readable, and if two
-processes finish the same cell the first wins. record.json holds the sha256 of every file and of itself; all are checked
-on reading. Trouble with a file is a StoreError: one line with the path, what was found and what was expected.
+A folder is written and synced under another name, then renamed. So neither a kill nor a power cut leaves anything half
+readable or takes what is finished, and of two processes that finish one cell the first wins. record.json has the sha256
+of every file and of itself, checked on reading. Trouble is a StoreError: one line, what was found and expected where.
 """
 
 import contextlib
