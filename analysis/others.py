@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from gold_sim.settings import overrides
 from gold_sim.store import NotStored, Store
-from gold_sim.store.files import WORLD_SEEDS, words_of, world_of
-from gold_sim.store.store import settings_key
+from gold_sim.store.files import WORLD_SEEDS, settings_key, words_of, world_of
 
 
 def named(experiment: str, changes: Sequence[str] = (), world: int | None = None) -> str:

@@ -8,8 +8,7 @@ import pandas as pd
 from analysis import curves, older
 from gold_sim.store import Damaged, NotStored, Store, StoreError
 from gold_sim.store.columns import CURVE_COLUMNS
-from gold_sim.store.files import cells_of, repair_command
-from gold_sim.store.store import manifest_name
+from gold_sim.store.files import cells_of, manifest_name, repair_command
 
 RUN = "python -m experiments {name}"  # the command that makes an experiment's records
 

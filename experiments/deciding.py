@@ -11,7 +11,7 @@ from experiments import catalogue, extent
 from experiments.extent import Extent
 from gold_sim.laws.decisions import LOOKS
 from gold_sim.store import Store
-from gold_sim.store.store import settings_key
+from gold_sim.store.files import settings_key
 
 MOST = max(LOOKS)
 HOPELESS = 2  # times the budget: a study stops where each open claim wants more seeds than that, from the second look

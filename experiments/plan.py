@@ -8,7 +8,7 @@ from experiments import catalogue, extent
 from gold_sim.config import Config
 from gold_sim.stages import graph
 from gold_sim.store import Store, provenance
-from gold_sim.store.store import settings_key
+from gold_sim.store.files import settings_key
 
 
 def plan(name: str, preset: str, overrides: dict, blocks: Iterable[int] = (1,)):

@@ -46,7 +46,7 @@ def set_aside(store: Store, remote: Remote | None, every: Iterable, manifest: st
     for path, error in store.damaged({c.fingerprint for c in every}):
         lines.append(f"{error.what}; set aside in {store.set_aside(path)}")
     try:
-        if (store.root / "experiments" / f"{manifest}.json").exists():
+        if store.system.exists(store.root / "experiments" / f"{manifest}.json"):
             store.manifest(*manifest.rpartition("-")[::2])
     except Damaged as error:
         lines.append(f"{error.what}; set aside in {store.set_aside(store.root / 'experiments' / f'{manifest}.json')}")

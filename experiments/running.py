@@ -15,8 +15,8 @@ from experiments.plan import manifest, missing, plan, whole_blocks
 from experiments.presets import PRESETS
 from experiments.screen import Screen
 from gold_sim.store import Damaged, Store, StoreError, archive, sinks
+from gold_sim.store.files import cells_of, manifest_name
 from gold_sim.store.remote import Remote, is_url
-from gold_sim.store.store import manifest_name
 from gold_sim.typed import as_typed
 
 
@@ -170,7 +170,7 @@ def _run(args, place: Place, extents: dict[str, Extent]) -> int:
     resources = dict(executors.resource(text) for text in args.resource)
     most = None if args.memory is None else room.limit(args.memory)
     planned, todo = _plan(args, place, extents)
-    found = costs.measured(place.root)
+    found = costs.measured(place.root, place.store.system)
     predicted = costs.model(found)
     local = lambda: room.workers(args.workers, todo.values(), predicted, most)
     if args.dry_run:
@@ -185,6 +185,8 @@ def _run(args, place: Place, extents: dict[str, Extent]) -> int:
     executor = executors.make(args.engine, root, workers, resources) if todo else None
     with _ending(executor):  # from here on work is spent
         written = _opened(place, todo, [p.manifest for p in planned])
+        if place.remote and written:
+            place.remote.publish_kept({c.fingerprint: c for p in planned for c in p.every}.values())
         if line:
             print(line, flush=True)
         _show(args, place, [c for p in planned for c in p.every if c.fingerprint not in todo], _warn)
@@ -255,7 +257,7 @@ def _work(args, place: Place, planned: list, todo: dict, executor: job.Executor,
             planned = _tell(args, place, planned, written=True)
 
     try:
-        queue.run(place.root, _queue([p.every for p in planned], todo, found), executor, report)
+        queue.run(place.root, _queue([p.every for p in planned], todo, found), executor, report, place.store.system)
     finally:
         screen.close()
 
@@ -339,6 +341,8 @@ def _tell(args, place: Place, planned: list[Planned], written: bool) -> list[Pla
     """
     for made in (p.manifest for p in planned if not p.waits):
         if written:
+            if not place.remote:
+                place.store.settle({stage for stage, _ in cells_of(manifest_name(made), made)})
             path = place.store.write_manifest(manifest_name(made), made)
             if place.remote:
                 place.remote.publish_manifest(path)

@@ -461,7 +461,7 @@ def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch)
         for one in open_jobs:
             one.left -= 1
 
-    monkeypatch.setattr(queue.time, "sleep", turn)
+    monkeypatch.setattr(time, "sleep", turn)
     queue.run(tmp_path, cells, Watched(), lambda *_: None)
     assert sorted(started) == sorted(c.fingerprint for c in cells)
     assert len({program(c) for c in prepared}) == len(prepared) > 3

@@ -412,8 +412,7 @@ def test_links_modes_and_streams_are_kept(tmp_path):
 
 def test_everything_that_is_written_is_written_by_one_function():
     """Outside the store: no other write, savefig or to_csv to a path in analysis, and in the benchmarks."""
-    allowed = {"gold_sim/store/outputs.py", "gold_sim/store/store.py", "gold_sim/stages/spent.py"}
-    allowed |= {"experiments/engine/worker.py"}  # tracebacks of failed cells, in the store
+    allowed = {"gold_sim/store/outputs.py", "gold_sim/store/system.py", "gold_sim/stages/spent.py"}
     words = (".write_text(", ".write_bytes(", "to_csv(folder", "to_csv(path", "json.dump(")
     for tree in ("analysis", "experiments", "gold_sim"):
         for path in (ROOT / tree).rglob("*.py"):

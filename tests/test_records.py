@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gold_sim.store import Store, StoreError, provenance, store
+from gold_sim.store import Store, StoreError, provenance
 from gold_sim.store.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, TABLES
+from gold_sim.store.system import REAL, host_code
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -288,7 +289,7 @@ def test_sweep_spares_the_living_and_what_other_hosts_write(tmp_path, monkeypatc
     monkeypatch.setattr(time, "time", lambda: skewed)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    mine, other = store._host(), f"{int(store._host(), 16) ^ 1:08x}"
+    mine, other = host_code(REAL), f"{int(host_code(REAL), 16) ^ 1:08x}"
     names = {f".tmp-{dead.pid}-{mine}0": True, f".tmp-{os.getpid()}-{mine}1": False, f".tmp-{dead.pid}-{other}2": False}
     for name in (*names, f".tmp-{os.getpid()}-{other}3"):
         (tmp_path / name).mkdir()
@@ -551,7 +552,7 @@ def test_records_never_imports_jax():
 
 
 @pytest.mark.parametrize("takes, saved_at", [(0.1, range(2, 100, 2)), (30.0, (2, 62))])
-def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_at):
+def test_saving_takes_a_twentieth_of_the_time_at_most(takes, saved_at):
     """A point takes 10 s: checkpoints of 0.1 s come every 20 s, those of 30 s every 600 s after the first."""
     from gold_sim.optimisation import driver
     from gold_sim.stages import checkpointed
@@ -559,6 +560,8 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_
     clock, saved = [0.0], []
 
     class Slow:
+        system = SimpleNamespace(monotonic=lambda: clock[0])
+
         def load_checkpoint(self, fingerprint):
             return None
 
@@ -570,7 +573,6 @@ def test_saving_takes_a_twentieth_of_the_time_at_most(monkeypatch, takes, saved_
         clock[0] += 10.001
         return state
 
-    monkeypatch.setattr(checkpointed, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     checkpoints = checkpointed.Checkpointed(Slow(), SimpleNamespace(fingerprint=A))
     programs = driver.Programs(lambda state: None, None, update)
     driver.drive(programs, np.zeros(1), lambda state: {"gold": state}, 100, 100, checkpoints=checkpoints)

@@ -23,7 +23,7 @@ from experiments.benchmark import throughput
 from experiments.engine import costs, executors, job, local, machine, queue, ray, room, slurm, worker
 from experiments.plan import plan
 from gold_sim.store import Store, StoreError, provenance
-from gold_sim.store.store import manifest_name, settings_key
+from gold_sim.store.files import manifest_name, settings_key
 
 ROOT = Path(__file__).parent.parent
 CELL = plan("rm_size", "smoke", {})[2][0]

@@ -14,8 +14,7 @@ from experiments.__main__ import main
 from experiments.plan import plan
 from gold_sim.laws import decisions
 from gold_sim.store import Store
-from gold_sim.store.files import WORLD_SEEDS
-from gold_sim.store.store import settings_key
+from gold_sim.store.files import WORLD_SEEDS, settings_key
 from tests.test_analysis import Records, one_run
 
 WORDS = ("rm_size", "--preset", "smoke")

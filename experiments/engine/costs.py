@@ -26,6 +26,7 @@ from gold_sim.config import Config
 from gold_sim.settings import from_dict
 from gold_sim.stages.declared import STAGES
 from gold_sim.store import StoreError, archive
+from gold_sim.store.system import REAL, System
 
 FEWEST = 3  # measured cells of a stage from which it is predicted
 
@@ -228,12 +229,12 @@ class Stored:
     config: Config
 
 
-def measured(root: Path) -> list[Measured]:
+def measured(root: Path, system: System = REAL) -> list[Measured]:
     """The measured cost in every readable record: CPU seconds of one thread on a CPU, else wall seconds."""
     read = []
-    for path in Path(root).glob("*/*/record.json"):
+    for path in system.glob(Path(root), "*/*/record.json"):
         try:
-            r = json.loads(path.read_text())
+            r = json.loads(system.read(path))
             spent = r["cpu_seconds"] if r["device"] == "cpu" else r["wall_seconds"]
             pace = spent / r["wall_seconds"]  # compiling is told in wall seconds
             began = datetime.datetime.fromisoformat(r["created"]).timestamp() - r["wall_seconds"]

@@ -1,7 +1,6 @@
 """The engine's queue: it decides which cell runs next and which is tried again. The executor decides where."""
 
 import heapq
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from experiments.engine import costs, worker
 from experiments.engine.job import CellFailed, Executor, WorkerLost
 from gold_sim.stages.declared import STAGES
 from gold_sim.store import Store, StoreError
+from gold_sim.store.system import REAL, System
 
 ATTEMPTS = 3  # of a cell whose worker is lost
 TURN_SECONDS = 0.2
@@ -28,17 +28,17 @@ def longest_first(cells: list, seconds: list[float]) -> list:
     return sorted(cells, key=lambda c: -way[c.fingerprint])
 
 
-def _of_each_program(root: Path, cells: list) -> list:
+def _of_each_program(root: Path, cells: list, system: System = REAL) -> list:
     """The first cell of each set of programs that can be compiled ahead (rehearsal.py) and that no stored cell had."""
     program = lambda cell: STAGES[cell.stage].program_key(cell.config)
-    first = {program(m.cell): None for m in costs.measured(root)}
+    first = {program(m.cell): None for m in costs.measured(root, system)}
     for cell in cells:
         if cell.can_be_rehearsed:
             first.setdefault(program(cell), cell)
     return list(filter(None, first.values()))
 
 
-def run(root: Path, cells: list, executor: Executor, report: Callable):
+def run(root: Path, cells: list, executor: Executor, report: Callable, system: System = REAL):
     """Compute `cells` (what they need included, unless stored), as many at a time as the executor has slots.
 
     Of those that may run, the first in the list goes first. While too few may, idle slots compile ahead for the others.
@@ -48,7 +48,7 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
     Raises, after the cells in flight have ended, what the first cell to fail raised: StoreError, CellFailed, or
     WorkerLost when its worker was lost ATTEMPTS times.
     """
-    store = Store(root)
+    store = Store(root, system)
     place = {cell.fingerprint: i for i, cell in enumerate(cells)}
     needs = {c.fingerprint: {up.fingerprint for up in c.all_upstream()} & place.keys() for c in cells}
     needed_by = {code: [] for code in place}
@@ -58,7 +58,7 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
     ready = [place[code] for code, ups in needs.items() if not ups]  # a heap: the first in order goes first
     heapq.heapify(ready)
     running, attempts, failure = {}, dict.fromkeys(place, 0), None  # running: fingerprint -> (cell, job)
-    ahead, preparing = _of_each_program(root, cells), []
+    ahead, preparing = _of_each_program(root, cells, system), []
     while running or (ready and failure is None):
         preparing = [job for job in preparing if not job.done()]
         while ready and failure is None and len(running) + len(preparing) < executor.slots:
@@ -70,7 +70,7 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
             cell = ahead.pop(0)
             if needs[cell.fingerprint] and (job := executor.prepare(cell)) is not None:  # else it runs or has run
                 preparing.append(job)
-        time.sleep(TURN_SECONDS)
+        system.sleep(TURN_SECONDS)
         for code, (cell, job) in list(running.items()):
             if not job.done():
                 if (reported := store.reported(code)) is not None:
@@ -90,13 +90,13 @@ def run(root: Path, cells: list, executor: Executor, report: Callable):
             elif isinstance(error, WorkerLost):
                 failure = failure or WorkerLost(f"{cell.stage} {cell.name}: worker lost {ATTEMPTS} times ({error})")
             else:
-                failure = failure or _told(root, cell, error)
+                failure = failure or _told(store, cell, error)
                 report("failed", cell, 0, 1)
         report("wait", None, 0, 0)
     if failure is not None:
         raise failure
 
 
-def _told(root: Path, cell, error: BaseException) -> Exception:
+def _told(store: Store, cell, error: BaseException) -> Exception:
     """The exception that a cell raised, as one line that names the cell, wherever the exception came from."""
-    return error if isinstance(error, StoreError | CellFailed) else worker.failed(root, cell, error)
+    return error if isinstance(error, StoreError | CellFailed) else worker.failed(store, cell, error)

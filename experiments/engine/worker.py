@@ -1,6 +1,6 @@
 """The work of a worker's process: set its environment, compute and store one cell, compile programs ahead."""
 
-import contextlib
+import math
 import os
 import platform
 import site
@@ -10,10 +10,12 @@ from pathlib import Path
 
 import gold_sim
 from experiments.engine.job import CellFailed, in_a_line
-from gold_sim.store import StoreError, outputs
+from gold_sim.store import Store, StoreError
 from gold_sim.store.remote import Remote, cache_of, is_url
+from gold_sim.store.system import REAL, System
 
 CODE = Path(gold_sim.__file__).resolve().parent.parent  # the checkout, or site-packages
+PATIENCE_SECONDS = 60.0  # for cells that another machine has finished: NFS shows listings of up to this age
 REPORT_SECONDS = 0.5  # least time between two reports of one cell
 # Level 1 compiles in half the time and runs as fast. Any change of flags changes rounding, and training amplifies that
 # until the numbers are those of other seeds. Without fused emitters programs compile in two thirds of the time. But to
@@ -58,40 +60,33 @@ def local_folder(root: Path | str) -> Path:
     return cache_of(root) if is_url(root) else root
 
 
-def work(root: Path | str, cell) -> None:
+def work(root: Path | str, cell, system: System = REAL) -> None:
     """Compute and store one cell, in any process, and report its progress.  root: a folder or an address.
 
     StoreError, as it is; CellFailed for any other exception of the cell.
     """
+    store = Store(local_folder(root), system)
     try:
         _check_devices()
-        _work(root, cell)
+        _work(root, cell, system)
     except (StoreError, CellFailed):
         raise
     except Exception as error:
-        raise failed(root, cell, error) from None  # what another process cannot unpickle would end that one
-    with contextlib.suppress(OSError):
-        _traceback_of(root, cell).unlink(missing_ok=True)
+        raise failed(store, cell, error) from None  # what another process cannot unpickle would end that one
+    store.drop_failure(cell)
 
 
-def _traceback_of(root: Path | str, cell) -> Path:
-    return local_folder(root) / ".failed" / f"{cell.stage}-{cell.name}-{cell.fingerprint}.txt"
-
-
-def failed(root: Path | str, cell, error: BaseException) -> CellFailed:
+def failed(store: Store, cell, error: BaseException) -> CellFailed:
     """The exception of a failed cell in one line; its traceback is first kept in the store."""
-    kept = _traceback_of(root, cell)
     what = in_a_line(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in what:
         what = (
             f"out of memory ({what}); fewer --workers or smaller settings are wanted, --dry-run tells what cells take"
         )
+    head = f"{cell.stage} {cell.name} {cell.fingerprint}\n{platform.node()}, {time.ctime()}\n{cell.config}\n\n"
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        head = f"{cell.stage} {cell.name} {cell.fingerprint}\n{platform.node()}, {time.ctime()}\n{cell.config}\n\n"
-        outputs.write(kept, head + "".join(traceback.format_exception(error)))
-        where = f"traceback in {kept}"
-    except (OSError, StoreError) as trouble:
+        where = f"traceback in {store.keep_failure(cell, head + ''.join(traceback.format_exception(error)))}"
+    except StoreError as trouble:
         where = f"its traceback could not be kept ({trouble})"
     return CellFailed(f"{cell.stage} {cell.name}: {what:.400}; {where}")
 
@@ -108,24 +103,22 @@ def _check_devices() -> None:
         raise CellFailed(f"JAX_PLATFORMS={wanted}: {platform.node()} has no such device ({first})") from None
 
 
-def _work(root: Path | str, cell) -> None:
+def _work(root: Path | str, cell, system: System) -> None:
     from gold_sim.stages import pipeline
-    from gold_sim.store import Store
 
-    remote = Remote(root) if is_url(root) else None
-    store, last = remote.store if remote else Store(root), -REPORT_SECONDS
+    remote = Remote(root, system) if is_url(root) else None
+    store, last = remote.store if remote else Store(root, system), -math.inf
 
     def progress(done: int, total: int):
         nonlocal last
-        if time.monotonic() - last >= REPORT_SECONDS:
-            last = time.monotonic()
+        if system.monotonic() - last >= REPORT_SECONDS:
+            last = system.monotonic()
             store.report(cell.fingerprint, done, total)
 
     progress(0, 1)
     _forget_programs()
     try:
-        if remote:
-            remote.fetch([*cell.all_upstream(), cell])
+        _wait_for_upstream(store, remote, cell)
         path = pipeline.run(store, cell, progress)
         if remote:
             remote.publish(path)
@@ -133,10 +126,23 @@ def _work(root: Path | str, cell) -> None:
         store.drop_report(cell.fingerprint)
 
 
+def _wait_for_upstream(store: Store, remote: Remote | None, cell) -> None:
+    """Until what a cell reads is seen on this machine. It is finished, but listings of shared storage may lag."""
+    began = store.system.monotonic()
+    while True:
+        if remote:
+            remote.fetch([*cell.all_upstream(), cell])
+        unseen = [up for _, up in cell.upstream if store.find(up.stage, up.fingerprint) is None]
+        if not unseen or store.find(cell.stage, cell.fingerprint) is not None:
+            return
+        if store.system.monotonic() - began > PATIENCE_SECONDS:
+            return  # its stage says what is not there
+        store.system.sleep(1.0)
+
+
 def rehearse(root: Path | str, cell) -> None:
     """Compile a cell's programs ahead, in whatever process."""
     from gold_sim.stages import rehearsal
-    from gold_sim.store import Store
 
     _forget_programs()
     rehearsal.rehearse(Store(local_folder(root)), cell)

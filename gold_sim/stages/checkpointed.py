@@ -1,7 +1,5 @@
 """Checkpoints of one cell in a store, for the driver: a killed run resumes to the bit."""
 
-import time
-
 import jax
 import numpy as np
 
@@ -15,7 +13,7 @@ class Checkpointed:
     """driver.Checkpoints in a store. However slow the store, saving takes at most a twentieth of the time."""
 
     def __init__(self, store, cell):
-        self._store, self._code = store, cell.fingerprint
+        self._store, self._code, self._now = store, cell.fingerprint, store.system.monotonic
         self._last, self._took = 0.0, 0.0  # when the last checkpoint was saved, and how long saving took
 
     def resume(self, states, points: list):
@@ -26,15 +24,15 @@ class Checkpointed:
             except ValueError as error:
                 what = f"{self._store.checkpoint_path(self._code)}: not a checkpoint of this cell ({error})"
                 raise files.StoreError(f"{what}; remove it and run again") from error
-        self._last = time.monotonic()
+        self._last = self._now()
         return states, points
 
     def keep(self, states, points: list) -> None:
         """Save a checkpoint, unless the last one is too recent."""
-        due = time.monotonic()
+        due = self._now()
         if due - self._last > CHECKPOINT_SECONDS * max(1.0, self._took):
             self._store.save_checkpoint(self._code, len(points) - 1, _freeze(states, points))
-            self._last = time.monotonic()
+            self._last = self._now()
             self._took = self._last - due
 
 

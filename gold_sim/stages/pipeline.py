@@ -21,6 +21,7 @@ from gold_sim.store import Store, provenance
 def run(store: Store, cell: Cell, progress: Callable[[int, int], None] = lambda done, total: None):
     """Compute one cell whose upstream is stored, and store it; returns its folder. A stored cell is kept."""
     if (path := store.find(cell.stage, cell.fingerprint)) is not None:
+        store.settle([cell.stage])
         return path
     stage, compute = cell.declared, named.imported(cell.declared.function)
     wall, cpu = time.perf_counter(), time.process_time()

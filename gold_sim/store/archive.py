@@ -23,6 +23,7 @@ from gold_sim.store.files import (
     Damaged,
     StoreError,
     cells_of,
+    check_content,
     parsed,
     repair_command,
     sha256,
@@ -30,7 +31,7 @@ from gold_sim.store.files import (
     writing,
 )
 from gold_sim.store.remote import cache_of
-from gold_sim.store.store import Store, check_content
+from gold_sim.store.store import Store
 
 SUFFIX = ".tar.xz"
 KEPT = (".parquet",)  # files of a cell beside its record: the tables that its stage declares

@@ -8,7 +8,6 @@ import errno
 import hashlib
 import json
 import math
-import os
 import re
 import shlex
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gold_sim.store.columns import TABLES
+from gold_sim.store.system import REAL, System
 
 ARRAY_KINDS = "biuf"  # NumPy's kinds of dtype: bool, int, uint, float
 
@@ -75,6 +75,18 @@ def words_of(manifest: dict) -> list[str]:
     return words
 
 
+def settings_key(overrides: dict) -> str:
+    """Eight hex digits that identify an experiment's --set; "" where there is none."""
+    text = json.dumps(overrides, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else ""
+
+
+def manifest_name(manifest: dict) -> str:
+    """<experiment>-<preset>, or <experiment>+<settings>-<preset>: a manifest says `settings` where it has others."""
+    settings = f"+{manifest['settings']}" if manifest.get("settings") else ""
+    return f"{manifest.get('experiment')}{settings}-{manifest.get('preset')}"
+
+
 def _is_word(value) -> bool:
     """Whether `--set path=value` takes a value as it is: a text that JSON does not read as something else."""
     try:
@@ -110,19 +122,10 @@ def writing(path):
         raise StoreError(f"{path}: {text}") from error
 
 
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def verified(path: Path, record: dict | None = None) -> bytes:
+def verified(path: Path, record: dict | None = None, system: System = REAL) -> bytes:
     """The bytes of a file; where the record of its folder is given, the digest is verified."""
     try:
-        data = path.read_bytes()
+        data = system.read(path)
     except OSError as error:
         text = f"{path}: cannot be read ({error.strerror}); expected a file of the store"
         raise StoreError(text) if isinstance(error, PermissionError) else Damaged(text) from error
@@ -163,8 +166,8 @@ def to_json(content: dict) -> bytes:
 _LAST_ENTRY = re.compile(rb',\n "sha256": "([0-9a-f]{64})"\n}\n\Z')
 
 
-def from_json(path: Path) -> dict:
-    return parsed(path, verified(path))
+def from_json(path: Path, system: System = REAL) -> dict:
+    return parsed(path, verified(path, system=system))
 
 
 def parsed(path, data: bytes) -> dict:
@@ -185,6 +188,21 @@ def check_record(path, record: dict) -> dict:
     files = record.get("files")
     if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
         raise Damaged(f"{path}/record.json: no record of a cell; expected the digests of its files under 'files'")
+    return record
+
+
+def check_content(where: str, content: dict[str, bytes]) -> dict:
+    """The record of a finished cell, whose files are given as bytes by name; Damaged if its digests do not match."""
+    if "record.json" not in content:
+        raise Damaged(f"{where}: no record.json; expected that of a finished cell")
+    record = check_record(where, parsed(f"{where}/record.json", content["record.json"]))
+    known = f"{record.get('stage')}/{record.get('name')}-{record.get('fingerprint')}"
+    if not where.endswith(f"/{known}"):
+        raise Damaged(f"{where}: its record.json is of {known}; expected it under that name")
+    if odd := sorted(content.keys() ^ {*record["files"], "record.json"}):
+        raise Damaged(f"{where}: files missing or foreign: {', '.join(odd)}; expected those of record.json")
+    for filename in record["files"]:
+        check_digest(f"{where}/{filename}", content[filename], record)
     return record
 
 
@@ -275,8 +293,8 @@ def _to_column(name: str, values, dtype: pa.DataType) -> pa.Array:
     return pa.array(values.tolist(), dtype)
 
 
-def from_parquet(path: Path, kind: str, record: dict) -> pa.Table:
-    source = pa.BufferReader(verified(path, record))
+def from_parquet(path: Path, kind: str, record: dict, system: System = REAL) -> pa.Table:
+    source = pa.BufferReader(verified(path, record, system))
     try:  # without threads: tables are small, and a thread that still starts as a command ends aborts it
         table = pq.read_table(source, page_checksum_verification=True, use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:

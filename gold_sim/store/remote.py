@@ -14,12 +14,12 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from gold_sim.store.files import Damaged, StoreError, cells_of
+from gold_sim.store.files import Damaged, StoreError, cells_of, check_record, parsed
 from gold_sim.store.store import Store
+from gold_sim.store.system import REAL, System
 
 
 def is_url(where) -> bool:
@@ -35,8 +35,8 @@ def cache_of(url: str) -> Path:
 class Remote:
     """The objects under one address.  StoreError: one line, if it cannot be reached or its protocol is unknown."""
 
-    def __init__(self, url: str):
-        self.url, self.store = url.rstrip("/"), Store(cache_of(url))
+    def __init__(self, url: str, system: System = REAL):
+        self.url, self.store = url.rstrip("/"), Store(cache_of(url), system)
         try:
             import fsspec  # here: a local store does not need it
 
@@ -48,7 +48,10 @@ class Remote:
         """{fingerprint: path of its pointer} of every finished cell."""
         with self._reaching(self._base):
             self._fs.invalidate_cache()
-            pointers = self._fs.glob(f"{self._base}/*/*-*.json")
+            try:
+                pointers = self._fs.glob(f"{self._base}/*/*-*.json")
+            except FileNotFoundError:  # the address is empty: its last object went while it was listed
+                pointers = []
         by_fingerprint = {path.rpartition("-")[2].removesuffix(".json"): path for path in pointers}
         return {code: path for code, path in by_fingerprint.items() if path.split("/")[-2] != "experiments"}
 
@@ -77,13 +80,22 @@ class Remote:
         with self._reaching(pointer):
             upload = json.loads(self._fs.cat_file(pointer))["upload"]
             stage, name = pointer.split("/")[-2], pointer.split("/")[-1].removesuffix(".json")
-            files = [p for p in self._fs.ls(f"{self._base}/{stage}/{upload}", detail=False) if not p.endswith("/")]
-            content = {path.split("/")[-1]: self._fs.cat_file(path) for path in files}
+            # By the names in its record and not by a listing, which in some stores lags behind what was written.
+            folder = f"{self._base}/{stage}/{upload}"
+            content = {"record.json": self._uploaded(f"{folder}/record.json")}
+            record = check_record(folder, parsed(f"{folder}/record.json", content["record.json"]))
+            content |= {name: self._uploaded(f"{folder}/{name}") for name in record["files"]}
         self.store.adopt(stage, name, content, self.url)
+
+    def _uploaded(self, path: str) -> bytes:
+        try:
+            return self._fs.cat_file(path)
+        except FileNotFoundError as error:
+            raise Damaged(f"{self.url} ({path}): not there; expected a file of an upload that counts") from error
 
     def open(self) -> None:
         """Try to write at the address.  StoreError: it cannot be written."""
-        probe = f"{self._base}/experiments/.probe-{secrets.token_hex(6)}"
+        probe = f"{self._base}/experiments/.probe-{self.store.system.token(6)}"
         with self._reaching(probe):
             self._put(probe, b"")
             with contextlib.suppress(Exception):  # some may write and not remove
@@ -91,16 +103,23 @@ class Remote:
 
     def publish(self, path: Path) -> None:
         """Upload a finished cell of the local store, its pointer last."""
-        upload = f"{path.name}.{secrets.token_hex(6)}"
+        upload = f"{path.name}.{self.store.system.token(6)}"
         folder = f"{self._base}/{path.parent.name}"
         with self._reaching(folder):
-            for file in sorted(path.iterdir()):
-                self._put(f"{folder}/{upload}/{file.name}", file.read_bytes())
+            for name in sorted(self.store.system.names(path)):
+                self._put(f"{folder}/{upload}/{name}", self.store.system.read(path / name))
             self._put(f"{folder}/{path.name}.json", json.dumps({"upload": upload}).encode())
+
+    def publish_kept(self, cells: Iterable) -> None:
+        """Upload those of the cells that are finished here and not at the address: their worker was killed between."""
+        present = self.present()
+        for cell in cells:
+            if cell.fingerprint not in present and (path := self.store.find(cell.stage, cell.fingerprint)) is not None:
+                self.publish(path)
 
     def publish_manifest(self, path: Path) -> None:
         with self._reaching(self._base):
-            self._put(f"{self._base}/experiments/{path.name}", path.read_bytes())
+            self._put(f"{self._base}/experiments/{path.name}", self.store.system.read(path))
 
     def fetch_experiments(self) -> None:
         """Fetch all that analysis reads: all manifests, and the cells that they name."""
@@ -118,7 +137,7 @@ class Remote:
 
     def _put(self, path: str, data: bytes) -> None:
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        aside = f"{path}.{secrets.token_hex(4)}.part" if self._local else path
+        aside = f"{path}.{self.store.system.token(4)}.part" if self._local else path
         self._fs.pipe_file(aside, data)
         if self._local:  # a file system is no object store: a file grows while it is written
             os.replace(aside, path)

@@ -9,24 +9,19 @@
     <root>/.damaged/<stage>/<name>-<random>         cells and manifests that were set aside, never read
     <root>/.tmp-<pid>-<host><random>                half-written, never read, swept when stale
 
-A folder is written under another name and renamed. So a killed process leaves nothing half-readable, and if two
-processes finish the same cell the first wins. record.json holds the sha256 of every file and of itself; all are checked
-on reading. Trouble with a file is a StoreError: one line with the path, what was found and what was expected.
+A folder is written and synced under another name, then renamed. So neither a kill nor a power cut leaves anything half
+readable or takes what is finished, and of two processes that finish one cell the first wins. record.json has the sha256
+of every file and of itself, checked on reading. Trouble is a StoreError: one line, what was found and expected where.
 """
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
-import platform
 import re
-import secrets
-import shutil
 import typing
-import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +34,23 @@ from gold_sim.store.files import (
     NotStored,
     StoreError,
     arrow_schema,
-    check_digest,
+    check_content,
     check_names,
     check_record,
     flatten,
     from_json,
     from_parquet,
+    manifest_name,
     parsed,
     repair_command,
     sha256,
-    sync,
     to_json,
     to_parquet,
     unflatten,
     verified,
     writing,
 )
+from gold_sim.store.system import REAL, System, host_code
 
 if typing.TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +67,7 @@ class Store:
     """The folder of all cells; several processes may share one."""
 
     root: Path
+    system: System = field(default=REAL, compare=False, repr=False)
 
     def __post_init__(self):
         object.__setattr__(self, "root", Path(self.root))
@@ -99,9 +96,12 @@ class Store:
         """
         self.check()
         with writing(self.root):
-            probe = self.root / f".tmp-{os.getpid()}-{_host()}{secrets.token_hex(6)}"
-            probe.mkdir(parents=True)
-            probe.rmdir()
+            probe, new = self._temporary(), [p for p in self.root.parents if not self.system.exists(p)]
+            self.system.make(probe, parents=True)
+            for folder in (self.root, *new):  # a power cut would else take the root's own name, and so every cell
+                with contextlib.suppress(PermissionError):  # of a folder that is not ours to read
+                    self.system.sync(folder.parent)
+            self.system.remove(probe)
         for folder in (self.root / name for name in (*sorted(stages), "experiments", ".checkpoints")):
             if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
                 raise StoreError(f"{folder}: cannot be written; expected a folder that can be, or none")
@@ -127,6 +127,7 @@ class Store:
         if reserved := [key for key in RECORD_KEYS if key in record]:
             raise ValueError(f"record sets {', '.join(reserved)}: Store.write sets these")
         if found := self.find(stage, fingerprint):
+            self.settle([stage])
             return found
         content = {f"{kind}.parquet": to_parquet(kind, columns) for kind, columns in (tables or {}).items()}
         content |= {f"{stem}.safetensors": safetensors.save(flatten(tree)) for stem, tree in (arrays or {}).items()}
@@ -136,17 +137,14 @@ class Store:
         content["record.json"] = to_json(header | record)  # last: a folder without it is foreign
 
         final = self.root / stage / f"{name}-{fingerprint}"
-        with self._aside(final) as temporary:
-            for filename, data in content.items():
-                (temporary / filename).write_bytes(data)
-                sync(temporary / filename)
-            sync(temporary)
-            try:
-                os.rename(temporary, final)
-            except OSError as error:  # these two: the folder of another process, which stays
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
+        self._place(final, content)
         return self.find(stage, fingerprint) or final
+
+    def settle(self, stages: Iterable[str]) -> None:
+        """Wait until the cells of these stages are on the disk, whoever wrote them: a cell is seen before it is."""
+        with writing(self.root):
+            for folder in (*(self.root / stage for stage in sorted(stages)), self.root):
+                self.system.sync(folder)
 
     def adopt(self, stage: str, folder: str, content: dict[str, bytes], origin: str = "") -> Path:
         """Keep a finished cell that another store wrote, given as the bytes of its files; a cell already here stays.
@@ -156,13 +154,22 @@ class Store:
         """
         check_content(f"{origin or self.root}/{stage}/{folder}", content)
         final = self.root / stage / folder
-        with self._aside(final) as temporary:
-            for filename, data in content.items():
-                (temporary / filename).write_bytes(data)
-            if not final.exists():
-                os.rename(temporary, final)
+        self._place(final, content)
         self.record(final)
         return final
+
+    def _place(self, final: Path, content: dict[str, bytes]) -> None:
+        """Make a cell's folder whole, unless another process has made it first."""
+        with self._aside(final) as temporary:
+            for filename, data in content.items():
+                self.system.write(temporary / filename, data)
+                self.system.sync(temporary / filename)
+            self.system.sync(temporary)
+            try:
+                self.system.rename(temporary, final)
+            except OSError as error:  # these two: the folder of another process, which stays
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
 
     def fingerprints(self) -> set[str]:
         """Fingerprints of all finished cells."""
@@ -171,11 +178,11 @@ class Store:
     def record(self, path) -> dict:
         """record.json of a finished cell, checked: its own digest, its folder's name and the list of its files."""
         path = Path(path).absolute()
-        record = check_record(path, from_json(path / "record.json"))
+        record = check_record(path, from_json(path / "record.json", self.system))
         known = f"{record.get('stage')}/{record.get('name')}-{record.get('fingerprint')}"
         if known != f"{path.parent.name}/{path.name}":
             raise Damaged(f"{path}: foreign folder, its record.json is of {known}; expected it under that name")
-        present = {p.name for p in path.iterdir() if not p.name.startswith(".")}
+        present = {name for name in self.system.names(path) if not name.startswith(".")}
         if odd := sorted(present ^ {*record["files"], "record.json"}):
             raise Damaged(f"{path}: files missing or foreign: {', '.join(odd)}; expected those of record.json")
         return record
@@ -185,7 +192,7 @@ class Store:
         record = self.record(path)
         for filename in record["files"]:
             if filename.endswith(suffixes):
-                verified(Path(path) / filename, record)
+                verified(Path(path) / filename, record, self.system)
         return record
 
     def damaged(self, fingerprints) -> list[tuple[Path, Damaged]]:
@@ -196,17 +203,17 @@ class Store:
                 try:
                     record = self.verify(path)
                     for kind in (Path(name).stem for name in record["files"] if name.endswith(".parquet")):
-                        from_parquet(path / f"{kind}.parquet", kind, record)
+                        from_parquet(path / f"{kind}.parquet", kind, record, self.system)
                 except Damaged as error:
                     found.append((path, error))
         return found
 
     def set_aside(self, path: Path) -> Path:
         """Move a damaged folder or manifest to .damaged/, so that it is computed again; returns its new place."""
-        to = self.root / ".damaged" / path.parent.name / f"{path.name}-{secrets.token_hex(4)}"
+        to = self.root / ".damaged" / path.parent.name / f"{path.name}-{self.system.token(4)}"
         with writing(to):
-            to.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(path, to)
+            self.system.make(to.parent, parents=True, exist_ok=True)
+            self.system.rename(path, to)
         return to
 
     def arrays(self, path, name: str) -> dict:
@@ -214,7 +221,7 @@ class Store:
         path, record = Path(path) / f"{name}.safetensors", self.record(path)
         if path.name not in record["files"]:
             raise StoreError(f"{path}: not there; the record has {', '.join(record['files']) or 'no files'}")
-        data = verified(path, record)
+        data = verified(path, record, self.system)
         try:
             return unflatten(safetensors.load(data))
         except SafetensorError as error:
@@ -231,7 +238,7 @@ class Store:
         for folder in folders.values():
             record = self.record(folder)
             if f"{kind}.parquet" in record["files"]:
-                parts.append(from_parquet(folder / f"{kind}.parquet", kind, record))
+                parts.append(from_parquet(folder / f"{kind}.parquet", kind, record, self.system))
         return pa.concat_tables(parts, promote_options="default").to_pandas()
 
     # --- checkpoints: mid-run state, which may be recomputed ---
@@ -246,16 +253,19 @@ class Store:
     def load_checkpoint(self, fingerprint: str) -> tuple[int, dict] | None:
         """(step, tree) of the last checkpoint, or None; a corrupt one is set aside as *.corrupt and is None too."""
         path = self.checkpoint_path(fingerprint)
-        if not path.exists():
-            return None
-        data = verified(path)
+        try:
+            data = verified(path, system=self.system)
+        except Damaged as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None  # or no more: another worker of this cell may have finished it just now
+            raise
         try:
             flat = safetensors.load(data)
             if flat.pop("sha256").tobytes().hex() != sha256(safetensors.save(flat)):
                 raise ValueError("digest mismatch")
         except (SafetensorError, ValueError, KeyError):
-            with writing(path):
-                os.replace(path, f"{path}.corrupt")
+            with writing(path), contextlib.suppress(FileNotFoundError):  # set aside by another worker
+                self.system.rename(path, Path(f"{path}.corrupt"))
             return None
         content = unflatten(flat)
         return int(content["step"]), content["tree"]
@@ -263,7 +273,7 @@ class Store:
     def drop_checkpoint(self, fingerprint: str) -> None:
         path = self.checkpoint_path(fingerprint)
         with writing(path):
-            path.unlink(missing_ok=True)
+            self.system.unlink(path)
 
     # --- reports: how far running cells are, for whoever watches; losing one loses nothing ---
 
@@ -272,19 +282,34 @@ class Store:
         check_names(fingerprint=fingerprint)
         path = self.root / ".reports" / fingerprint
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{done} {total} {os.getpid()} {platform.node()}\n")
+            self.system.make(path.parent, parents=True, exist_ok=True)
+            self.system.write(path, f"{done} {total} {self.system.process} {self.system.host}\n".encode())
 
     def reported(self, fingerprint: str) -> tuple[int, int] | None:
         """(done, total) of a running cell, or None."""
         with contextlib.suppress(OSError, ValueError):
-            done, total, _, _ = (self.root / ".reports" / fingerprint).read_text().split()
+            done, total, _, _ = self.system.read(self.root / ".reports" / fingerprint).split()
             return int(done), int(total)
         return None
 
     def drop_report(self, fingerprint: str) -> None:
         with contextlib.suppress(OSError):
-            (self.root / ".reports" / fingerprint).unlink()
+            self.system.unlink(self.root / ".reports" / fingerprint)
+
+    # --- failures: tracebacks of cells that raised ---
+
+    def keep_failure(self, cell, text: str) -> Path:
+        """Write the traceback of a cell that raised; returns its file.  cell: with stage, name, fingerprint."""
+        path = self._failure(cell)
+        self._replace(path, text.encode(errors="backslashreplace"))
+        return path
+
+    def drop_failure(self, cell) -> None:
+        with contextlib.suppress(OSError):
+            self.system.unlink(self._failure(cell))
+
+    def _failure(self, cell) -> Path:
+        return self.root / ".failed" / f"{cell.stage}-{cell.name}-{cell.fingerprint}.txt"
 
     # --- manifests ---
 
@@ -306,7 +331,7 @@ class Store:
     def stored_manifest(self, manifest: dict) -> dict | None:
         """The stored manifest that this one would replace."""
         path = self.root / "experiments" / f"{manifest_name(manifest)}.json"
-        return from_json(path) if path.exists() else None
+        return from_json(path, self.system) if self.system.exists(path) else None
 
     def answers(self, manifest: dict) -> bool:
         """Whether the stored manifest of this name lists the same cells."""
@@ -316,8 +341,8 @@ class Store:
 
     def others(self, experiment: str, preset: str | None = None) -> list[dict]:
         """Manifests of an experiment whose settings are not its own, of this preset or of any."""
-        paths = sorted((self.root / "experiments").glob(f"{experiment}+*-{preset or '*'}.json"))
-        return [from_json(path) for path in paths]
+        paths = sorted(self.system.glob(self.root / "experiments", f"{experiment}+*-{preset or '*'}.json"))
+        return [from_json(path, self.system) for path in paths]
 
     def manifest(self, experiment: str, preset: str | None = None) -> dict:
         """The manifest of an experiment; without a preset, of the last stored one in PRESETS, else of another preset.
@@ -325,7 +350,7 @@ class Store:
         experiment: its name; with other settings, <name>+<settings_key>.
         NotStored if there is none.
         """
-        stored = {tuple(p.stem.rpartition("-")[::2]): p for p in (self.root / "experiments").glob("*.json")}
+        stored = {tuple(p.stem.rpartition("-")[::2]): p for p in self._manifests()}
         presets = [own for name, own in stored if name == experiment and preset in (None, own)]
         if not presets:
             path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
@@ -333,7 +358,7 @@ class Store:
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
         path = stored[experiment, preset]
         try:
-            manifest = from_json(path)
+            manifest = from_json(path, self.system)
         except Damaged as error:
             if "+" in experiment:  # of other settings, which it alone could tell
                 raise
@@ -348,41 +373,63 @@ class Store:
     def sweep(self) -> list[Path]:
         """Remove temporary folders of dead writers: of this host if the process is gone, of any host if a day old.
 
+        Checkpoints and reports of finished cells go too, whose workers were killed at the end.
         Age is measured by the file system's clock, which hosts share, and not by their own, which may differ.
         """
-        stale, found = [], list(self.root.glob(".tmp-*"))
+        self._drop_of_finished()
+        stale, found = [], self.system.glob(self.root, ".tmp-*")
         if not found:
             return []
         with self._aside(self.root / "sweep") as probe:
-            now = probe.stat().st_mtime
+            now = self.system.modified(probe)
         for path in found:
             if (name := _TEMPORARY.fullmatch(path.name)) is None:
                 continue  # not made by a store
             with contextlib.suppress(OSError):  # its writer may finish meanwhile
-                dead = name[2] == _host() and not _is_alive(int(name[1]))
-                if dead or now - path.stat().st_mtime > 86400:
-                    shutil.rmtree(path)
+                dead = name[2] == host_code(self.system) and not self.system.is_alive(int(name[1]))
+                if dead or now - self.system.modified(path) > 86400:
+                    # Renamed first: a writer that lives after all, as where the clock has jumped, then fails to rename
+                    # it. Else a cell might come to count of which half is removed.
+                    swept = self._temporary()
+                    self.system.rename(path, swept)
+                    self.system.remove(swept)
                     stale.append(path)
         return stale
+
+    def _drop_of_finished(self) -> None:
+        left = [path for kind in (".checkpoints", ".reports") for path in self.system.glob(self.root / kind, "*")]
+        finished = self.fingerprints() if left else ()
+        for path in left:
+            if path.name.partition(".")[0] in finished:
+                with contextlib.suppress(OSError):  # its last writer may finish meanwhile
+                    self.system.unlink(path)
 
     @contextlib.contextmanager
     def _aside(self, final: Path):
         """A temporary folder in which to make what is then renamed to `final`; always removed."""
-        temporary = self.root / f".tmp-{os.getpid()}-{_host()}{secrets.token_hex(6)}"
+        temporary = self._temporary()
         try:
             with writing(final):
-                temporary.mkdir(parents=True)
-                final.parent.mkdir(exist_ok=True)
+                self.system.make(temporary, parents=True)
+                self.system.make(final.parent, exist_ok=True)
                 yield temporary
-                sync(final.parent)
+                self.system.sync(final.parent)
+                self.system.sync(self.root)  # where the stage's folder may be new
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with contextlib.suppress(OSError):  # gone, where it was renamed
+                self.system.remove(temporary)
 
     def _replace(self, path: Path, data: bytes) -> None:
         with self._aside(path) as temporary:
-            (temporary / path.name).write_bytes(data)
-            sync(temporary / path.name)
-            os.replace(temporary / path.name, path)
+            self.system.write(temporary / path.name, data)
+            self.system.sync(temporary / path.name)
+            self.system.rename(temporary / path.name, path)
+
+    def _temporary(self) -> Path:
+        return self.root / f".tmp-{self.system.process}-{host_code(self.system)}{self.system.token(6)}"
+
+    def _manifests(self) -> list[Path]:
+        return self.system.glob(self.root / "experiments", "*.json")
 
     def checkpoint_path(self, fingerprint: str) -> Path:
         check_names(fingerprint=fingerprint)
@@ -399,53 +446,5 @@ class Store:
 
     def _every(self, stage: str, pattern: str) -> list[Path]:
         """Folders of cells, not yet checked; folders with other kinds of name are ignored."""
-        folders = (p for p in sorted(self.root.glob(f"{stage}/{pattern}")) if _CELL.fullmatch(p.name))
-        return [p for p in folders if not p.parent.name.startswith(".") and p.is_dir()]
-
-
-# --- names of manifests ------------------------------------------------------------------------
-
-
-def settings_key(overrides: dict) -> str:
-    """Eight hex digits that identify an experiment's --set; "" where there is none."""
-    text = json.dumps(overrides, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8] if overrides else ""
-
-
-def manifest_name(manifest: dict) -> str:
-    """<experiment>-<preset>, or <experiment>+<settings>-<preset>: a manifest says `settings` where it has others."""
-    settings = f"+{manifest['settings']}" if manifest.get("settings") else ""
-    return f"{manifest.get('experiment')}{settings}-{manifest.get('preset')}"
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def check_content(where: str, content: dict[str, bytes]) -> dict:
-    """The record of a finished cell, whose files are given as bytes by name; Damaged if its digests do not match."""
-    if "record.json" not in content:
-        raise Damaged(f"{where}: no record.json; expected that of a finished cell")
-    record = check_record(where, parsed(f"{where}/record.json", content["record.json"]))
-    known = f"{record.get('stage')}/{record.get('name')}-{record.get('fingerprint')}"
-    if not where.endswith(f"/{known}"):
-        raise Damaged(f"{where}: its record.json is of {known}; expected it under that name")
-    if odd := sorted(content.keys() ^ {*record["files"], "record.json"}):
-        raise Damaged(f"{where}: files missing or foreign: {', '.join(odd)}; expected those of record.json")
-    for filename in record["files"]:
-        check_digest(f"{where}/{filename}", content[filename], record)
-    return record
-
-
-def _host() -> str:
-    """Eight hex digits for this host: a process id means something only on the host that gave it."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # someone else's
-        pass
-    return True
+        folders = (p for p in sorted(self.system.glob(self.root, f"{stage}/{pattern}")) if _CELL.fullmatch(p.name))
+        return [p for p in folders if not p.parent.name.startswith(".") and self.system.is_folder(p)]
