@@ -4,6 +4,7 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 """
 
 import argparse
+import importlib
 import json
 import re
 import sys
@@ -147,7 +148,7 @@ def _fit(argv) -> int:
     if args.share not in (None, "alpha", "beta"):
         return _complain(f"--share {args.share}: allowed are alpha, beta")
     from analysis.drawing import tables
-    from analysis.fit import fits
+    from analysis.fit import checklist, fits
     from analysis.numbers import with_interval
 
     chosen = options.chosen(args, args.share)
@@ -165,6 +166,9 @@ def _fit(argv) -> int:
         result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
             say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
+    result["checklist"] = checklist.of_fit(chosen, result, args.compare)
+    for line in checklist.lines(result["checklist"]):
+        say(line)
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
 
 
@@ -333,8 +337,8 @@ def _calibration(argv) -> int:
     parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
     parts = ("decisions", "curves", "alarms", "scores")
     about = "decisions: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
-    about += "tables of scored samples (all)"
-    parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
+    about += "tables of scored samples (all of these); bayes: hierarchical fits, which want numpyro"
+    parser.add_argument("--part", nargs="+", choices=(*parts, "bayes"), default=parts, help=about)
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
@@ -347,6 +351,7 @@ def _calibration(argv) -> int:
         "curves": lambda: coverage.tables(args.replications),
         "alarms": lambda: made.tables(args.replications),
         "scores": lambda: score_coverage.tables(args.replications),
+        "bayes": lambda: importlib.import_module("analysis.bayes.calibration").tables(args.replications),
     }
     for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
@@ -366,6 +371,18 @@ def _stopping(argv) -> int:
 
     _check_json(args.json, arguments.RESULT, Path(args.name))
     return _tell(command.work(args), args.json)
+
+
+def _bayes(argv) -> int:
+    """The laws fitted as a hierarchy of runs and sizes: a second opinion on fit."""
+    from analysis.bayes import arguments
+
+    args = arguments.parser(argv, _Parser).parse_args(argv)
+    from analysis.bayes import command
+
+    _check_json(args.json, arguments.RESULT, *arguments.inputs(args))
+    result = command.work(args)
+    return _tell(result, args.json, all(fit["diagnostics"]["good"] for fit in result["fits"]))
 
 
 def _scores(argv) -> int:
@@ -423,6 +440,7 @@ COMMANDS = {  # what is not the name of an experiment; the first line of each do
     "advise": _advise,
     "stopping": _stopping,
     "scores": _scores,
+    "bayes": _bayes,
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,
