@@ -193,10 +193,11 @@ def _tell(entry: dict, part: Part, made: design.Design) -> None:
     for name, one in entry["scales"].items():
         say(f"{name.replace('_', ' ')}: {with_interval(float(one['mean']), one['ci'])}")
     d, check = entry["diagnostics"], entry["prior_check"]
+    ess = f"effective sample size at least {d['min_ess']:.0f}"
     say(f"chains: {d['chains']} of {d['samples']} draws, {d['divergences']} divergent, R-hat at most "
-        f"{d['max_rhat']:.3f}, effective sample size at least {d['min_ess']:.0f}; {entry['seconds']:.0f} s")  # fmt: skip
-    say(f"priors: {check['inside']:.0%} of points within their 90 % interval, {number(check['wider'])} times as wide "
-        "as gold's range")  # fmt: skip
+        f"{d['max_rhat']:.3f}, {ess}; {entry['seconds']:.0f} s")  # fmt: skip
+    times = f"{number(check['wider'])} times as wide as gold's range"
+    say(f"priors: {check['inside']:.0%} of points within their 90 % interval, {times}")
     if "comparison" in entry:
         say(entry["comparison"]["text"])
     for line in checklist.lines(entry["checklist"]):
