@@ -4,7 +4,6 @@ python -m analysis fit FILE: the laws, fitted to any log.  python -m analysis: w
 """
 
 import argparse
-import importlib
 import json
 import re
 import sys
@@ -166,8 +165,7 @@ def _fit(argv) -> int:
         result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
             say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
-    result["checklist"] = checklist.of_fit(chosen, result, args.compare)
-    for line in checklist.lines(result["checklist"]):
+    for line in checklist.added(result, chosen, args.compare):
         say(line)
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
 
@@ -342,6 +340,7 @@ def _calibration(argv) -> int:
     args = parser.parse_args(argv)
     if args.replications < 20:
         return _complain(f"--replications {args.replications}: allowed from 20")
+    from analysis.bayes import calibration as of_bayes
     from analysis.drawing import tables
     from analysis.fit import coverage, decision_errors, score_coverage
     from analysis.stopping_rules import made
@@ -351,7 +350,7 @@ def _calibration(argv) -> int:
         "curves": lambda: coverage.tables(args.replications),
         "alarms": lambda: made.tables(args.replications),
         "scores": lambda: score_coverage.tables(args.replications),
-        "bayes": lambda: importlib.import_module("analysis.bayes.calibration").tables(args.replications),
+        "bayes": lambda: of_bayes.tables(args.replications),
     }
     for table in (table for part in args.part for table in parts[part]()):
         for line in (*tables.plain_text(table), ""):
@@ -381,8 +380,7 @@ def _bayes(argv) -> int:
     from analysis.bayes import command
 
     _check_json(args.json, arguments.RESULT, *arguments.inputs(args))
-    result = command.work(args)
-    return _tell(result, args.json, all(fit["diagnostics"]["good"] for fit in result["fits"]))
+    return _tell(*command.work(args))
 
 
 def _scores(argv) -> int:

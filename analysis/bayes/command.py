@@ -38,8 +38,8 @@ def is_experiment(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z]\w*", name) is not None and not Path(name).exists()
 
 
-def work(args) -> dict:
-    """Fit, say and return what --json holds.  ValueError; StoreError."""
+def work(args) -> tuple[dict, Path | None, bool]:
+    """Fit, say, and return (what --json holds, where, whether all chains are good).  ValueError; StoreError."""
     effort, compare = _checked(args)
     posterior.the_model()
     parts, warnings = of_records(args) if hasattr(args, "name") else of_file(args)
@@ -53,7 +53,7 @@ def work(args) -> dict:
             from analysis.drawing import posterior as drawing
 
             say(f"figure  {args.figure / drawing.draw(args.figure, drawn, part.method)}.png")
-    return {"fits": fits, "warnings": warnings}
+    return {"fits": fits, "warnings": warnings}, args.json, all(one["diagnostics"]["good"] for one in fits)
 
 
 def _checked(args) -> tuple[posterior.Effort, tuple[str, ...]]:

@@ -60,6 +60,12 @@ def _variables(options) -> str:
     return f"{said}; gold {zero}, column {options.y}"
 
 
+def added(result: dict, options, compared: bool) -> list[str]:
+    """The lines of `of_fit`, which is put into the result as "checklist"."""
+    result["checklist"] = of_fit(options, result, compared)
+    return lines(result["checklist"])
+
+
 def lines(found: dict) -> list[str]:
     """The checklist for a terminal, a line for each thing stated and one for all that is not."""
     out = ["checklist for scaling-law fits (Li et al. 2025):"]
