@@ -7,6 +7,8 @@ posterior is sampled. If all is right the rank of the drawn value among the post
 parameter. All data sets are fitted by one program.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -113,18 +115,16 @@ def coverage(replications: int, form: str, seed: int = 204, seeds: int = 4) -> d
     return out
 
 
-def tables(replications: int) -> list[Table]:
-    """What `python -m analysis calibration --part bayes` prints."""
+def tables(replications: int) -> Iterator[Table]:
+    """What `python -m analysis calibration --part bayes` prints, each as soon as it is there."""
     of, shrunk, divergences = ranks(replications)
     rng = np.random.default_rng(0)
     rows = [{"parameter": name, **uniform(r, rng), "contraction": shrunk[name]} for name, r in of.items()]
-    title = (
-        f"Ranks of drawn values in their posteriors, {replications} data sets of {len(SIZES)} sizes x {SEEDS} seeds "
+    title = f"Ranks of drawn values in their posteriors, {replications} data sets of {len(SIZES)} sizes x {SEEDS} "
+    title += (
+        f"seeds x {len(POINTS)} points; {divergences} divergent transitions; uniform: p not near 0, ecdf below edge"
     )
-    title += f"x {len(POINTS)} points; {divergences} divergent transitions; uniform: p not near 0, ecdf below edge"
+    yield Table("sbc", title, pd.DataFrame(rows))
     held = [coverage(replications, form) for form in ("bon", "rl")]
     about = f"Share of 90 % intervals that hold the truth, {replications} data sets of 4 runs, {len(D[2:])} points, "
-    return [
-        Table("sbc", title, pd.DataFrame(rows)),
-        Table("bayes_coverage", about + "noise correlated along runs", pd.DataFrame(held)),
-    ]
+    yield Table("bayes_coverage", about + "noise correlated along runs", pd.DataFrame(held))

@@ -32,7 +32,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import initialize_model
+from numpyro.infer.util import constrain_fn, potential_energy
 
 from analysis.bayes.design import Arrays
 
@@ -40,8 +40,7 @@ LEVEL, SLOPE = 2.5, 1.0  # prior s.d. of the line's level, and of its change a t
 DEPTH = 7  # of NUTS's trees
 ACCEPT = 0.9
 EYE = np.eye(2)
-# A program compiles for longer than it runs. On one thread: batched factorisations within loops can wait for each other
-# for ever where XLA's pool has two.
+# A program compiles for longer than it runs.
 OF_XLA = {
     "xla_cpu_multi_thread_eigen": False,
     "xla_backend_optimization_level": 1,
@@ -186,13 +185,12 @@ def exact_numbers() -> contextlib.ExitStack:
 
 
 @lru_cache
-def _program(shapes, num_units: int, shared: bool, warmup: int, samples: int):
+def _program(num_groups: int, num_units: int, shared: bool, warmup: int, samples: int):
     """A jitted program (data with B leading, keys [B]) -> (draws {name: [B, N, ..]}, diverging [B, N])."""
     model = partial(_model, num_units=num_units, shared=shared)
-    example = Arrays(*(jnp.zeros(shape, kind) for shape, kind in shapes))
-    info = initialize_model(jax.random.key(0), model, dynamic_args=True, model_args=(example,), validate_grad=False)
-    start, constrained = info.param_info.z, info.postprocess_fn
-    init, step = hmc(potential_fn_gen=info.potential_fn, algo="NUTS")
+    drawn = lambda key: numpyro.handlers.seed(priors, key)(num_groups, shared)
+    start = {name: jnp.zeros(x.shape, x.dtype) for name, x in jax.eval_shape(drawn, jax.random.key(0)).items()}
+    init, step = hmc(potential_fn_gen=lambda data: lambda z: potential_energy(model, (data,), {}, z), algo="NUTS")
 
     def chain(data, key):
         place, walk, last = jax.random.split(key, 3)
@@ -206,7 +204,8 @@ def _program(shapes, num_units: int, shared: bool, warmup: int, samples: int):
             return state, (state.z, state.diverging)
 
         _, (draws, diverging) = jax.lax.scan(advance, state, None, length=warmup + samples)
-        draws = jax.vmap(constrained(data))(jax.tree.map(lambda x: x[warmup:], draws))
+        constrained = lambda z: {name: constrain_fn(model, (data,), {}, z)[name] for name in start}
+        draws = jax.vmap(constrained)(jax.tree.map(lambda x: x[warmup:], draws))
         drawn = jax.vmap(lambda p, key: coefficients(p, data, num_units, key))(draws, jax.random.split(last, samples))
         return draws | drawn, diverging[warmup:]
 
@@ -220,7 +219,7 @@ def sample(data: Arrays, num_units: int, shared: bool, chains: int, warmup: int,
     """
     sets = len(data.count)
     with exact_numbers():
-        program = _program(tuple((x.shape[1:], x.dtype.str) for x in data), num_units, shared, warmup, samples)
+        program = _program(data.sizes.shape[1], num_units, shared, warmup, samples)
         keys = jax.random.split(jax.random.key(seed), sets * chains)
         out = program(Arrays(*(jnp.repeat(jnp.asarray(x), chains, 0) for x in data)), keys)
         return jax.tree.map(lambda x: np.asarray(x).reshape(sets, chains, *x.shape[1:]), out)
@@ -228,28 +227,23 @@ def sample(data: Arrays, num_units: int, shared: bool, chains: int, warmup: int,
 
 def densities(draws: dict, data: Arrays, num_units: int) -> np.ndarray:
     """Log densities [N, S] of the units' standardised gold under draws {name: [N, ..]}."""
-    with exact_numbers():
-        one = jax.jit(
-            jax.vmap(lambda p: density(p, Arrays(*map(jnp.asarray, data)), num_units)), compiler_options=OF_XLA
-        )
-        return np.asarray(one({name: jnp.asarray(x) for name, x in draws.items()}))
+    return _mapped(lambda p, _, data: density(p, data, num_units), draws, data, 0)
 
 
 def predicted(draws: dict, data: Arrays, basis, num_units: int, seed: int) -> np.ndarray:
     """Standardised gold [N, R, T] of new runs under draws {name: [N, ..]}."""
-    with exact_numbers():
-        keys = jax.random.split(jax.random.key(seed), len(draws["noise"]))
-        one = lambda p, key: new_gold(p, key, Arrays(*map(jnp.asarray, data)), jnp.asarray(basis), num_units)
-        return np.asarray(
-            jax.jit(jax.vmap(one), compiler_options=OF_XLA)({name: jnp.asarray(x) for name, x in draws.items()}, keys)
-        )
+    return _mapped(lambda p, key, data: new_gold(p, key, data, jnp.asarray(basis), num_units), draws, data, seed)
 
 
 def from_priors(data: Arrays, shared: bool, count: int, seed: int) -> dict:
     """Draws {name: [N, ..]} of the priors."""
+    return _mapped(lambda _, key, data: prior_draw(key, data, shared), {"index": np.arange(count)}, data, seed)
+
+
+def _mapped(function, draws: dict, data: Arrays, seed: int):
+    """function(draw, key, data) of every draw in turn, with a key each."""
+    count = len(next(iter(draws.values())))
     with exact_numbers():
-        keys = jax.random.split(jax.random.key(seed), count)
-        one = jax.jit(
-            jax.vmap(lambda key: prior_draw(key, Arrays(*map(jnp.asarray, data)), shared)), compiler_options=OF_XLA
-        )
-        return jax.tree.map(np.asarray, one(keys))
+        every = lambda draws, keys, data: jax.lax.map(lambda one: function(*one, data), (draws, keys))
+        arguments = jax.tree.map(jnp.asarray, (draws, jax.random.split(jax.random.key(seed), count), data))
+        return jax.tree.map(np.asarray, jax.jit(every, compiler_options=OF_XLA)(*arguments))

@@ -67,7 +67,7 @@ def fitted_many(data: list[Arrays], design: Design, effort: Effort) -> list[Post
     for i in range(len(data)):
         own = {name: x[i] for name, x in draws.items()}
         found = chains.diagnosed(own, diverging[i])
-        flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in own.items()}
+        flat = {name: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]) for name, x in own.items()}
         out.append(Posterior(design, flat, found))
     return out
 
