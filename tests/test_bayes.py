@@ -109,6 +109,14 @@ def test_bad_chains_are_told_in_one_line():
     assert "R-hat" in line and "4 divergent" in line and "not to be used" in line and "\n" not in line
 
 
+def test_one_group_has_no_slope_and_no_groups_apart():
+    d, gold = replicated_runs("bon", np.random.default_rng(0), 1, 4)
+    one = design.made("bon", [design.Run(0, s, d, y) for s, y in enumerate(gold[0])], ("all",))
+    found = posterior.fitted(one, SHORT)
+    low, high = posterior.groups(found)[0]["alpha_ci"]
+    assert low < 0.6 < high and posterior.trends(found) == {} and not {"apart", "share"} & found.draws.keys()
+
+
 def test_a_log_is_fitted_beside_least_squares(tmp_path, capsys):
     """Three sizes on a line: the truth is held, both opinions agree, and the JSON has what docs/fitting.md lists."""
     rows = []

@@ -1,6 +1,5 @@
 """python -m analysis bayes NAME|FILE: hierarchical fits, their diagnostics, and how they agree with least squares."""
 
-import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +30,6 @@ class Part:
     by: str
     d_min: float | None = None
     options: object = None  # `points.Options` of a file
-
-
-def is_experiment(name: str) -> bool:
-    """Whether NAME|FILE names an experiment."""
-    return re.fullmatch(r"[A-Za-z]\w*", name) is not None and not Path(name).exists()
 
 
 def work(args) -> tuple[dict, Path | None, bool]:
