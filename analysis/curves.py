@@ -125,38 +125,47 @@ def group(table: pd.DataFrame, method: str, key="", rezero: bool = True) -> Grou
 
 
 def _group(rows, key, by, method, rezero):
-    worlds = len(rows[list(WORLD)].drop_duplicates()) > 1
-    runs, seeds, levels, starts = [], [], [], {name: [] for name in ZEROED}
-    for draw, run in rows.groupby([*WORLD, "seed"], sort=True):
-        if len(run[[*of_a_run(method), "optimiser"]].drop_duplicates()) > 1:
-            cells = ", ".join(sorted(run["cell"].unique())[:3])
-            raise ValueError(
-                f"{by}={key!r}, seed {draw[-1]}: more than one {method} run (cells {cells}); "
-                "compare by a column that tells them apart"
-            )
-        run = run.sort_values("control").reset_index(drop=True)
-        if len(run) < 2:
-            continue
-        at_reference = run["d"] < laws.AT_REFERENCE
-        for name in ZEROED:
-            start = run.loc[at_reference, name].iloc[0] if at_reference.any() else np.nan
-            starts[name].append(start)
-            if rezero and np.isfinite(start):
-                run[name] = run[name] - start
-        runs.append(run)
-        seeds.append((draw[0], draw[-1]) if worlds else draw[-1])
-        levels.append(draw[:-1])
-    if not runs:
+    draw = [*WORLD, "seed"]
+    rows = rows.sort_values([*draw, "control"], kind="stable", ignore_index=True)
+    _check_one_run_each(rows, key, by, method)
+    rows = rows[rows.groupby(draw)["d"].transform("size") > 1].reset_index(drop=True)
+    if rows.empty:
         raise ValueError(f"{by}={key!r}: no {method} run has two usable points")
-    units = intervals.top_level(*zip(*levels, strict=True))
-    return _averaged(key, method, seeds, runs, {k: np.array(v) for k, v in starts.items()}, units, by)
+    number = rows.groupby(draw, sort=False).ngroup().to_numpy()
+    first = np.flatnonzero(np.diff(number, prepend=-1))
+    starts = {name: np.full(len(first), np.nan) for name in ZEROED}
+    at_reference = rows[rows["d"] < laws.AT_REFERENCE].drop_duplicates(draw)
+    for name in ZEROED:
+        starts[name][number[at_reference.index]] = at_reference[name]
+    if rezero:
+        shifts = {name: np.where(np.isfinite(start), start, 0.0)[number] for name, start in starts.items()}
+        rows = rows.assign(**{name: rows[name] - shift for name, shift in shifts.items()})
+    runs = [rows.iloc[one].reset_index(drop=True) for one in map(slice, first, [*first[1:], len(rows)])]
+    places = rows.loc[first, draw].itertuples(index=False, name=None)
+    *levels, seeds = zip(*places, strict=True)
+    if len(set(zip(*levels, strict=True))) > 1:
+        seeds = zip(levels[0], seeds, strict=True)
+    return _averaged(key, method, seeds, runs, starts, intervals.top_level(*levels), by)
+
+
+def _check_one_run_each(rows, key, by, method):
+    """ValueError if a seed has more than one run."""
+    draw = [*WORLD, "seed"]
+    kinds = rows[list(dict.fromkeys([*draw, *of_a_run(method), "optimiser"]))].drop_duplicates()
+    if not (double := kinds.duplicated(draw)).any():
+        return
+    place = kinds.loc[double, draw].iloc[0]
+    cells = ", ".join(sorted(rows.loc[(rows[draw] == place).all(axis=1), "cell"].unique())[:3])
+    raise ValueError(
+        f"{by}={key!r}, seed {place['seed']}: more than one {method} run (cells {cells}); "
+        "compare by a column that tells them apart"
+    )
 
 
 def _averaged(key, method, seeds, runs, start, units, by=""):
     """The group of these runs: on one grid, those of a world averaged where worlds differ."""
     names = [*ZEROED, *(c for c in runs[0].columns if c.startswith("attr_") or c == "proxy_spread")]
-    out = [outward(run) for run in runs]
-    ds, recorded = [run["d"].to_numpy() for run in out], [[run[name].to_numpy() for run in out] for name in names]
+    ds, *recorded = zip(*(arrays_outward(run, "d", *names) for run in runs), strict=True)
     if method == "frontier":
         d, columns = _at_equilibria(ds, recorded)
     else:
@@ -183,7 +192,17 @@ def outward(run: pd.DataFrame) -> pd.DataFrame:
     Late in training KL may shrink again while gold goes on falling. Gold is then no function of d, and points of the
     way back would bend the law. With one such point in five, alpha 0.60 and beta 0.43 came out as 0.57 and 0.46.
     """
-    return run.iloc[: int(np.argmax(run["d"].to_numpy())) + 1]
+    return run.iloc[: _outward(run)]
+
+
+def arrays_outward(run: pd.DataFrame, *names: str) -> list[np.ndarray]:
+    """Columns of `outward` as arrays, without the cost of a table (10,000 runs are common)."""
+    return [run[name].to_numpy()[: _outward(run)] for name in names]
+
+
+def _outward(run: pd.DataFrame) -> int:
+    """Number of points up to the largest d."""
+    return int(np.argmax(run["d"].to_numpy())) + 1
 
 
 def attributes(gs: list[Group]) -> list[str]:
@@ -225,11 +244,13 @@ def observed(g: Group) -> dict:
 
 def gains(g: Group) -> tuple[np.ndarray, np.ndarray]:
     """Distances and gold of the S runs as the laws want them: minus the value at the reference policy."""
-    golds = []
+    ds, golds = [], []
     for run in g.runs:
-        gold, at = outward(run)["gold"].to_numpy(), run["d"].argmin()
+        d, gold = arrays_outward(run, "d", "gold")
+        at = run["d"].argmin()
+        ds.append(d)
         golds.append(gold - run["gold"].iloc[at] if run["d"].iloc[at] < laws.AT_REFERENCE else gold)
-    return [outward(run)["d"].to_numpy() for run in g.runs], golds
+    return ds, golds
 
 
 def law(g: Group, form: str | None = None) -> laws.LawFit:
@@ -270,8 +291,8 @@ def seed_fits_shared(gs: list[Group]) -> list[laws.SeedFits]:
 
 def at_distance(g: Group, name: str, d) -> np.ndarray:
     """Values [S, len(d)] of one column at distances d, interpolated along each seed's own run (ends held)."""
-    runs = [outward(run) for run in g.runs]
-    along = np.stack([laws.on_grid(run["d"], run[name], np.asarray(d, float)) for run in runs])
+    runs = [arrays_outward(run, "d", name) for run in g.runs]
+    along = np.stack([laws.on_grid(*run, np.asarray(d, float)) for run in runs])
     return intervals.by_unit(along, g.units)
 
 

@@ -3,7 +3,7 @@
 tests/test_documents.py and tests/test_archive.py check that what is in the tree is what this writes.
 """
 
-import re
+import json
 import sys
 import tempfile
 import textwrap
@@ -19,6 +19,7 @@ from analysis.drawing import tables  # noqa: E402
 from analysis.fit import advise, known_columns  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
 from analysis.studies import rm_size  # noqa: E402
+from experiments import catalogue  # noqa: E402
 from gold_sim.store import Store, archive  # noqa: E402
 from gold_sim.store.columns import TABLES  # noqa: E402
 
@@ -37,6 +38,48 @@ def stores() -> dict[str, Store]:
     return {str(path.relative_to(ROOT)): Store(archive.unpack(path)) for path in paths}
 
 
+PROCESSORS = {  # as noted when an archive was made; the records do not hold it
+    "2026-11-26-annotators-and-penalties": "AVX2, kind not noted",
+    "2026-11-26-ensembles-and-optimisers": "another AVX2, kind not noted",
+    "2026-11-26-data-and-direct-alignment": "AVX-512, kind not noted",
+    "2026-11-26-policy-sizes-and-worlds": "Intel Xeon, AVX-512",
+    "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
+}
+
+
+def manifests(store: Store) -> dict[str, dict]:
+    """Experiment -> its manifest, of one archive."""
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in store.root.glob("experiments/*.json")]
+    return {one["experiment"]: one for one in sorted(read, key=lambda one: one["experiment"])}
+
+
+def archives() -> str:
+    """Where each archive comes from: day, code, processor, size, and the experiments in it."""
+    columns = ("archive", "recorded", "code", "processor", "bytes", "experiments")
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    quoted = lambda names: ", ".join(f"`{name}`" for name in names)
+    for path, store in sorted(stores().items()):
+        cells = (store.record(record.parent) for record in store.root.glob("*/*/record.json"))
+        kept = sorted(cells, key=lambda record: record["created"])
+        code = quoted(dict.fromkeys(one["commit"][:7] + "+" * bool(one["diff"]) for one in kept))
+        days = ", ".join(dict.fromkeys(one["created"][:10] for one in kept))
+        name, size = Path(path).name, (ROOT / path).stat().st_size
+        processor = PROCESSORS[name.removesuffix(archive.SUFFIX)]
+        lines.append(f"| `{name}` | {days} | {code} | {processor} | {size:,} | {quoted(manifests(store))} |")
+    return "\n".join(lines)
+
+
+def hours() -> str:
+    """CPU-hours that each experiment took in the newest archive that has it."""
+    lines = ["| experiment | archive | seeds | cells | CPU-hours |", "|---|---|---|---|---|"]
+    for name in drawn():
+        path, read = newest(name)
+        seeds = read.curves["seed"].nunique()
+        cells = len(read.manifest["cells"]) + len(read.manifest["reward_models"])
+        lines.append(f"| `{name}` | `{Path(path).name}` | {seeds} | {cells} | {verdicts.cpu_hours(read):.3f} |")
+    return "\n".join(lines)
+
+
 @cache
 def entries() -> list[dict]:
     """The claims, from the records of all archives (10 s)."""
@@ -47,10 +90,10 @@ TODAYS_LANGUAGE = "2026-11-30"  # day of the first archive in it
 LONGEST = 20  # rows of a table of results; a longer one is left to the command
 
 
+@cache
 def newest(name: str) -> tuple[str, records.Data]:
     """The newest archive that has an experiment, and its records."""
-    has = lambda store: list(store.root.glob(f"experiments/{name}-*.json"))
-    path, store = next((path, store) for path, store in stores().items() if has(store))
+    path, store = next((path, store) for path, store in stores().items() if name in manifests(store))
     return path, records.load(store, name)
 
 
@@ -155,17 +198,74 @@ def slopes() -> str:
     )
 
 
+RESULTS = "docs/results.md"
+SECTIONS = {  # of the page of results
+    "The main job": ("rm_size", "worlds", "gold_quality", "negative_controls"),
+    "What drives over-optimisation": (
+        *("data_size", "grid", "epochs", "rm_start", "annotators", "preference_losses", "rankings"),
+        *("policy_size", "policy_size_large_rm", "behaviours", "length", "held_out_prompts"),
+    ),
+    "The path, the frontier and the optimiser": (
+        *("bon_vs_rl", "frontier", "kl_penalty", "ppo_penalty", "optimisers", "divergence", "regret"),
+        "inference_time",
+    ),
+    "Mitigations": (
+        *("ensembles", "ensembles_noise", "ensembles_kl", "ensemble_size", "diversity", "shared_errors"),
+        *("reward_shaping", "constrained", "data_split"),
+    ),
+    "What a proxy sees, and rounds of labels": ("omission", "omission_updates", "iterated"),
+    "Kinds of error": ("goodhart", "heavy_tails"),
+    "Direct alignment": ("direct_alignment", "direct_alignment_pessimism"),
+}
+FIGURES = {"rm_size": "![Gold (solid), proxy (dashed), rubric (dotted) and laws against KL](rm_size.png)"}
+
+
+@cache
 def drawn() -> list[str]:
-    """The experiments that the page of results has a section of."""
-    return re.findall(r"<!-- begin found (\w+) -->", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+    """The experiments that some archive has, in the order of the page of results."""
+    listed = [name for names in SECTIONS.values() for name in names]
+    if set(listed) != set(catalogue.NAMES):
+        raise ValueError(f"SECTIONS: an experiment is missing or unknown: {set(listed) ^ set(catalogue.NAMES)}")
+    there = {name for store in stores().values() for name in manifests(store)}
+    return [name for name in listed if name in there]
+
+
+def standing() -> str:
+    """How much of the page is of today's language."""
+    older = [name for name in drawn() if Path(newest(name)[0]).name < TODAYS_LANGUAGE]
+    missing = [name for name in catalogue.NAMES if name not in drawn()]
+    told = f"Of {len(catalogue.NAMES)} experiments {len(drawn()) - len(older)} are drawn in today's language"
+    listed = lambda names: ", ".join(f"`{name}`" for name in names)
+    told += f"; {len(older)} stand here as they were in the language before {TODAYS_LANGUAGE}" if older else ""
+    told += f"; not drawn yet: {listed(missing)}" if missing else ""
+    return textwrap.fill(f"{told}.", 118, break_on_hyphens=False)
+
+
+def with_sections(page: str) -> str:
+    """The page of results with a section for every experiment drawn; what stands between markers is kept."""
+    begin, end = "<!-- begin sections -->", "<!-- end sections -->"
+    before, _, rest = page.partition(begin)
+    old, _, after = rest.partition(end)
+    lines = []
+    for title, names in SECTIONS.items():
+        here = [name for name in names if name in drawn()]
+        lines += [f"## {title}", ""] if here else []
+        for name in here:
+            marks = f"<!-- begin found {name} -->", f"<!-- end found {name} -->"
+            kept = old.partition(marks[0])[2].partition(marks[1])[0].strip()
+            lines += [f"### {newest(name)[1].manifest['title']}", ""]
+            lines += [FIGURES[name], ""] if name in FIGURES else []
+            lines += [*filter(None, (marks[0], kept, marks[1])), ""]
+    return f"{before}{begin}\n" + "\n".join(lines) + f"{end}{after}"
 
 
 PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
     "docs/fitting.md": {"known columns": known_columns.markdown},
-    "docs/results.md": {"claims": claims_in_short, "advice": advice}
+    RESULTS: {"standing": standing, "claims": claims_in_short, "advice": advice}
     | {f"found {name}": partial(found, name) for name in drawn()},
+    "docs/records/README.md": {"archives": archives, "hours": hours},
     "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
 }
 
@@ -182,6 +282,7 @@ def main() -> None:
     for name, parts in PARTS.items():
         path = ROOT / name
         page = path.read_text(encoding="utf-8")
+        page = with_sections(page) if name == RESULTS else page
         for marker, written in parts.items():
             page = replaced(page, marker, written())
         path.write_text(page, encoding="utf-8")

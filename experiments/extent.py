@@ -6,7 +6,7 @@ any number of blocks.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from experiments import catalogue
@@ -62,12 +62,17 @@ def _texts_of_world(experiment: Experiment, preset: str, world: int | None) -> l
 
 def points(experiment: Experiment, preset: str, overrides: dict, block: int = 1) -> list:
     """(key of the variant, stages, Config) of every point of an experiment, with the seeds of a block, from 1."""
+    return next(points_of_blocks(experiment, preset, overrides, [block]))
+
+
+def points_of_blocks(experiment: Experiment, preset: str, overrides: dict, blocks: Iterable[int]) -> Iterator[list]:
+    """`points` of each of these blocks; blocks differ in their seeds alone."""
     made = experiment.points(PRESETS[preset], overrides)
-    shift = (block - 1) * seeds_apart([config for _, _, config in made])
-    if shift == 0:
-        return made
-    moved = lambda config: dataclasses.replace(config, seeds=tuple(seed + shift for seed in config.seeds))
-    return [(key, stages, moved(config)) for key, stages, config in made]
+    apart = seeds_apart([config for _, _, config in made])
+    for block in blocks:
+        shift = (block - 1) * apart
+        moved = lambda config: dataclasses.replace(config, seeds=tuple(seed + shift for seed in config.seeds))
+        yield [(key, stages, moved(config)) for key, stages, config in made] if shift else made
 
 
 def seeds_of_block(configs: Iterable[Config]) -> int:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable
+from itertools import chain
 
 from experiments import catalogue, extent
 from gold_sim.config import Config
@@ -13,7 +14,7 @@ from gold_sim.store.store import settings_key
 def plan(name: str, preset: str, overrides: dict, blocks: Iterable[int] = (1,)):
     """(experiment, curve cells, all cells in an order that can be run), of these blocks of seeds."""
     experiment = catalogue.find(name, preset)
-    points = [point for block in blocks for point in extent.points(experiment, preset, overrides, block)]
+    points = list(chain.from_iterable(extent.points_of_blocks(experiment, preset, overrides, blocks)))
     _check_yours([config for _, _, config in points])
     # The largest reward model first: of Configs that differ in nothing that a cell reads, it stands in the cell's rows.
     points = sorted(points, key=lambda point: -point[2].reward_model.width * point[2].reward_model.depth)
@@ -79,8 +80,8 @@ def whole_blocks(store: Store, name: str, preset: str, wanted: extent.Extent, fe
 def places_of(experiment, preset: str, overrides: dict, blocks: int) -> dict[str, dict]:
     """Fingerprint of a curve cell -> key of the first variant that has it, and its block."""
     first = {}
-    for block in range(1, blocks + 1):
-        points = extent.points(experiment, preset, overrides, block)
+    of_blocks = extent.points_of_blocks(experiment, preset, overrides, range(1, blocks + 1))
+    for block, points in enumerate(of_blocks, 1):
         keys = [key for key, stages, _ in points for _ in stages]
         for key, cell in zip(keys, graph.cells((s, c) for _, stages, c in points for s in stages), strict=True):
             first.setdefault(cell.fingerprint, dict(variant=key, block=block))

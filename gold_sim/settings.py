@@ -71,8 +71,8 @@ class Checked:
     """The base of groups of settings: each field is checked against its type, then all fields together by `faults`."""
 
     def __post_init__(self):
-        for name, hint in _hints(type(self)).items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+        for name, read in _readers(type(self)).items():
+            object.__setattr__(self, name, read(name, getattr(self, name)))
         for fault in self.faults():
             raise ValueError(fault)
 
@@ -87,35 +87,54 @@ def _hints(cls) -> dict:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def _checked(name: str, value, hint):
-    """`value` as the type `hint` wants it, or ValueError."""
+@functools.cache
+def _readers(cls) -> dict:
+    """What checks and reads every field, by name."""
+    return {name: _reader(hint) for name, hint in _hints(cls).items()}
+
+
+def _reader(hint) -> Callable[[str, object], object]:
+    """The function (name, value) -> `value` as the type `hint` wants it, or ValueError; made once a type."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        value = _checked(name, value, args[0])
-        for rule in args[1:]:
-            if not rule.allows(value):
-                raise ValueError(f"{name}={_shown(value)}: {rule}")
-        return value
+        return functools.partial(_ruled, _reader(args[0]), args[1:])
     if origin is Literal:
-        if value not in args:
-            raise ValueError(f"{name}={_shown(value)}: allowed are {', '.join(map(repr, args))}")
-        return value
+        return functools.partial(_one_of, args)
     if origin in OPTIONAL:
-        return None if value is None else _checked(name, value, _not_none(hint))
+        inner = _reader(_not_none(hint))
+        return lambda name, value: None if value is None else inner(name, value)
     if origin is tuple:
-        values = value if isinstance(value, list | tuple) else (value,)
-        return tuple(_checked(name, v, args[0]) for v in values)
-    if dataclasses.is_dataclass(hint):
-        if isinstance(value, hint):
-            return value
-        if not isinstance(value, dict):
-            raise ValueError(_group_wanted(name, value, hint))
-        with _within(name):
-            return from_dict(hint, value)
-    return _scalar(name, value, hint)
+        one = _reader(args[0])
+        values = lambda value: value if isinstance(value, list | tuple) else (value,)
+        return lambda name, value: tuple([one(name, v) for v in values(value)])
+    return functools.partial(_group if dataclasses.is_dataclass(hint) else _scalar, hint)
 
 
-def _scalar(name: str, value, hint):
+def _ruled(inner: Callable, rules: tuple, name: str, value):
+    value = inner(name, value)
+    for rule in rules:
+        if not rule.allows(value):
+            raise ValueError(f"{name}={_shown(value)}: {rule}")
+    return value
+
+
+def _one_of(allowed: tuple, name: str, value):
+    if value not in allowed:
+        raise ValueError(f"{name}={_shown(value)}: allowed are {', '.join(map(repr, allowed))}")
+    return value
+
+
+def _group(cls, name: str, value):
+    """A group of settings: an instance as it is, or made from a dict of its fields."""
+    if isinstance(value, cls):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(_group_wanted(name, value, cls))
+    with _within(name):
+        return from_dict(cls, value)
+
+
+def _scalar(hint, name: str, value):
     """`value` as a bool, int, float or str, whichever `hint` is."""
     of_kind = isinstance(value, int | float) if hint in (int, float) else isinstance(value, hint)
     if not of_kind or (isinstance(value, bool) and hint is not bool):

@@ -20,7 +20,7 @@ from analysis.records import load
 from experiments.catalogue import NAMES, find
 from gold_sim.store import Store, StoreError, archive
 from gold_sim.store.columns import TABLES
-from tests.test_documents import GENERATE, UNDRAWN, marked
+from tests.test_documents import GENERATE, marked
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = sorted((ROOT / "docs" / "records").glob(f"*{archive.SUFFIX}"))
@@ -201,7 +201,7 @@ def test_published_records_are_those_of_the_documents(tmp_path, monkeypatch):
     told = [one["verdict"] for one in GENERATE["entries"]()]
     check_keys(stores)
     here = [{p.stem.rpartition("-")[0] for p in store.root.glob("experiments/*.json")} for store in stores]
-    assert set.union(*here) == set(NAMES) - UNDRAWN
+    assert set.union(*here) == set(GENERATE["drawn"]())
     assert verdicts.ERROR not in told
     not_run = {one["experiment"] for one in GENERATE["entries"]() if one["verdict"] == verdicts.NOT_RUN}
-    assert not_run <= UNDRAWN
+    assert not_run <= set(NAMES) - set(GENERATE["drawn"]())
