@@ -36,10 +36,6 @@ from numpyro.infer.util import constrain_fn, potential_energy
 
 from analysis.bayes.design import Arrays
 
-# Dispatched in the background, the second run of a program was seen to wait for its own threads for ever (2 cores, jax
-# 0.10.2). It counts if the process has not used jax before, as in the command.
-jax.config.update("jax_cpu_enable_async_dispatch", False)
-
 LEVEL, SLOPE = 2.5, 1.0  # prior s.d. of the line's level, and of its change a tenfold size
 DEPTH = 7  # of NUTS's trees
 ACCEPT = 0.9
