@@ -11,7 +11,7 @@ Gold of a run follows a form of `gold_sim.laws.forms`, R(d) = alpha u(d) + beta 
 A unit is what runs share over groups, as a seed does that trains a reward model of every size. Without such units there
 is no a_s. All that is normal given the scales - deviations, groups, line - is integrated out in closed form. NUTS sees
 at most seven scales and no funnel; the coefficients are then drawn exactly. That is the non-centred form, with its z_g
-and the like integrated out: sampled, the same posterior took 20 times the work and left R-hat at 1.07.
+and the like integrated out: sampled, four chains of 500 draws left 31 effective ones and R-hat at 1.07.
 
 Noise is independent between points, as least squares has it. Gold is not: what is common along a run goes into the
 run's own deviation, and coverage is measured on curves of correlated noise (`analysis.bayes.calibration`). With noise
