@@ -147,7 +147,7 @@ def _fit(argv) -> int:
     if missing := [name for name in ("x", "form") if getattr(args, name) is None]:
         parser.error(f"the following arguments are required: {', '.join(f'--{name}' for name in missing)}")
     from analysis.drawing import tables
-    from analysis.fit import fits
+    from analysis.fit import checklist, fits
     from analysis.numbers import with_interval
 
     chosen = options.chosen(args, args.share)
@@ -166,6 +166,8 @@ def _fit(argv) -> int:
         result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
             say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
+    for line in checklist.added(result, chosen, args.compare):
+        say(line)
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
 
 
@@ -341,28 +343,15 @@ def _export(argv) -> int:
 
 def _calibration(argv) -> int:
     """How good intervals and verdicts are, on curves made by known laws."""
-    parser = _Parser(prog="python -m analysis calibration", description="Coverage and verdicts on made data.")
-    parser.add_argument("--replications", type=int, default=500, help="made data sets a form; 20 times as many studies")
-    parts = ("decisions", "curves", "alarms", "scores", "bounded")
-    about = "decisions: the sequential rule; curves: fits of laws; alarms: rules for when to stop optimising; scores: "
-    about += "tables of scored samples; bounded: laws that saturate, shares, surfaces, first halves (all)"
-    parser.add_argument("--part", nargs="+", choices=parts, default=parts, help=about)
-    args = parser.parse_args(argv)
-    if args.replications < 20:
-        return _complain(f"--replications {args.replications}: allowed from 20")
-    from analysis.drawing import tables
-    from analysis.fit import bounded_coverage, coverage, decision_errors, score_coverage
-    from analysis.stopping_rules import made
+    from analysis import calibration
 
-    parts = {
-        "decisions": lambda: decision_errors.tables(20 * args.replications),
-        "curves": lambda: coverage.tables(args.replications),
-        "alarms": lambda: made.tables(args.replications),
-        "scores": lambda: score_coverage.tables(args.replications),
-        "bounded": lambda: bounded_coverage.tables(args.replications),
-    }
-    for table in (table for part in args.part for table in parts[part]()):
-        for line in (*tables.plain_text(table), ""):
+    parser = _Parser(prog="python -m analysis calibration", description=calibration.ABOUT)
+    calibration.add_arguments(parser)
+    args = parser.parse_args(argv)
+    if args.replications < calibration.FEWEST:
+        return _complain(f"--replications {args.replications}: allowed from {calibration.FEWEST}")
+    for lines in calibration.printed(args.part, args.replications):
+        for line in lines:
             say(line)
         sys.stdout.flush()
     return 0
@@ -379,6 +368,17 @@ def _stopping(argv) -> int:
 
     _check_json(args.json, arguments.RESULT, Path(args.name))
     return _tell(command.work(args), args.json)
+
+
+def _bayes(argv) -> int:
+    """The laws fitted as a hierarchy of runs and sizes: a second opinion on fit."""
+    from analysis.bayes import arguments
+
+    args = arguments.parser(argv, _Parser).parse_args(argv)
+    from analysis.bayes import command
+
+    _check_json(args.json, arguments.RESULT, *arguments.inputs(args))
+    return _tell(*command.work(args))
 
 
 def _scores(argv) -> int:
@@ -436,6 +436,7 @@ COMMANDS = {  # what is not the name of an experiment; the first line of each do
     "advise": _advise,
     "stopping": _stopping,
     "scores": _scores,
+    "bayes": _bayes,
     "paper": _paper,
     "calibration": _calibration,
     "claims": _claims,

@@ -8,6 +8,7 @@ from analysis.escaped import say
 COMMANDS = {  # command -> what it does, after the experiments that have records
     "python -m experiments": "every experiment there is, those without records too",
     "python -m analysis fit FILE --x kl --y gold --by COLUMN --form FORM": "the laws, fitted to any log",
+    "python -m analysis bayes NAME, or FILE and the options of fit": "the laws as a hierarchy: a second opinion",
     "python -m analysis scores TABLE --prompt C --proxy C --gold C": "best-of-n, law and tails of scored samples",
     "python -m analysis calibration": "how good intervals and verdicts are, on made data",
     "python -m analysis claims": "what the literature says, and what the records say of it",

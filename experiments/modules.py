@@ -19,6 +19,7 @@ RESERVED = (
     "fit",
     "advise",
     "scores",
+    "bayes",
     "paper",
     "calibration",
     "claims",

@@ -108,8 +108,22 @@ def test_only_experiments_build_on_stages_and_analysis_needs_no_jax():
     assert not any(other.startswith("analysis") for path in experiments for other in imported(path))
 
 
+OF_JAX = {"analysis.bayes.model"}  # the one module of analysis that may import jax; others import it in functions
+
+
+def test_analysis_imports_jax_in_one_module_and_that_one_lazily():
+    for module, path in modules("analysis").items():
+        tree = ast.parse(path.read_text())
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        heavy = {name for name in names if name.split(".")[0] in ("jax", "jaxlib", "numpyro")}
+        assert not heavy or module in OF_JAX, f"{module} imports {', '.join(heavy)}"
+        assert not imported(path, nested=False) & OF_JAX, f"{module} imports the model before it is asked for"
+
+
 def test_figures_need_no_jax():
     wanted = "analysis.analyse, analysis.paper.venue, analysis.fit.advise, analysis.fit.scores, analysis.fit.coverage"
+    wanted += ", analysis.bayes.command, analysis.bayes.calibration, analysis.drawing.posterior"
     known = [name for name in WITHOUT_JAX if name in EVERY]
     code = f"import sys, {wanted}, {', '.join(known)}; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
