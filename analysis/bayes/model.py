@@ -115,25 +115,72 @@ def _inverse(m):
     return (turned / _det(m)[..., None]).reshape(m.shape)
 
 
+def _cholesky(m):
+    """Lower factor of a small positive matrix, column by column.
+
+    LAPACK's batched calls wait for threads of the pool that they run in, and with two cores that was for ever. So small
+    matrices are factored and inverted by plain products here.
+    """
+    columns, place = [], jnp.arange(m.shape[0])
+    for k in range(m.shape[0]):
+        column = jnp.where(place >= k, m[:, k], 0.0) / jnp.sqrt(m[k, k])
+        columns.append(column)
+        m = m - jnp.outer(column, column)
+    return jnp.stack(columns, 1)
+
+
+def _inverted(m):
+    """(inverse, log determinant) of a small positive matrix, by Gauss-Jordan elimination."""
+    log_det, place = 0.0, jnp.arange(m.shape[0])
+    for k in range(m.shape[0]):
+        pivot, column, row = m[k, k], m[:, k], m[k]
+        log_det = log_det + jnp.log(pivot)
+        here = place == k
+        m = m - jnp.outer(column, row) / pivot
+        m = jnp.where(here[:, None], row / pivot, m)
+        m = jnp.where(here[None], jnp.where(here, 1 / pivot, -column / pivot)[:, None], m)
+    return m, log_det
+
+
+@jax.custom_vjp
+def _of_normals(precision, pull):
+    """Log of the integral of exp(pull . z - z' precision z / 2) over z, less that of a standard normal's density."""
+    return _of_normals_forward(precision, pull)[0]
+
+
+def _of_normals_forward(precision, pull):
+    inverse, log_det = _inverted(precision)
+    mean = inverse @ pull
+    return 0.5 * (pull @ mean - log_det), (inverse, mean)
+
+
+def _of_normals_backward(saved, scale):
+    inverse, mean = saved
+    return -0.5 * scale * (inverse + jnp.outer(mean, mean)), scale * mean
+
+
+_of_normals.defvjp(_of_normals_forward, _of_normals_backward)
+
+
 def _normals(p, data, precision, pull):
-    """(loadings, Cholesky factor of the posterior precision, posterior mean) of the normals behind the coefficients."""
+    """(loadings, posterior precision, pull) of the standard normals behind the coefficients."""
     load = loadings(p, data.sizes)
-    factor = jnp.linalg.cholesky(jnp.eye(load.shape[1]) + load.T @ precision.sum(0) @ load)
-    return load, factor, jax.scipy.linalg.cho_solve((factor, True), load.T @ pull.sum(0))
+    return load, jnp.eye(load.shape[1]) + load.T @ precision.sum(0) @ load, load.T @ pull.sum(0)
 
 
 def log_marginal(p: dict, data: Arrays, num_units: int) -> jax.Array:
     """Log density of all gold given the scales, every coefficient integrated out."""
     base, (precision, pull) = evidence(p, data, num_units)
-    load, factor, mean = _normals(p, data, precision, pull)
-    return base.sum() - jnp.log(jnp.diag(factor)).sum() + 0.5 * (pull.sum(0) @ load) @ mean
+    _, *of_normals = _normals(p, data, precision, pull)
+    return base.sum() + _of_normals(*of_normals)
 
 
 def coefficients(p: dict, data: Arrays, num_units: int, key) -> dict:
     """An exact draw of level [2], slope [K, 2] and the groups' coefficients [G, 2], given the scales."""
     _, (precision, pull) = evidence(p, data, num_units)
-    load, factor, mean = _normals(p, data, precision, pull)
-    drawn = mean + jax.scipy.linalg.solve_triangular(factor.T, jax.random.normal(key, mean.shape, mean.dtype))
+    load, precision, pull = _normals(p, data, precision, pull)
+    inverse, _ = _inverted(precision)
+    drawn = inverse @ pull + _cholesky(inverse) @ jax.random.normal(key, pull.shape, pull.dtype)
     each, num_sizes = drawn.reshape(2, -1), data.sizes.shape[1]
     slope = SLOPE * each[:, 1 : 1 + num_sizes].T
     return {"level": LEVEL * each[:, 0], "slope": slope, "groups": (load @ drawn).reshape(-1, 2)}
@@ -160,7 +207,7 @@ def prior_draw(key, data: Arrays, shared: bool) -> dict:
 def new_gold(p: dict, key, data: Arrays, basis, num_units: int) -> jax.Array:
     """Standardised gold [R, T] of new units and runs in the places of those of `data`.  basis: [R, T, 2]."""
     of_units, of_runs, at_points = jax.random.split(key, 3)
-    factor, share = jnp.linalg.cholesky(covariance(p)), p.get("share", 0.0)
+    factor, share = _cholesky(covariance(p)), p.get("share", 0.0)
     normal = lambda key, *shape: jax.random.normal(key, shape, basis.dtype)
     about = jnp.sqrt(share) * normal(of_units, num_units, 2)[data.unit]
     about = about + jnp.sqrt(1 - share) * normal(of_runs, len(data.group), 2)
@@ -196,7 +243,7 @@ def _program(num_groups: int, num_units: int, shared: bool, warmup: int, samples
         place, walk, last = jax.random.split(key, 3)
         z = {n: x + jax.random.uniform(k, x.shape, x.dtype, -1.0, 1.0)
              for (n, x), k in zip(start.items(), jax.random.split(place, len(start)), strict=True)}  # fmt: skip
-        state = init(z, warmup, dense_mass=True, target_accept_prob=ACCEPT, max_tree_depth=DEPTH, model_args=(data,),
+        state = init(z, warmup, dense_mass=False, target_accept_prob=ACCEPT, max_tree_depth=DEPTH, model_args=(data,),
                      rng_key=walk)  # fmt: skip
 
         def advance(state, _):
