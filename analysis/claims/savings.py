@@ -23,10 +23,11 @@ from gold_sim.settings import from_dict
 from gold_sim.stages.declared import STAGES
 
 MORE = 3  # further reward models a seed, where a number is needed
-EVERY = (2, 3)  # points that are kept, of which the effect is tried: each second, each third
+EVERY = {2: "every second point", 3: "every third point"}  # that is kept, where the others are left out
 FEWEST = 5  # seeds that both curves of a comparison must have
 ALIKE = "best_of_n"  # variant whose best-of-n stands for that of variants that share its reward model and have RL alone
 LAST = max(KLS["rl"])  # nats: beyond it no claim reads
+UNTIL = 26.0  # nats: a trial value of optimiser.until_kl, which leaves a run a point between LAST and itself
 
 
 class NoRuns(ValueError):
@@ -236,7 +237,7 @@ def fewer_points(read: records.Data, of: list[Cell], cost: Spent) -> list[dict]:
     out = []
     every = [(noise, key) for noise, keys in panels(read) for key in keys]
     full = {at: _table(read, at[1], "rl", label_noise=at[0]) for at in every}
-    for step in EVERY:
+    for step, name in EVERY.items():
         thin = {at: _table(read, at[1], "rl", step, label_noise=at[0]) for at in every}
         off = pd.concat([thin[at] - full[at] for at in every])
         lost = int(sum((full[at].notna() & thin[at].isna()).to_numpy().sum() for at in every))
@@ -246,7 +247,7 @@ def fewer_points(read: records.Data, of: list[Cell], cost: Spent) -> list[dict]:
         apart = ", ".join(f"{np.sqrt((off[kl] ** 2).mean()):.3f} ({off[kl].mean():+.3f})" for kl in off)
         note = f"rms change (mean) at {', '.join(f'{kl:g}' for kl in off)} nats {apart} s.d.; {lost} values lost"
         left = sum(cell.seconds * (1 - cell.measuring * (1 - 1 / step)) for cell in of) / cost.rl
-        out.append(_way(f"each {step}. point", "gold of a variant", 1 + added, cost.with_rl(left), note))
+        out.append(_way(name, "gold of a variant", 1 + added, cost.with_rl(left), note))
     return out
 
 
@@ -275,18 +276,22 @@ def only_where_read(of: list[Cell], cost: Spent) -> list[dict]:
 
 
 def earlier_ends(of: list[Cell], cost: Spent) -> list[dict]:
-    """A cell ends when all its runs have been measured at the last stated KL or beyond; and without its idle runs."""
+    """A cell ends when all its runs have been measured at the last stated KL, or at UNTIL; or idle runs leave it."""
 
-    def needed(cell: Cell) -> int:
-        reach = [np.flatnonzero(kl >= LAST) for kl in cell.kls]
+    def until(cell: Cell, least: float) -> int:
+        reach = [np.flatnonzero(kl >= least) for kl in cell.kls]
         return max(int(at[0]) if len(at) else last for at, last in zip(reach, cell.lasts, strict=True))
 
-    stop = sum(cell.seconds * needed(cell) / cell.driven for cell in of) / cost.rl
+    stop, sooner = (sum(cell.seconds * until(cell, kl) / cell.driven for cell in of) / cost.rl for kl in (LAST, UNTIL))
+    far = [kl for cell in of for kl in cell.kls if kl.max() >= LAST]
+    lost = sum(not ((kl >= LAST) & (np.maximum.accumulate(kl) < UNTIL)).any() for kl in far)
     idle = sum(cell.seconds * cell.lasts.mean() / cell.driven for cell in of) / cost.rl
     ended = [i for i, cell in enumerate(of) if cell.driven < cell.whole]
     note = f"{len(ended)} of {len(of)} cells end before their last step, and gain"
     return [
         _way(f"runs end at {LAST:g} nats, once all are there", "gold of a variant", 1.0, cost.with_rl(stop), note),
+        _way(f"optimiser.until_kl={UNTIL:g}", "gold of a variant", 1.0, cost.with_rl(sooner),
+             f"{lost} of the {len(far)} runs that reach {LAST:g} nats no longer would: they jump over what is left"),
         _way("runs that have ended leave their cell", "gold of a variant", 1.0, cost.with_rl(idle),
                "today they are driven on until the slowest of their cell ends"),
     ]  # fmt: skip

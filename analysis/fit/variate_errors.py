@@ -28,13 +28,13 @@ def made(kind: str, share: float, rng, studies: int) -> tuple:
 
 
 def adjusted_at_looks(values, control, others) -> np.ndarray:
-    """p-values [K, 4, R] at every look, with what the seeds so far and MORE further draws of each say of the control."""
+    """p-values [K, 4, R] at every look, from the seeds so far and MORE further draws of each."""
     of = lambda look: (values[:, :look], control[:, :look], others[:, : MORE * look])
     return np.stack([variates.p_values(*of(look)) for look in LOOKS])
 
 
 def false_claims(kind: str, share: float, rng, studies: int) -> dict:
-    """Shares of studies with a false verdict at some look, and the variance of the adjusted mean over the plain one's."""
+    """Shares of studies with a false verdict at some look, and the adjusted mean's variance over the plain one's."""
     values, control, others = made(kind, share, rng, studies)
     sure = lambda p, *of: (2 * p[:, list(of)] <= LEVEL).any((0, 1)).mean()
     at_zero, at_margin = (adjusted_at_looks(v, control, others) for v in (values, values + MARGIN))

@@ -177,7 +177,7 @@ def _with_skew(t, skew):
 
 
 def one_sided(degrees: int, mean, error, skew, side: int, at: float):
-    """Nominal p-values [...] that a mean lies on a side (1: above, -1: below) of `at`, by t of these degrees of freedom.
+    """Nominal p-values [...] that a mean lies on a side (1: above, -1: below) of `at`, by Student's t.
 
     Values that are all alike have no t. Theirs is the sign test's: 1/2 to the power of their number.
     """

@@ -31,9 +31,11 @@ def adjusted(values, control, others) -> tuple:
     everyone = np.concatenate([control, others], -1)
     moved = control.mean(-1) - everyone.mean(-1)
     rest = off - slope[..., None] * around
-    of_slope = np.divide(np.square(moved), squares, out=np.zeros(squares.shape), where=squares > 0)
-    own = np.square(rest).sum(-1) / (n - 2) * (1 / n + of_slope)
-    error = np.sqrt(own + np.square(slope) * everyone.var(-1, ddof=1) / everyone.shape[-1])
+    residual = np.square(rest).sum(-1) / (n - 2)
+    of_slope = np.divide(residual, squares, out=np.zeros(squares.shape), where=squares > 0)  # its variance
+    own = residual / n + of_slope * np.square(moved)
+    squared = np.maximum(np.square(slope) - of_slope, 0.0)  # the slope's square without what its error adds to it
+    error = np.sqrt(own + squared * everyone.var(-1, ddof=1) / everyone.shape[-1])
     third, second = (rest**3).mean(-1), np.square(rest).mean(-1)
     with np.errstate(all="ignore"):
         skew = third / second**1.5 * np.sqrt(n * (n - 1)) / (n - 2) / np.sqrt(n) * (own / error**2) ** 1.5
@@ -51,12 +53,12 @@ def p_values(values, control, others, margin: float = MARGIN, looks: tuple[int, 
 
 
 def r_squared(values, control) -> float:
-    """Share of the variance between seeds that a control explains, of which chance is taken off; may lie below 0.
+    """Share of the variance between seeds that a control explains, unbiased, so that it may lie below 0.
 
-    values, control: [S], paired by seed.
+    values, control: [S], paired by seed, S of 4 or more. Olkin & Pratt (1958).
     """
-    n, r = len(values), np.corrcoef(values, control)[0, 1]
-    return float(1 - (1 - r**2) * (n - 1) / (n - 2))
+    n, rest = len(values), 1 - np.corrcoef(values, control)[0, 1] ** 2
+    return float(1 - (n - 3) / (n - 2) * rest * special.hyp2f1(1, 1, n / 2, rest))
 
 
 def variance_ratio(share: float, seeds: int, more: float) -> float:
