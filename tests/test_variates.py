@@ -49,7 +49,10 @@ def test_the_variance_is_the_expected_one_and_a_degree_of_freedom_has_to_be_paid
     rejects = lambda t, degrees: (2 * stats.t.sf(abs(t), degrees) <= 0.05).mean()
     assert rejects(mean / error, 6) == pytest.approx(0.05, abs=0.005)
     # As if the slope were known: residuals over S - 1, and t of as many degrees.
-    assert rejects(mean / error * np.sqrt(7 / 6), 7) > 0.07
+    assert rejects(mean / error * np.sqrt(7 / 6), 7) > 0.06
+    p, least = variates.p_values(y, x, others, looks=(8,))[0], stats.t.sf(mean / error, 6)
+    ordinary = (least > 0.001) & (least < 0.4)
+    assert (p > 0.99 * least)[ordinary].all() and 0.3 < np.isclose(p, least, rtol=0.01)[ordinary].mean() < 0.7
 
 
 def test_what_a_control_explains_is_corrected_for_chance():

@@ -24,6 +24,7 @@ from gold_sim.stages.declared import STAGES
 
 MORE = 3  # further reward models a seed, where a number is needed
 EVERY = {2: "every second point", 3: "every third point"}  # that is kept, where the others are left out
+LATER = 32  # seeds, at which a degree of freedom costs little
 FEWEST = 5  # seeds that both curves of a comparison must have
 ALIKE = "best_of_n"  # variant whose best-of-n stands for that of variants that share its reward model and have RL alone
 LAST = max(KLS["rl"])  # nats: beyond it no claim reads
@@ -211,14 +212,19 @@ def control_variates(found: pd.DataFrame, cost: Spent) -> list[dict]:
             continue
         share, seeds = float(part["share"].mean()), int(part["seeds"].min())
         control = cost.models + cost.selection
-        more, pays = variates.cheapest(share, cost.rl, control, seeds)
-        best = f"best: {more:.1f} a seed, {pays:.2f} of the CPU-seconds" if more else "no number of them pays"
+        best = "; ".join(_best(share, cost.rl, control, count) for count in (seeds, LATER))
         note = (
             f"explains {share:.0%} (single comparisons {part['share'].min():.0%} to {part['share'].max():.0%}); {best}"
         )
         width = variates.width_ratio(share, seeds, MORE * seeds)
         out.append(_way("best-of-n as a control", what, width, 1 + MORE * control / cost.total, note))
     return out
+
+
+def _best(share: float, of_value: float, of_control: float, seeds: int) -> str:
+    more, takes = variates.cheapest(share, of_value, of_control, seeds)
+    best = f"best {more:.1f} more a seed, {takes:.2f} of the CPU-seconds" if more else "no number of them pays"
+    return f"at {seeds} seeds {best}"
 
 
 def common_numbers(found: pd.DataFrame) -> list[dict]:
@@ -240,14 +246,17 @@ def fewer_points(read: records.Data, of: list[Cell], cost: Spent) -> list[dict]:
     for step, name in EVERY.items():
         thin = {at: _table(read, at[1], "rl", step, label_noise=at[0]) for at in every}
         off = pd.concat([thin[at] - full[at] for at in every])
-        lost = int(sum((full[at].notna() & thin[at].isna()).to_numpy().sum() for at in every))
-        both = [(_mean(thin[at]), _mean(full[at])) for at in every]
+        both = [
+            [table[at][reached(full[at])].mean(axis=1, skipna=False).dropna() for table in (thin, full)] for at in every
+        ]
         both = [pair for pair in both if min(map(len, pair)) >= FEWEST]
         added = sum((one - other).var() for one, other in both) / sum(other.var() for _, other in both)
+        kept = sum(len(one) for one, _ in both) / sum(len(other) for _, other in both)
         apart = ", ".join(f"{np.sqrt((off[kl] ** 2).mean()):.3f} ({off[kl].mean():+.3f})" for kl in off)
-        note = f"rms change (mean) at {', '.join(f'{kl:g}' for kl in off)} nats {apart} s.d.; {lost} values lost"
+        at = ", ".join(f"{kl:g}" for kl in off)
+        note = f"rms change (mean) at {at} nats {apart} s.d.; {1 - kept:.0%} of the seeds lost"
         left = sum(cell.seconds * (1 - cell.measuring * (1 - 1 / step)) for cell in of) / cost.rl
-        out.append(_way(name, "gold of a variant", 1 + added, cost.with_rl(left), note))
+        out.append(_way(name, "gold of a variant", (1 + added) / kept, cost.with_rl(left), note))
     return out
 
 
@@ -285,12 +294,13 @@ def earlier_ends(of: list[Cell], cost: Spent) -> list[dict]:
     stop, sooner = (sum(cell.seconds * until(cell, kl) / cell.driven for cell in of) / cost.rl for kl in (LAST, UNTIL))
     far = [kl for cell in of for kl in cell.kls if kl.max() >= LAST]
     lost = sum(not ((kl >= LAST) & (np.maximum.accumulate(kl) < UNTIL)).any() for kl in far)
+    fewer = len(far) / max(len(far) - lost, 1)  # seeds that tell
     idle = sum(cell.seconds * cell.lasts.mean() / cell.driven for cell in of) / cost.rl
     ended = [i for i, cell in enumerate(of) if cell.driven < cell.whole]
     note = f"{len(ended)} of {len(of)} cells end before their last step, and gain"
     return [
         _way(f"runs end at {LAST:g} nats, once all are there", "gold of a variant", 1.0, cost.with_rl(stop), note),
-        _way(f"optimiser.until_kl={UNTIL:g}", "gold of a variant", 1.0, cost.with_rl(sooner),
+        _way(f"optimiser.until_kl={UNTIL:g}", "gold of a variant", fewer, cost.with_rl(sooner),
              f"{lost} of the {len(far)} runs that reach {LAST:g} nats no longer would: they jump over what is left"),
         _way("runs that have ended leave their cell", "gold of a variant", 1.0, cost.with_rl(idle),
                "today they are driven on until the slowest of their cell ends"),

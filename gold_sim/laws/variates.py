@@ -86,5 +86,6 @@ def cheapest(share: float, of_value: float, of_control: float, seeds: int) -> tu
     best = (0.0, 1.0)
     for more in np.geomspace(0.1, 100, 61):
         extra = more * of_control / (of_value + of_control)
-        best = min(best, (float(more), width_ratio(share, seeds, more * seeds) * (1 + extra)), key=lambda one: one[1])
+        cost = width_ratio(share, seeds, more * seeds) * (1 + extra)
+        best = min(best, (float(more), float(cost)), key=lambda one: one[1])
     return best
