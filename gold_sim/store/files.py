@@ -253,11 +253,15 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
     return tree
 
 
-@functools.cache
 def arrow_schema(kind: str) -> pa.Schema:
     if kind not in TABLES:
         raise ValueError(f"table {kind!r}: allowed are {', '.join(TABLES)}")
-    return pa.schema([pa.field(name, pa.type_for_alias(c.dtype), False) for name, c in TABLES[kind].items()])
+    return _schema(tuple((name, column.dtype) for name, column in TABLES[kind].items()))
+
+
+@functools.cache
+def _schema(columns: tuple[tuple[str, str], ...]) -> pa.Schema:
+    return pa.schema([pa.field(name, pa.type_for_alias(dtype), False) for name, dtype in columns])
 
 
 def own_attributes(kind: str, names) -> list[pa.Field]:
