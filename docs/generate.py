@@ -269,7 +269,7 @@ def saved() -> str:
         store = next(store for store in stores().values() if name in manifests(store))
         of = {table.name: table for table in savings.tables(records.load(store, name))}
         out += [f"`{name}`:", *(tables.markdown(of[part]) for part in ("savings", "notes", "wanted"))]
-    return "\n\n".join(out)
+    return "\n\n".join(map(str.strip, out))
 
 
 PARTS = {  # page -> marker -> what stands there

@@ -1,15 +1,20 @@
 """Control variates: by hand, errors under optional stopping by simulation, and what records say that they save."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.__main__ import main
 from analysis.claims import savings
 from analysis.fit import variate_errors
 from gold_sim.laws import decisions, variates
 from tests.test_claims import ending_at, made
 from tests.test_decisions import ALLOWED, STUDIES
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_the_adjusted_mean_by_hand():
@@ -131,3 +136,13 @@ def test_the_level_of_the_first_look_widens_by_the_lost_degree():
     p = 0.05 * np.log1p((np.e - 1) / 8)  # a side, at 8 of 64 seeds
     lost = (stats.t.isf(p, 6) / stats.t.isf(p, 7)) ** 2
     assert variates.width_ratio(0.0, 8, 0) == pytest.approx(lost, rel=1e-3) and decisions.LOOKS[0] == 8
+
+
+def test_the_command_says_what_each_way_saves(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
+    records = str(ROOT / "docs" / "records" / "2026-11-30-a-world-with-room.tar.xz")
+    assert main(["power", "optimisers", "--savings", "--runs", records]) == 0
+    out = capsys.readouterr().out
+    assert "the same seeds in all variants" in out and "one_curve" in out.partition("What open claims want")[2]
+    assert main(["power", "direct_alignment", "--savings", "--runs", records]) == 2
+    assert "direct_alignment has no RL" in capsys.readouterr().err

@@ -361,7 +361,7 @@ def tables(read: records.Data) -> list[Table]:
     rows = ways(read, found, of, cost)
     measuring = sum(cell.seconds * cell.measuring for cell in of) / cost.rl
     title = (
-        f"Variance and CPU-seconds with each way over those without; {cost.total:.0f} CPU-seconds, of which RL takes "
+        f"Variance and CPU-seconds, with each way over without; of {cost.total:.0f} CPU-seconds RL takes "
         f"{cost.rl / cost.total:.0%}, and measuring {measuring:.0%} of that"
     )
     names = {"apart": "with seeds of their own", "share": "explained by best-of-n"}
