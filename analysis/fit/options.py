@@ -74,7 +74,7 @@ def chosen(args, share: str | None = None):
         d_min=args.d_min,
         kl_unit=args.kl_unit,
         length=args.length,
-        reference=_reference(args.reference),
+        reference=reference(args.reference),
         trials=_trials(trials),
         x_min=x_min,
     )
@@ -105,7 +105,8 @@ def _trials(given: str | None) -> float | str | None:
     return value
 
 
-def _reference(given: str | None) -> float | str | None:
+def reference(given: str | None) -> float | str | None:
+    """The value of --reference: a number, "first", or None.  ValueError for anything else."""
     if given in (None, "first"):
         return given
     try:
