@@ -167,7 +167,7 @@ def _fit(argv) -> int:
     if args.compare:
         result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
-            say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
+            say(f"{args.by or 'group'} {group[args.by or 'group']}: {group['text']}")
     for line in checklist.added(result, chosen, args.compare):
         say(line)
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
