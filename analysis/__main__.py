@@ -299,21 +299,21 @@ def _power(argv) -> int:
     parser.add_argument("name")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of records made with it")
+    parser.add_argument("--savings", action="store_true", help="what other ways to measure would save, from RL's runs")
     _add_extent(parser)
     _add_runs(parser)
     args = parser.parse_args(argv)
     from analysis import others, records, sources
-    from analysis.claims import power
+    from analysis.claims import power, savings
     from analysis.drawing import tables
 
     with sources.opened(args.runs, makes=args.name) as [source]:
         name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
         read = records.load(source.store, name, args.preset, args.seeds)
-        table = power.table(read)
-    if table.frame.empty:
+        found = [power.table(read), *(savings.tables(read) if args.savings else ())]
+    if found[0].frame.empty:
         say(f"{args.name}: no claim that seeds decide")
-        return 0
-    for line in tables.plain_text(table):
+    for line in (line for table in found if not table.frame.empty for line in tables.plain_text(table)):
         say(line)
     return 0
 

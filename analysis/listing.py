@@ -13,7 +13,7 @@ COMMANDS = {  # command -> what it does, after the experiments that have records
     "python -m analysis scores TABLE --prompt C --proxy C --gold C": "best-of-n, law and tails of scored samples",
     "python -m analysis calibration": "how good intervals and verdicts are, on made data",
     "python -m analysis claims": "what the literature says, and what the records say of it",
-    "python -m analysis power NAME": "how many seeds would decide each of its claims, and their cost",
+    "python -m analysis power NAME [--savings]": "how many seeds would decide each of its claims, and their cost",
     "python -m analysis pack FILE.tar.xz": "all records in one file, which --runs then takes",
     "python -m analysis export NAME --to tensorboard=DIR": "curves as event files, or wandb=DIR as offline runs",
     "python -m analysis paper gao2023 [--venue icml]": "the figures of the paper, from all records",
