@@ -190,8 +190,8 @@ def slopes() -> str:
     return "\n".join(
         [
             f"A tenfold larger proxy changes alpha_bon by {change('bon_alpha')} and beta_rl by {change('rl_beta')}.",
-            f"At equal KL the path has less gold than the frontier: by {least} under the smallest proxy,",
-            f"and by {most} under the largest: means over d, from 0.3 to where the shorter curve ends.",
+            f"At equal KL the path has less gold than the frontier: {least} under the smallest proxy,",
+            f"and {most} under the largest. These are means over d, from 0.3 to where the shorter curve ends.",
             "The table and these numbers are printed by",
             f"`python -m analysis rm_size --runs {MAIN_JOB}`.",
         ]

@@ -5,6 +5,7 @@ by its four parts - the law, the training, the data taken from it, the fit - in 
 """
 
 from gold_sim import laws
+from gold_sim.laws import saturation
 
 OPEN = {  # what no table of curves says
     "how sizes are counted": "with embeddings or without, total or active",
@@ -17,22 +18,66 @@ IN_RECORDS = "settings, seeds, code version and every measured point are in the 
 
 def of_fit(options, result: dict, compared: bool) -> dict:
     """{stated: {question: answer}, not_stated: {question: detail}} of `analysis fit`.  result: as `fits.fit` has it."""
-    form, shared, groups = laws.form_named(options.form), result["share"], result["groups"]
-    names = ["alpha", "beta"][: form.num_linear] + ([form.shape] if form.shape else [])
-    start = f"a grid of {form.shape}, then closed form" if form.shape else "closed form, so no start and no settings"
+    law, names, objective = (_bounded if options.has_own_start else _of_distance)(options, result)
+    shared, groups = result["share"], result["groups"]
     by = f" by {options.by}" if options.by else ""
     seeds = f" by {', '.join(options.seeds)}" if options.seeds else ""
+    of = options.column if options.saturates else "d"
     stated = {
-        "form": f"R(d) = {form.formula}; fitted: {', '.join(names)} a group" + (f", one {shared}" if shared else ""),
+        "form": f"{law}; fitted: {', '.join(names)} a group" + (f", one {shared}" if shared else ""),
         "variables": _variables(options),
-        "models": f"{len(groups)} groups{by}, {sum(group['runs'] for group in groups)} runs{seeds}",
-        "points": f"{result['n_points']}, many of one run each; from d = {options.least:g} on; what else was left out "
-        f"stands in {len(result['warnings'])} warnings",
-        "objective": f"squared error{', weighted by 1 / se^2' if options.se else ''}; {start}",
-        "uncertainty": f"{laws.LEVEL:.0%} between runs, Student t" if seeds else "none: one run a group",
-        "validation": "left-out runs" if compared else "R² of the same points alone; --compare leaves runs out",
+        "models": f"{_counted(len(groups), 'group')}{by}, {_counted(sum(g['runs'] for g in groups), 'run')}{seeds}",
+        "points": f"{result['n_points']}, from {of} = {options.least:g} on; what else was left out, warnings say",
+        "objective": objective,
+        "uncertainty": _uncertainty(options),
+        "validation": _validation(options, groups, compared),
     }
     return {"stated": stated, "not_stated": dict(OPEN)}
+
+
+def _of_distance(options, result: dict) -> tuple[str, list[str], str]:
+    """(law, coefficients, what was minimised and from where) of a law of distance by least squares."""
+    form = laws.form_named(options.form)
+    start = f"a grid of {form.shape}, then closed form" if form.shape else "closed form, so no start and no settings"
+    weights = ", weighted by 1 / se^2" if options.se else ""
+    return f"R(d) = {form.formula}", _coefficients(form), f"squared error{weights}; {start}"
+
+
+def _bounded(options, result: dict) -> tuple[str, list[str], str]:
+    """The same of a law that saturates, or of shares of successes."""
+    held = options.reference is not None
+    trials = "binomial likelihood" if options.trials is not None else "squared error"
+    trials += ", weighted by 1 / se^2" if options.se else ""
+    if options.saturates:
+        names = [name for name in saturation.NAMES if name != "R0" or not (held or options.form == "hill")]
+        start = "a grid of log C_mid and log B, the best of each quarter refined"
+        return f"R(x) = {saturation.FORMULAS[options.form]}", names, f"{trials}; {start}"
+    form = laws.form_named(options.form)
+    law = f"logit p = logit p0 + R(d), R(d) = {form.formula}"
+    return law, [*([] if held else ["p0"]), *_coefficients(form)], f"{trials}; concave, so no start matters"
+
+
+def _coefficients(form) -> list[str]:
+    return ["alpha", "beta"][: form.num_linear] + ([form.shape] if form.shape else [])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _uncertainty(options) -> str:
+    if options.seeds:
+        return f"{laws.LEVEL:.0%} between runs, Student t"
+    return "none: one run a group" if options.trials is None else "of that run alone, by its binomial likelihood"
+
+
+def _validation(options, groups, compared: bool) -> str:
+    done = ["left-out runs"] if compared else []
+    done += ["the second half, by the law of the first"] if any("second_half" in group for group in groups) else []
+    if done:
+        return "; ".join(done)
+    how = "--halves predicts the second half" if options.has_own_start else "--compare leaves runs out"
+    return f"R² of the same points alone; {how}"
 
 
 def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -> dict:
@@ -54,10 +99,15 @@ def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -
 
 
 def _variables(options) -> str:
-    unit = {"kl": "sqrt of KL in nats", "sqrt_kl": "in nats^0.5", "n": "from n of best-of-n"}[options.kind]
-    said = f"d {unit}, column {options.column}" + (f", KL a {options.kl_unit}" if options.kl_unit else "")
-    zero = "as it stands" if options.reference is None else f"minus {options.reference}"
-    return f"{said}; gold {zero}, column {options.y}"
+    units = {"kl": "sqrt of KL in nats", "sqrt_kl": "in nats^0.5", "n": "from n of best-of-n"}
+    x = f"x in {options.unit}" if options.saturates else f"d {units[options.kind]}"
+    said = f"{x}, column {options.column}" + (f", KL a {options.kl_unit}" if options.kl_unit else "")
+    if options.trials is not None:
+        of = f"{options.trials:g}" if isinstance(options.trials, float) else f"column {options.trials}"
+        return f"{said}; share of successes, column {options.y}, of trials: {of}"
+    held = "starts at" if options.has_own_start else "minus"
+    zero = "as it stands" if options.reference is None else f"{held} {options.reference}"
+    return f"{said}; {'score' if options.saturates else 'gold'} {zero}, column {options.y}"
 
 
 def added(result: dict, options, compared: bool) -> list[str]:
