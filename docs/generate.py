@@ -4,6 +4,7 @@ tests/test_documents.py and tests/test_archive.py check that what is in the tree
 """
 
 import json
+import re
 import sys
 import tempfile
 import textwrap
@@ -13,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from analysis import analyse, curves, escaped, records  # noqa: E402
+from analysis import analyse, curves, escaped, others, records  # noqa: E402
 from analysis.claims import savings, verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
 from analysis.fit import advise, known_columns  # noqa: E402
@@ -44,13 +45,15 @@ PROCESSORS = {  # as noted when an archive was made; the records do not hold it
     "2026-11-26-data-and-direct-alignment": "AVX-512, kind not noted",
     "2026-11-26-policy-sizes-and-worlds": "Intel Xeon, AVX-512",
     "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
+    "2026-11-30-fresh-worlds": "AMD EPYC, Zen 5",
 }
 
 
 def manifests(store: Store) -> dict[str, dict]:
-    """Experiment -> its manifest, of one archive."""
+    """Experiment -> its manifest, of one archive; without those of other worlds or settings."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in store.root.glob("experiments/*.json")]
-    return {one["experiment"]: one for one in sorted(read, key=lambda one: one["experiment"])}
+    own = [one for one in read if not one.get("settings")]
+    return {one["experiment"]: one for one in sorted(own, key=lambda one: one["experiment"])}
 
 
 def archives() -> str:
@@ -65,7 +68,8 @@ def archives() -> str:
         days = ", ".join(dict.fromkeys(one["created"][:10] for one in kept))
         name, size = Path(path).name, (ROOT / path).stat().st_size
         processor = PROCESSORS[name.removesuffix(archive.SUFFIX)]
-        lines.append(f"| `{name}` | {days} | {code} | {processor} | {size:,} | {quoted(manifests(store))} |")
+        held = sorted(path.stem.rpartition("-")[0] for path in store.root.glob("experiments/*.json"))
+        lines.append(f"| `{name}` | {days} | {code} | {processor} | {size:,} | {quoted(held)} |")
     return "\n".join(lines)
 
 
@@ -199,6 +203,29 @@ def slopes() -> str:
 
 
 RESULTS = "docs/results.md"
+
+
+def fresh_worlds() -> str:
+    """What the main job found in every world that it was drawn in with the presets' settings, a row a world."""
+    columns = ("world", "checks", "slope of alpha_bon", "slope of beta_rl", "gold lost on the path", "which failed")
+    rows = {}
+    for store in stores().values():
+        for name in others.worlds(store, "rm_size", "cpu"):
+            read = records.load(store, name, "cpu")
+            if Path(read.manifest["created"]).name < TODAYS_LANGUAGE or read.manifest["world"] in rows:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                checks = rm_size.study(read, Path(folder)).summary["checks"]
+            failed = [check for check, one in checks.items() if not one["holds"]]
+            told = [checks[check]["found"] for check in ("bon_alpha_slope", "rl_beta_slope", "rl_falls")]
+            values = [re.search(r"-?[\d.]+ \[[^]]*\]", text)[0] for text in told]
+            named = "; ".join(f"{check.replace('_', ' ')}: {checks[check]['found']}" for check in failed)
+            cells = (read.manifest["world"], f"{len(checks) - len(failed)} of {len(checks)}", *values, named)
+            rows[read.manifest["world"]] = "| " + " | ".join(escaped.markdown(str(cell)) for cell in cells) + " |"
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *(rows[world] for world in sorted(rows))])
+
+
 SECTIONS = {  # of the page of results
     "The main job": ("rm_size", "worlds", "gold_quality", "negative_controls"),
     "What drives over-optimisation": (
@@ -277,7 +304,7 @@ PARTS = {  # page -> marker -> what stands there
     "docs/claims.md": {"claims": claims},
     "docs/decisions.md": {"savings": saved},
     "docs/fitting.md": {"known columns": known_columns.markdown},
-    RESULTS: {"standing": standing, "claims": claims_in_short, "advice": advice}
+    RESULTS: {"standing": standing, "fresh worlds": fresh_worlds, "claims": claims_in_short, "advice": advice}
     | {f"found {name}": partial(found, name) for name in drawn()},
     "docs/records/README.md": {"archives": archives, "hours": hours},
     "README.md": {"rm_size table": sizes, "rm_size prose": slopes},
