@@ -32,7 +32,12 @@ def parser(argv: list[str], make):
         made.add_argument("--method", nargs="+", metavar="METHOD", help="bon, rl, frontier, direct (all there are)")
         made.add_argument("--form", metavar="FORM", help="law of all methods; default: what each is fitted with")
         made.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
-    made.add_argument("--compare", nargs="*", metavar="FORM", help="forms to compare by left-out runs (bon rl)")
+    made.add_argument(
+        "--compare-forms",
+        nargs="*",
+        metavar="FORM",
+        help="compare forms (bon rl) by what they predict of left-out runs",
+    )
     made.add_argument("--figure", type=Path, metavar="FOLDER", help="draw posterior predictive bands there")
     made.add_argument("--chains", type=int, default=4, metavar="C", help="side by side (4)")
     made.add_argument("--warmup", type=int, default=400, metavar="N", help="draws thrown away, a chain (400)")

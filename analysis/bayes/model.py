@@ -121,25 +121,27 @@ def _cholesky(m):
     LAPACK's batched calls wait for threads of the pool that they run in, and with two cores that was for ever. So small
     matrices are factored and inverted by plain products here.
     """
-    columns, place = [], jnp.arange(m.shape[0])
-    for k in range(m.shape[0]):
-        column = jnp.where(place >= k, m[:, k], 0.0) / jnp.sqrt(m[k, k])
-        columns.append(column)
-        m = m - jnp.outer(column, column)
-    return jnp.stack(columns, 1)
+    place = jnp.arange(m.shape[0])
+
+    def column(m, k):
+        one = jnp.where(place >= k, m[:, k], 0.0) / jnp.sqrt(m[k, k])
+        return m - jnp.outer(one, one), one
+
+    return jax.lax.scan(column, m, place)[1].T
 
 
 def _inverted(m):
     """(inverse, log determinant) of a small positive matrix, by Gauss-Jordan elimination."""
-    log_det, place = 0.0, jnp.arange(m.shape[0])
-    for k in range(m.shape[0]):
-        pivot, column, row = m[k, k], m[:, k], m[k]
-        log_det = log_det + jnp.log(pivot)
-        here = place == k
-        m = m - jnp.outer(column, row) / pivot
-        m = jnp.where(here[:, None], row / pivot, m)
-        m = jnp.where(here[None], jnp.where(here, 1 / pivot, -column / pivot)[:, None], m)
-    return m, log_det
+    place = jnp.arange(m.shape[0])
+
+    def eliminate(k, state):
+        m, log_det = state
+        here, pivot, column, row = place == k, m[k, k], m[:, k], m[k]
+        beside = jnp.where(here, 1 / pivot, -column / pivot)
+        m = jnp.where(here[:, None], row / pivot, m - jnp.outer(column, row) / pivot)
+        return jnp.where(here[None], beside[:, None], m), log_det + jnp.log(pivot)
+
+    return jax.lax.fori_loop(0, len(place), eliminate, (m, jnp.zeros((), m.dtype)))
 
 
 @jax.custom_vjp

@@ -46,7 +46,7 @@ def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -
         "objective": f"posterior, normal errors; NUTS, {effort.chains} chains from random starts, warm-up "
         f"{effort.warmup}, seed {effort.seed}; priors: docs/fitting.md",
         "uncertainty": f"{laws.LEVEL:.0%} central intervals; python -m analysis calibration --part bayes",
-        "validation": "left-out runs" if compared else "none on left-out runs; --compare does it",
+        "validation": "left-out runs" if compared else "none on left-out runs; --compare-forms does it",
     }
     if options is None:
         return {"stated": stated | {"training": IN_RECORDS}, "not_stated": {}}
