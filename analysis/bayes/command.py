@@ -107,7 +107,7 @@ def of_file(args) -> tuple[list[Part], list[str]]:
     chosen = options.chosen(args)
     if args.data:
         chosen = replace(chosen, seeds=(*chosen.seeds, args.data))
-    points, warnings = fits.load(args.file, chosen)
+    points, warnings, chosen = fits.load_named(args.file, chosen)
     by = [column for column in (args.by, args.data) if column]
     seeds = [column for column in chosen.seeds if column != args.data]
     found = list(points.groupby(by, sort=True)) if by else [(("all",), points)]
