@@ -64,7 +64,7 @@ class Data:
     def record(self, stage: str, fingerprint: str) -> dict:
         """record.json of one of the experiment's cells."""
         with _mending(self.store, self.manifest):
-            return _record(self.store, stage, fingerprint)
+            return _records(self.store, [(stage, fingerprint)])[0]
 
 
 def load(store: Store, experiment: str, preset: str | None = None, seeds: int | None = None) -> Data:
@@ -86,7 +86,7 @@ def load(store: Store, experiment: str, preset: str | None = None, seeds: int | 
         reward_models = store.table("reward_models", set(manifest["reward_models"]))
         if seeds is not None:
             reward_models = reward_models[reward_models["seed"].isin(points["seed"])]
-        records = [_record(store, *cell) for cell in cells]
+        records = _records(store, cells)
     table, warnings = curves.usable(points)
     if table.empty:
         raise NoPoints(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
@@ -120,10 +120,12 @@ def _mending(store: Store, manifest: dict):
         raise Damaged(error.what, repair_command(manifest, store.root)) from error
 
 
-def _record(store: Store, stage: str, fingerprint: str) -> dict:
-    if (folder := store.find(stage, fingerprint)) is None:
-        raise Damaged(f"{store.root}: {stage} {fingerprint} is not there, though its experiment names it")
-    return store.verify(folder, (".parquet",))  # samples too, which are read when other results are written
+def _records(store: Store, cells: list[tuple[str, str]]) -> list[dict]:
+    """record.json of each cell (stage, fingerprint), whose tables match their digests."""
+    finished = store.finished(cells)
+    if absent := [cell for cell in cells if cell not in finished]:
+        raise Damaged(f"{store.root}: {' '.join(absent[0])} is not there, though its experiment names it")
+    return [store.verify(finished[cell], (".parquet",)) for cell in cells]  # samples too, which other results read
 
 
 def check_manifest(store: Store, manifest: dict) -> None:

@@ -45,7 +45,8 @@ def missing(store: Store, curves: list, every: list, damaged: Collection[str] = 
 
     damaged: fingerprints of cells to count as not stored.
     """
-    absent = {c.fingerprint: c for c in every if c.fingerprint in damaged or store.find(c.stage, c.fingerprint) is None}
+    finished = store.finished((c.stage, c.fingerprint) for c in every if c.fingerprint not in damaged)
+    absent = {c.fingerprint: c for c in every if (c.stage, c.fingerprint) not in finished}
     wanted = [*curves, *(c for c in every if _is_named(c))]
     needed = set()
     while wanted:

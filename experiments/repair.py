@@ -17,11 +17,9 @@ def check(store: Store, every: Iterable, todo: Iterable) -> None:
     """
     todo = {c.fingerprint: c for c in todo}
     parents = {up.fingerprint for c in todo.values() for _, up in c.upstream}
-    for cell in every:
-        folder = None if cell.fingerprint in todo else store.find(cell.stage, cell.fingerprint)
-        if folder is not None:
-            whole = cell.fingerprint in parents
-            store.verify(folder) if whole else store.verify(folder, READ)
+    stored = store.finished((c.stage, c.fingerprint) for c in every if c.fingerprint not in todo)
+    for (_, fingerprint), folder in stored.items():
+        store.verify(folder) if fingerprint in parents else store.verify(folder, READ)
 
 
 def damaged(store: Store, every: Iterable) -> list[str]:

@@ -200,12 +200,23 @@ def to_dict(config) -> dict:
 def to_hashed(config) -> dict:
     """The settings that fingerprints see: those of `to_dict` without later fields that are at their default."""
     out = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if "later" in f.metadata and value == f.metadata["later"]():
+    for name, later_default in _fields(type(config)):
+        value = getattr(config, name)
+        if later_default is not None and value == later_default():
             continue
-        out[f.name] = to_hashed(value) if dataclasses.is_dataclass(value) else value
+        out[name] = _group_hashed(value) if isinstance(value, Checked) else value
     return out
+
+
+@functools.lru_cache(maxsize=1024)  # the groups of thousands of Configs are few
+def _group_hashed(group) -> dict:
+    return to_hashed(group)
+
+
+@functools.cache
+def _fields(cls) -> list[tuple[str, Callable | None]]:
+    """(name, what makes the default of a later field) of every field."""
+    return [(f.name, f.metadata.get("later")) for f in dataclasses.fields(cls)]
 
 
 def replace(config, changes: dict):

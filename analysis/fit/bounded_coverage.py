@@ -124,7 +124,7 @@ def second_halves(form: str, runs: int, correlation: float, rng, replications: i
 
 
 def tables(replications: int) -> list[Table]:
-    rng = lambda: np.random.default_rng(1)
+    rng = lambda: np.random.default_rng(2)  # the widening of a band was chosen on seed 1
     kinds = {"scores": None, "shares": 0.0, "overdispersed shares": WITHIN}
     rows = [
         {"form": form, "of": kind, "runs": runs} | saturating(form, runs, within, rng(), replications)

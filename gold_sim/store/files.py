@@ -5,6 +5,7 @@ Tables are Parquet files and arrays are safetensors files.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -255,7 +256,12 @@ def unflatten(flat: dict[str, np.ndarray]) -> dict:
 def arrow_schema(kind: str) -> pa.Schema:
     if kind not in TABLES:
         raise ValueError(f"table {kind!r}: allowed are {', '.join(TABLES)}")
-    return pa.schema([pa.field(name, pa.type_for_alias(c.dtype), False) for name, c in TABLES[kind].items()])
+    return _schema(tuple((name, column.dtype) for name, column in TABLES[kind].items()))
+
+
+@functools.cache
+def _schema(columns: tuple[tuple[str, str], ...]) -> pa.Schema:
+    return pa.schema([pa.field(name, pa.type_for_alias(dtype), False) for name, dtype in columns])
 
 
 def own_attributes(kind: str, names) -> list[pa.Field]:
@@ -296,7 +302,8 @@ def _to_column(name: str, values, dtype: pa.DataType) -> pa.Array:
 def from_parquet(path: Path, kind: str, record: dict, system: System = REAL) -> pa.Table:
     source = pa.BufferReader(verified(path, record, system))
     try:  # without threads: tables are small, and a thread that still starts as a command ends aborts it
-        table = pq.read_table(source, page_checksum_verification=True, use_threads=False, pre_buffer=False)
+        file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
+        table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise Damaged(f"{path}: no table ({str(error).splitlines()[0]}); expected Parquet") from error
     for field in arrow_schema(kind):  # columns that came after the table was stored

@@ -116,6 +116,18 @@ class Store:
             self.record(folder)
         return folder
 
+    def finished(self, cells: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Path]:
+        """Folders of those of the cells (stage, fingerprint) that `find` finds, with one listing a stage."""
+        cells, found = list(dict.fromkeys(cells)), {}
+        for stage in dict.fromkeys(stage for stage, _ in cells):
+            check_names(stage=stage)
+            folders = self._folders(stage)
+            for cell in cells:
+                if cell[0] == stage and (folder := folders.get(cell[1])) is not None:
+                    self.record(folder)
+                    found[cell] = folder
+        return found
+
     def write(self, stage, name, fingerprint, record: dict, tables: dict | None = None, arrays: dict | None = None):
         """Store a finished cell whole or not at all; returns its folder, which another process may have written first.
 
