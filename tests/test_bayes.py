@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis.__main__ import main
-from analysis.bayes import calibration, chains, design, model, posterior, psis
+from analysis.bayes import agreement, calibration, chains, design, model, posterior, psis
 from analysis.fit.coverage import replicated_runs
 from gold_sim import laws
 
@@ -169,6 +169,19 @@ def marginal_of(one, runs):
     _, cov, y = brute_force()
     keep = np.repeat([run in runs for run in one.runs], y.shape[1])
     return stats.multivariate_normal(cov=cov[np.ix_(keep, keep)]).logpdf(y.ravel()[keep])
+
+
+def test_agreement_is_none_where_least_squares_has_no_interval():
+    """A group of one run has none; one of three has."""
+    one = small()
+    drawn = model.from_priors(one.arrays, one.shared, 200, seed=0)
+    several, alone = agreement.compared(posterior.Posterior(one, drawn, {}))[::2]
+    assert np.isnan([alone["overlap"], alone["width_ratio"]]).all() and not np.isnan(several["overlap"])
+    low, high = several["bayes_ci"]
+    left, right = several["least_squares_ci"]
+    assert several["overlap"] == pytest.approx(
+        max(min(high, right) - max(low, left), 0) / min(high - low, right - left)
+    )
 
 
 def test_forms_that_are_not_linear_in_two_coefficients_are_refused(capsys):

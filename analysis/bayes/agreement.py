@@ -71,9 +71,9 @@ def compared(found: posterior.Posterior) -> list[dict]:
 
 def _row(ours, theirs) -> dict:
     (own, (low, high)), (other, (left, right)) = ours, theirs
-    shared = max(min(high, right) - max(low, left), 0.0)
+    shared = np.maximum(np.minimum(high, right) - np.maximum(low, left), 0.0)  # NaN where an end is
     with np.errstate(divide="ignore", invalid="ignore"):
-        overlap = np.float64(shared) / min(high - low, right - left)
+        overlap = shared / np.minimum(high - low, right - left)
         ratio = np.float64(high - low) / (right - left)
     return {
         "bayes": float(own),
