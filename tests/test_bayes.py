@@ -184,6 +184,18 @@ def test_agreement_is_none_where_least_squares_has_no_interval():
     )
 
 
+def test_the_least_squares_slope_is_of_the_points_that_groups_are_fitted_to():
+    """Runs of a group end at different distances; the slope goes through what the groups' rows say."""
+    d, gold = replicated_runs("rl", np.random.default_rng(0), 3, 2)
+    runs = [design.Run(g, s, d * (1 + 0.1 * s), gold[g, s]) for g in range(3) for s in range(2)]
+    one = design.made("rl", runs, ("a", "b", "c"), {"size": (1e6, 1e7, 1e9)})
+    fits = agreement.least_squares(one)
+    for c, name in enumerate(("alpha", "beta")):
+        which, line = agreement.slope(one, c, fits)
+        through = np.polyfit((6, 7, 9), [getattr(fit, name) for fit in fits], 1)[0]
+        assert which == "of_these" and line.slope == pytest.approx(through, rel=1e-9)
+
+
 def test_forms_that_are_not_linear_in_two_coefficients_are_refused(capsys):
     words = ["tests/gao2023_bon.csv", "--x", "kl", "--form", "offset"]
     assert main(["bayes", *words]) == 2
