@@ -11,7 +11,7 @@ from pathlib import Path
 
 from analysis.escaped import say, warn
 from gold_sim import exits
-from gold_sim.typed import as_typed
+from gold_sim.typed import as_typed, meant
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,7 +79,9 @@ def _experiment(argv) -> int:
     _add_extent(parser)
     _add_runs(parser)
     _add_out(parser)
-    args = parser.parse_args(argv)
+    args, more = parser.parse_known_args(argv)
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}{meant(args.name or '', COMMANDS)}")
     if args.name is None:
         return _list(args.runs)
     from analysis import listing, others, sources
@@ -89,7 +91,7 @@ def _experiment(argv) -> int:
         name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
         folder = args.out / name
         if name not in (*source.names(), "throughput"):
-            return _complain(listing.no_records(source, args))
+            return _complain(listing.no_records(source, args, COMMANDS))
         outputs.check_folder(folder)
         if name == "throughput":
             from analysis.studies import throughput
@@ -165,7 +167,7 @@ def _fit(argv) -> int:
     if args.compare:
         result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
-            say(f"{args.by or 'all'} {group[args.by or 'group']}: {group['text']}")
+            say(f"{args.by or 'group'} {group[args.by or 'group']}: {group['text']}")
     for line in checklist.added(result, chosen, args.compare):
         say(line)
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
@@ -202,26 +204,24 @@ def _advise(argv) -> int:
             read = records.load(source.store, args.name, args.preset)
         gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
         parts = [(g.form, {read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
-        warnings = read.warnings
+        warnings, unit = read.warnings, "s.d."
     else:
         parser = _of_file("advise", "How far may I optimise? From an experiment NAME or a file of curves.")
         parser.add_argument("--at-kl", type=float, help="nats a response, where you stand (the end of the curves)")
         args = parser.parse_args(argv)
         from analysis.fit import fits, options
 
-        chosen = options.chosen(args)
-        if chosen.saturates:
-            return _complain(f"--form {args.form} never turns, so it sets no budget; a law of distance is wanted")
+        chosen = options.of_budget(args)
         _check_json(args.json, FITTED, args.file)
         points, warnings = fits.load(args.file, chosen)
         parts, said = fits.parts(points, chosen)
-        warnings += said
-    if args.at_kl is not None and not args.at_kl > 0:
+        warnings, unit = warnings + said, f"of {args.y}"
+    if args.at_kl is not None and not 0 < args.at_kl < float("inf"):
         return _complain(f"--at-kl {args.at_kl:g}: allowed are numbers above 0, nats a response")
     result = {"groups": [], "backtest": None, "warnings": warnings}
     own = advise.peaks([(form, ds, golds, units) for form, _, ds, golds, units in parts])
     for (form, key, ds, golds, units), peaks in zip(parts, own, strict=True):
-        advice = advise.advise(form, ds, golds, units, args.at_kl, own=peaks)
+        advice = advise.advise(form, ds, golds, units, args.at_kl, own=peaks, of=unit)
         result["groups"].append(key | vars(advice))
         say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
@@ -299,21 +299,21 @@ def _power(argv) -> int:
     parser.add_argument("name")
     parser.add_argument("--preset", help="size of the experiment; default: the largest that has records")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="of records made with it")
+    parser.add_argument("--savings", action="store_true", help="what other ways to measure would save, from RL's runs")
     _add_extent(parser)
     _add_runs(parser)
     args = parser.parse_args(argv)
     from analysis import others, records, sources
-    from analysis.claims import power
+    from analysis.claims import power, savings
     from analysis.drawing import tables
 
     with sources.opened(args.runs, makes=args.name) as [source]:
         name = others.found(source.store, args.name, args.preset, args.set, args.world, args.seeds)
         read = records.load(source.store, name, args.preset, args.seeds)
-        table = power.table(read)
-    if table.frame.empty:
+        found = [power.table(read), *(savings.tables(read) if args.savings else ())]
+    if found[0].frame.empty:
         say(f"{args.name}: no claim that seeds decide")
-        return 0
-    for line in tables.plain_text(table):
+    for line in (line for table in found if not table.frame.empty for line in tables.plain_text(table)):
         say(line)
     return 0
 

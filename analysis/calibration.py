@@ -25,11 +25,11 @@ def printed(parts: Iterable[str], replications: int) -> Iterator[tuple[str, ...]
     """The lines of each table of these parts, as it is done."""
     from analysis.bayes import calibration as of_bayes
     from analysis.drawing import tables
-    from analysis.fit import bounded_coverage, coverage, decision_errors, score_coverage
+    from analysis.fit import bounded_coverage, coverage, decision_errors, score_coverage, variate_errors
     from analysis.stopping_rules import made
 
     made_by = {
-        "decisions": lambda: decision_errors.tables(20 * replications),
+        "decisions": lambda: decision_errors.tables(20 * replications) + variate_errors.tables(7 * replications),
         "curves": lambda: coverage.tables(replications),
         "alarms": lambda: made.tables(replications),
         "scores": lambda: score_coverage.tables(replications),

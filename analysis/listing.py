@@ -4,6 +4,7 @@ import shlex
 
 from analysis import others, sources
 from analysis.escaped import say
+from gold_sim.typed import meant
 
 COMMANDS = {  # command -> what it does, after the experiments that have records
     "python -m experiments": "every experiment there is, those without records too",
@@ -12,7 +13,7 @@ COMMANDS = {  # command -> what it does, after the experiments that have records
     "python -m analysis scores TABLE --prompt C --proxy C --gold C": "best-of-n, law and tails of scored samples",
     "python -m analysis calibration": "how good intervals and verdicts are, on made data",
     "python -m analysis claims": "what the literature says, and what the records say of it",
-    "python -m analysis power NAME": "how many seeds would decide each of its claims, and their cost",
+    "python -m analysis power NAME [--savings]": "how many seeds would decide each of its claims, and their cost",
     "python -m analysis pack FILE.tar.xz": "all records in one file, which --runs then takes",
     "python -m analysis export NAME --to tensorboard=DIR": "curves as event files, or wandb=DIR as offline runs",
     "python -m analysis paper gao2023 [--venue icml]": "the figures of the paper, from all records",
@@ -28,12 +29,16 @@ def experiments(runs: str) -> None:
             say(f"  {name:<22} {source.question(name)}  [records: {', '.join(presets)}]")
 
 
-def no_records(source: sources.Source, args) -> str:
-    """The line for an experiment that has no records in a store, with those that it has and the command to run."""
+def no_records(source: sources.Source, args, commands) -> str:
+    """The line for a name that has no records in a store, with those that have some and the command to run.
+
+    commands: words of `python -m analysis`, which may have been meant.
+    """
     how = f"python -m experiments {args.name}" + (f" --preset {args.preset}" if args.preset else "")
     how += "".join(f" --set {shlex.quote(text)}" for text in args.set)
     how += "".join(f" --{n} {v}" for n, v in (("world", args.world), ("seeds", args.seeds)) if v is not None)
     have = f"{source.where} has those of {', '.join(source.names()) or 'no experiment'}"
     if own := others.commands(source.store, args.name.partition("+")[0]):
         have += f"; with other settings: python -m analysis {', python -m analysis '.join(own)}"
-    return f"experiment {args.name!r}: no records; {have}; {how} makes them"
+    hint = meant(args.name, (*source.names(), *commands))
+    return f"experiment {args.name!r}: no records; {have}{hint or f'; {how} makes them'}"

@@ -1,5 +1,6 @@
 """Records for others: packed in one file, described as a data set, or shown in TensorBoard and Weights & Biases."""
 
+import re
 from pathlib import Path
 
 from analysis import others, records, sources
@@ -30,6 +31,8 @@ def pack(args) -> None:
         raise ValueError(f"file {args.file}: --croissant writes a folder; a name without {archive.SUFFIX} is wanted")
     if args.url and not args.croissant:
         raise ValueError(f"--url {args.url}: with --croissant alone")
+    if args.url and not re.match(r"https?://[^/\s]+", args.url):
+        raise ValueError(f"--url {args.url}: an address is wanted, as in https://example.org/records")
     if unknown := sorted(set(args.leave) - set(TABLES)):
         raise ValueError(f"--leave {unknown[0]}: allowed are {', '.join(TABLES)}")
     made = args.file / croissant.NAME if args.croissant else args.file

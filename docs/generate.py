@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from analysis import analyse, curves, escaped, records  # noqa: E402
-from analysis.claims import verdicts  # noqa: E402
+from analysis.claims import savings, verdicts  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
 from analysis.fit import advise, known_columns  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
@@ -190,8 +190,8 @@ def slopes() -> str:
     return "\n".join(
         [
             f"A tenfold larger proxy changes alpha_bon by {change('bon_alpha')} and beta_rl by {change('rl_beta')}.",
-            f"At equal KL the path has less gold than the frontier: by {least} under the smallest proxy,",
-            f"and by {most} under the largest: means over d, from 0.3 to where the shorter curve ends.",
+            f"At equal KL the path has less gold than the frontier: {least} under the smallest proxy,",
+            f"and {most} under the largest. These are means over d, from 0.3 to where the shorter curve ends.",
             "The table and these numbers are printed by",
             f"`python -m analysis rm_size --runs {MAIN_JOB}`.",
         ]
@@ -259,9 +259,23 @@ def with_sections(page: str) -> str:
     return f"{before}{begin}\n" + "\n".join(lines) + f"{end}{after}"
 
 
+SAVED = ("ensembles", "optimisers")  # of records with eight seeds: seldom, and often, one reward model a seed
+
+
+def saved() -> str:
+    """What each way to do less work saves in two experiments, from the newest archive that has them."""
+    out = []
+    for name in SAVED:
+        store = next(store for store in stores().values() if name in manifests(store))
+        of = {table.name: table for table in savings.tables(records.load(store, name))}
+        out += [f"`{name}`:", *(tables.markdown(of[part]) for part in ("savings", "notes", "wanted"))]
+    return "\n\n".join(map(str.strip, out))
+
+
 PARTS = {  # page -> marker -> what stands there
     "docs/schema.md": {f"columns {kind}": partial(columns, kind) for kind in TABLES},
     "docs/claims.md": {"claims": claims},
+    "docs/decisions.md": {"savings": saved},
     "docs/fitting.md": {"known columns": known_columns.markdown},
     RESULTS: {"standing": standing, "claims": claims_in_short, "advice": advice}
     | {f"found {name}": partial(found, name) for name in drawn()},

@@ -1,5 +1,6 @@
-"""Hints that repeat the command in the form the user typed: `gold-sim fit` or `python -m analysis fit`."""
+"""Hints for whoever typed a command: the command in the form that was typed, and the name that was meant."""
 
+import difflib
 import re
 import sys
 from collections.abc import Iterable
@@ -17,3 +18,9 @@ def as_typed(text: str, commands: Iterable[str] = ()) -> str:
     text = re.sub(rf"python -m analysis (?=({own})\b)", "gold-sim ", text)
     text = re.sub(r"python -m analysis\b(?!\.)", "gold-sim analyse", text)
     return re.sub(r"python -m experiments\b(?!\.)", "gold-sim run", text)
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """The end of a line that refuses a name: the known one that was probably meant, or nothing."""
+    close = difflib.get_close_matches(given, known := list(known), n=1)
+    return f"; is {close[0]} meant?" if close and given not in known else ""

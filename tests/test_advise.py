@@ -106,6 +106,24 @@ def test_advice_from_a_file(tmp_path, capsys):
     told = json.loads((tmp_path / "a.json").read_text())
     low, high = told["groups"][0]["kl_peak_interval"]
     assert low < np.exp(2 * (0.7 / 0.5 - 1)) < high and told["backtest"]["runs"] == 4
-    assert "peak at" in capsys.readouterr().out
-    assert main([str(c) for c in command] + ["--at-kl", "-3"]) == 2
-    assert "--at-kl -3" in capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "peak at" in said and " of gold)" in said and "s.d." not in said  # a file's gold has a unit of its own
+    for more, words in (
+        (["--at-kl", "-3"], "--at-kl -3"),
+        (["--at-kl", "inf"], "--at-kl inf"),
+        (["--x", "steps=seed", "--form", "hill"], "--form hill never turns"),
+        (["--x", "steps=seed"], "--x steps=seed is no distance; allowed are kl, sqrt_kl, n"),
+    ):
+        assert main([str(c) for c in command] + more) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_gold_that_starts_elsewhere_is_named_and_its_points_are_kept(tmp_path, capsys):
+    """Gold of 3 at the reference is far off the law near it; the line is about its zero, and no point is left out."""
+    d = np.sqrt(np.linspace(0, 36, 21))
+    gold = 3 + laws.overoptimization_rl(d, 0.9, 0.35) + 0.02 * np.random.default_rng(0).normal(size=21) * (d > 0)
+    pd.DataFrame({"kl": d**2, "gold": gold}).to_csv(tmp_path / "c.csv", index=False)
+    for command in (["advise"], ["fit", "--form", "rl"]):
+        assert main([*command, str(tmp_path / "c.csv"), "--x", "kl"]) == 0
+        said = capsys.readouterr().err
+        assert "gold is 3 at KL 0 but the laws start at 0" in said and "far off" not in said

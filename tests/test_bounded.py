@@ -256,6 +256,11 @@ def test_steps_need_no_unit_of_kl_and_the_result_says_what_x_is(tmp_path, capsys
     assert "A not reached: the asymptote" in text or group["reached"] >= 0.9
     assert group["second_half"]["covered"] > 0.6 and "of the first half of step holds" in capsys.readouterr().out
     assert not any(word in text.lower() for word in ("kl", "distance", "nats", "reference"))
+    stated = found["checklist"]["stated"]
+    assert "fitted: R0, A, C_mid, B a group" in stated["form"] and stated["objective"].startswith(
+        "squared error; a grid"
+    )
+    assert "column step" in stated["variables"] and stated["validation"] == "the second half, by the law of the first"
     proxy = run(tmp_path, path, "--x", "steps=step", "--y", "proxy", "--form", "hill", "--seed-column", "seed")
     assert proxy["y"] == "proxy" and proxy["groups"][0]["A"] == pytest.approx(1.4, rel=0.1)
     held = run(tmp_path, path, "--x", "steps", "--form", "sigmoid", "--seed-column", "seed", "--reference", 0.1)
@@ -285,6 +290,11 @@ def test_shares_through_the_command(tmp_path):
     assert found["groups"][0]["A_ci"] == pytest.approx(plain.A_ci) and found["likelihood"] == "binomial"
     assert found["bic"] == pytest.approx(4 * np.log(41) - 2 * plain.log_likelihood)
     assert run(tmp_path, *arguments, "--trials", 50)["groups"] == found["groups"]
+    distance = run(tmp_path, arguments[0], "--x", "sqrt_kl=tokens", "--y", "wins", "--form", "linear", "--trials", "of")
+    for result, form in ((found, "R(x) = R0"), (distance, "logit p = logit p0 + R(d)")):
+        stated = result["checklist"]["stated"]
+        assert stated["objective"].startswith("binomial likelihood") and stated["form"].startswith(form)
+        assert "share of successes" in stated["variables"] and "binomial" in stated["uncertainty"]
 
 
 @pytest.mark.parametrize(("kind", "column"), [("steps", "Step"), ("flops", "total_flos"), ("samples", "episode")])

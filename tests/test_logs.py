@@ -142,7 +142,7 @@ def test_a_comma_that_may_be_of_thousands_is_not_guessed_at(tmp_path, capsys, ce
     assert said or fit(capsys, path, form="bon")[0]["n_points"] == 3
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", '{"a": 1}', '[{"kl": 1', "", "kl,gold\n1,2\n"])
+@pytest.mark.parametrize("text", ["[1, 2]", '{"a": 1}', '[{"kl": 1', "kl,gold\n1,2\n"])
 def test_json_that_holds_no_rows_is_refused_in_a_persons_terms(tmp_path, capsys, text):
     _, said = fit(capsys, table(tmp_path, text, "x.json"), status=2)
     assert said.count("\n") == 1 and ("log_history" in said or "no whole JSON" in said) and "char " not in said
@@ -171,3 +171,10 @@ def test_the_command_line_starts_in_under_a_second_of_processor_time(tmp_path, w
         [sys.executable, "-c", code, *words.split()], cwd=tmp_path, env=environment, capture_output=True
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.json", "t.parquet"])
+def test_a_file_without_anything_in_it_is_called_empty(tmp_path, capsys, name):
+    (tmp_path / name).write_text("\n" if name.endswith("sv") else "")
+    assert main(["fit", str(tmp_path / name), "--x", "kl", "--form", "rl"]) == 2
+    assert capsys.readouterr().err.endswith(f"{name}: is empty; a table with one row a point is wanted\n")

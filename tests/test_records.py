@@ -489,8 +489,11 @@ def test_manifests(tmp_path):
     assert store.manifest("size")["title"] == "size-gpu"
     assert store.manifest("size", "mine")["title"] == "size-mine"
     assert store.manifest("size-noise") == {"experiment": "size-noise", "preset": "pod", "title": "size-noise-pod"}
-    with pytest.raises(StoreError, match="size-pod.json: no such manifest; stored are size-cpu, size-gpu"):
+    with pytest.raises(StoreError, match="size-pod.json: no such manifest; stored are size-cpu, size-gpu") as said:
         store.manifest("size", "pod")
+    assert "meant" not in str(said.value)
+    with pytest.raises(StoreError, match="is size meant\\?$"):
+        store.manifest("szie")
     with pytest.raises(ValueError, match="manifest name='x-cpu'"):
         store.write_manifest("x-cpu", {"experiment": "y", "preset": "cpu"})
     path = tmp_path / "experiments" / "size-gpu.json"

@@ -219,6 +219,7 @@ def changed(change):
 
 REFUSED = {
     "no column 'proxy'; it has": lambda t: t.drop(columns="proxy"),
+    "is 'Proxy' meant?": lambda t: t.rename(columns={"proxy": "Proxy"}),
     "gold=nan in data row 3; a finite number is wanted": lambda t: t.assign(gold=t["gold"].where(t.index != 2)),
     "proxy='high' in data row 1": lambda t: t.assign(proxy="high"),
     "prompt is empty in data row 5": lambda t: t.assign(prompt=t["prompt"].where(t.index != 4)),
@@ -297,6 +298,7 @@ def test_trends_and_laws_of_groups_are_those_of_fit(tmp_path):
     arguments = ["fit", str(tmp_path / "curve.csv"), "--x", "n", "--y", "gain", "--by", "size", "--form", "bon"]
     assert main([*arguments, "--json", str(tmp_path / "fit.json")]) == 0
     fitted = json.loads((tmp_path / "fit.json").read_text())
+    assert "between prompts" in found["fit"]["checklist"]["stated"]["uncertainty"]
     assert fitted.keys() == found["fit"].keys() and fitted["groups"][0].keys() == found["fit"]["groups"][0].keys()
     for ours, theirs in zip(found["fit"]["groups"], fitted["groups"], strict=True):
         assert [ours[c] for c in ("alpha", "beta", "r2")] == pytest.approx([theirs[c] for c in ("alpha", "beta", "r2")])

@@ -248,12 +248,49 @@ def test_a_log_and_a_rule_of_ones_own(tmp_path, monkeypatch):
         (["--rule", "first"], "allowed are last, best_proxy"),
         (["--labels", "0"], "--labels 0: allowed from 1"),
         (["--control", "reward"], "COLUMN=VALUE is wanted"),
-        (["--control", "seed=9"], "no row has seed=9; it has 0"),
+        (["--control", "seed=9"], "no row has seed=9; it has 0, 1"),
+        (["--control", "of=Proxy"], "no row has of=Proxy; it has proxy; is proxy meant?"),
         (["--proxy", "score"], "no column 'score'"),
+        (["--reference", "frist"], "--reference frist: allowed are a number"),
+        (["--x", "steps=step"], "--x steps=step: allowed are kl, sqrt_kl, n"),
+        (["--seed-column", "row"], "one row a run; a run is several checkpoints"),
+        (["--seed-column", "of"], "several runs share their steps and differ in seed"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(tmp_path, capsys, options, words):
-    pd.DataFrame({"seed": 0, "kl": KL, "gold": GOLD}).to_csv(tmp_path / "log.csv", index=False)
+    runs = [pd.DataFrame({"seed": s, "step": range(5), "kl": KL, "gold": GOLD}) for s in (0, 1)]
+    table = pd.concat(runs).assign(of="proxy", row=range(10))
+    table.to_csv(tmp_path / "log.csv", index=False)
     assert main(["stopping", str(tmp_path / "log.csv"), "--x", "kl", "--seed-column", "seed", *options]) == 2
     said = capsys.readouterr().err.strip()
     assert words in said and "\n" not in said
+
+
+def test_what_is_odd_in_a_log_is_said(tmp_path, capsys):
+    """The law's own points start at 1: `--reference first` gives what a log that starts at 0 gives."""
+    kl = np.linspace(0, 36, 25)
+    law = np.sqrt(kl) * (1 - 0.15 * np.sqrt(kl))
+    runs = [pd.DataFrame({"seed": s, "kl": kl, "gold": law * (1 + s / 50)}) for s in range(4)]
+    options = ["--x", "kl", "--seed-column", "seed", "--form", "bon", "--rule", "last", "fixed_kl"]
+
+    def found(table, *more):
+        table.to_csv(tmp_path / "log.csv", index=False)
+        return stopping(tmp_path, tmp_path / "log.csv", *options, *more)
+
+    plain = pd.concat(runs, ignore_index=True)
+    right = found(plain)
+    assert not any("group=all" in line for line in right["warnings"])
+    off = plain.assign(gold=plain["gold"] + 1)
+    assert any("gold is 1 at KL 0" in line for line in found(off)["warnings"])
+    assert found(off, "--reference", "first")["rules"][1]["kl"] == pytest.approx(right["rules"][1]["kl"])
+    spike = plain.assign(gold=plain["gold"].where(plain.index != 30, 9.0))
+    assert any("data row 31 lies far off" in line for line in found(spike)["warnings"])
+    early = pd.concat([runs[0].head(8), *runs[1:]])
+    assert any("seed 0 ended early" in line for line in found(early)["warnings"])
+    assert any(
+        "left out 1 runs of one row" in line for line in found(pd.concat([runs[0].head(1), *runs[1:]]))["warnings"]
+    )
+    assert any("100 of 100 points lie at KL 0" in line for line in found(plain.assign(kl=0.0))["warnings"])
+    plain.to_csv(tmp_path / "log.csv", index=False)
+    assert main(["stopping", str(tmp_path / "log.csv"), "--x", "kl"]) == 2
+    assert "KL falls from 36 to 0 nats at data row 26" in capsys.readouterr().err

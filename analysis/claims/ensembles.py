@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 
 from analysis.claims.claim import Claim, Part
-from analysis.claims.measured import Term, contrast, course, fall_along, falls, minus, small_fall
+from analysis.claims.measured import KLS, Term, contrast, course, fall_along, falls, minus, nats, small_fall
 
 PESSIMISTIC = ("worst_case", "mean_minus_0_5_variance")  # variants of `ensembles`
 COSTE, EISENSTEIN = "Coste et al. 2023", "Eisenstein et al. 2023"
-AT_BON, AT_RL = "mean over 2, 4 and 6 nats of best-of-n", "mean over 5, 15 and 40 nats of RL"
-FALL = "gold at the peak (its KL chosen on the other seeds) minus gold at the farthest of 5, 12, 22 nats that all reach"
+AT_BON, AT_RL = f"mean over {nats('bon')} of best-of-n", f"mean over {nats('rl')} of RL"
+FALL = f"gold at the peak (its KL chosen on the other seeds) minus gold at the farthest of {nats('rl')} that all reach"
 
 
 def falls_at_all(read, variant, **where) -> list[Part]:
@@ -38,7 +38,7 @@ def spread_grows(read) -> list[Part]:
     for name, threshold, sign in (("mean", 2.0, 1), ("mean_minus_0_5_variance", 1.5, -1)):
         start = course(read, name, "rl", "proxy_spread", label_noise=0.25).iloc[:, 0]
         ends = contrast(
-            read, "rl", [Term(1.0, name, "proxy_spread", {"label_noise": 0.25})], read.label(name), kls=(15.0, 40.0)
+            read, "rl", [Term(1.0, name, "proxy_spread", {"label_noise": 0.25})], read.label(name), kls=KLS["rl"][1:]
         )
         grown = 2 * np.log(ends.values / start)
         note = f"by a factor of {np.exp(grown.mean()):.2f}"
@@ -179,7 +179,7 @@ CLAIMS = (
         experiment="ensembles",
         source=COSTE,
         says="the members' variance grows 2x or more under the mean, 1.5x or less under the variance rule",
-        estimand="log of (spread, mean over 15 and 40 nats, over that at the start)^2, against log 2 and log 1.5; both",
+        estimand=f"log of (spread, mean over {nats('rl', 1)}, over the start's)^2, against log 2 and log 1.5; both",
         measure=spread_grows,
         variants=("mean", "mean_minus_0_5_variance"),
     ),

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.claims.claim import Claim, NotMeasured, Part
 from analysis.claims.ensembles import AT_BON, AT_RL
-from analysis.claims.measured import Term, at_kl, contrast, falls, minus
+from analysis.claims.measured import Term, at_kl, contrast, falls, minus, nats
 from analysis.runs import by_seed
 
 RANDOM = ("bradley_terry", "ties", "ten_people", "plackett_luce_of_4", "mallows_of_4", "flips_25")
@@ -112,7 +112,7 @@ def gain_is_length(read) -> list[Part]:
 METHODS = {"bon": "best-of-n", "rl": "RL"}
 SHARMA, COSTE = "Sharma et al. 2023", "Coste et al. 2023"
 LATER = (
-    "share of responses at the farthest of 5, 12, 22 nats minus that at gold's peak (chosen on the other seeds); small "
+    f"share of responses at the farthest of {nats('rl')} minus that at gold's peak (chosen on the other seeds); small "
     "proxy and few pairs: both"
 )
 CLAIMS = (
@@ -168,7 +168,7 @@ CLAIMS = (
         experiment="behaviours",
         source="none",
         says="gold falls under a small proxy and under few pairs",
-        estimand="gold at the peak minus gold at the farthest of 5, 12, 22 nats that all reach; both",
+        estimand=f"gold at the peak minus gold at the farthest of {nats('rl')} that all reach; both",
         measure=unbiased_fall,
         variants=UNBIASED,
         kind="premise",

@@ -51,6 +51,12 @@ def at_kl(d, values, kls) -> np.ndarray:
     return out
 
 
+def nats(method: str, first: int = 0) -> str:
+    """The stated KLs of a method in words, from one of them on, as '5, 12 and 22 nats'."""
+    *most, last = (f"{kl:g}" for kl in KLS[method][first:])
+    return f"{', '.join(most)} and {last} nats"
+
+
 # --- gold at stated KLs ---------------------------------------------------------------------------
 
 

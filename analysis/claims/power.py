@@ -1,6 +1,6 @@
 """What more seeds would decide: of each claim of an experiment, how many it wants, and what they would cost.
 
-    python -m analysis power NAME
+    python -m analysis power NAME [--savings]
 
 Means and variances are those of the records. `python -m experiments NAME --until-decided` adds the seeds.
 """
@@ -62,6 +62,11 @@ def _of_study(one: verdicts.Judged, studied: int) -> int | None:
     return None if wanted > decisions.MOST else wanted
 
 
+def blocks(seeds: float, block: int) -> int:
+    """So many seeds or more, in whole blocks."""
+    return math.ceil(seeds / block) * block
+
+
 def table(read: records.Data) -> Table:
     """One row a claim: verdict, seeds, seeds that it wants, CPU-hours of those that it lacks."""
     studied = len(read.curves["seed"].unique())
@@ -70,7 +75,7 @@ def table(read: records.Data) -> Table:
     rows = []
     for one in standings(read):
         wanted = one.wanted if one.open else None
-        lacks = None if wanted is None else math.ceil(max(wanted - studied, 1) / block) * block
+        lacks = None if wanted is None else blocks(max(wanted - studied, 1), block)
         rows.append(
             {
                 "claim": one.name,

@@ -62,12 +62,17 @@ def judged(read: records.Data, level: float = decisions.LEVEL) -> dict[str, Judg
         one = found[claim.name]
         absent = [name for name in claim.premises if found[name].verdict != "holds"]
         if one.verdict == OPEN and absent:
-            why = "; ".join(f"{name.replace('_', ' ')}: {found[name].verdict}, {found[name].found}" for name in absent)
+            why = "; ".join(f"{name.replace('_', ' ')}: {_said(found[name])}" for name in absent)
             found[claim.name] = replace(one, verdict=NO_PREMISE, found=f"premise {why}. {one.found}")
         elif claim.kind == "claim" and one.decision:
             family.append(claim.name)
     of_family = decisions.verdicts([found[name].decision for name in family], "above", level)
     return found | {name: replace(found[name], verdict=word) for name, word in zip(family, of_family, strict=True)}
+
+
+def _said(one: Judged) -> str:
+    """Verdict and what was found, which may begin with the verdict."""
+    return one.found if one.found.startswith(f"{one.verdict}:") else f"{one.verdict}, {one.found}"
 
 
 def measured(claim: Claim, read: records.Data, level: float = decisions.LEVEL) -> Judged:

@@ -93,11 +93,14 @@ def own_peaks(ds, golds, units=None) -> np.ndarray:
     return intervals.by_unit(at, units)
 
 
-def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEVEL, own: Peaks | None = None) -> Advice:
+def advise(
+    form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEVEL, own: Peaks | None = None, of: str = "s.d."
+) -> Advice:
     """ds, golds: S runs of one group, gold minus its value at the reference.
 
     at_kl: nats a response, where one stands; None: the largest KL that all runs reach.
     own: the group's peaks with the variance of other groups (`peaks`); None: of this group alone.
+    of: the unit of gold, as the text says it.
     """
     seeds = laws.fit_seeds(form, ds, golds, units=units)
     found = laws.law_fit(seeds, level)
@@ -126,13 +129,13 @@ def advise(form: str, ds, golds, units=None, at_kl=None, level: float = laws.LEV
     own = Peaks(own_peaks(ds, golds, units)) if own is None else own
     kl_peak, predicted = float(np.exp(2 * own.logs.mean())), own.predicted(level)
     if predicted is None:
-        text = f"gold is expected to peak at {number(kl_peak)} nats ({number(height)} s.d.)"
+        text = f"gold is expected to peak at {number(kl_peak)} nats ({number(height)} {of})"
         text += "; one run, so no interval: run more seeds before relying on it"
         return Advice(form, 1, kl_end, kl_peak, None, height, None, loss, None, None, text)
     wide = lambda pair: None if not np.isfinite(pair).all() else tuple(pair)
     heights, losses = map(wide, further(reading, estimate, draws, level))
     kl, turned = tuple(np.exp(2 * np.array(predicted)).tolist()), own.turned(np.sqrt(kl_end))
-    text = _sentence((kl_peak, height, loss), kl, heights, losses, turned, kl_end, level)
+    text = _sentence((kl_peak, height, loss), kl, heights, losses, turned, kl_end, level, of)
     return Advice(form, len(draws), kl_end, kl_peak, kl, height, heights, loss, losses, turned, text)
 
 
@@ -167,12 +170,12 @@ def _silent(form, draws, kl_end, text):
     return Advice(form, len(draws), kl_end, *[None] * 7, text)
 
 
-def _sentence(value, kl, height, loss, turned, kl_end, level):
+def _sentence(value, kl, height, loss, turned, kl_end, level, of):
     where = with_interval(value[0], kl)
     how_high = with_interval(float(value[1]), height) if height else number(value[1])
-    text = f"gold is expected to peak at {where} nats ({how_high} s.d.)"
+    text = f"gold is expected to peak at {where} nats ({how_high} {of})"
     price = with_interval(float(value[2]), loss) if loss else number(float(value[2]))
-    text += f"; at twice that KL {price} s.d. are lost"
+    text += f"; at twice that KL {price} {of} are lost"
     text += f"; by {number(kl_end)} nats it has turned with probability {turned:.2f}"
     return f"{text} ({level:.0%}, for one further run)"
 

@@ -5,7 +5,6 @@ questions are the columns of the sheet with which they surveyed papers (sheet.cs
 the law, the training, the data taken from it, the fit. The checklist as the paper prints it was not at hand.
 """
 
-from analysis.fit import fits
 from gold_sim import laws
 from gold_sim.laws import saturation
 
@@ -18,66 +17,84 @@ OPEN = {  # what no table of curves says; the sheet's columns that are not in `o
     "smoothing": "whether scores were smoothed, interpolated or averaged before",
 }
 IN_RECORDS = "settings, seeds, code version and every measured point are in the records (docs/schema.md)"
-NO_START = "closed form: no start, no settings"
 
 
 def of_fit(options, result: dict, compared: bool) -> dict:
     """{stated: {question: answer}, not_stated: {question: detail}} of `analysis fit`.  result: as `fits.fit` has it."""
-    groups, shared = result["groups"], result["share"]
+    law, names, objective = (_bounded if options.has_own_start else _of_distance)(options, result)
+    shared, groups = result["share"], result["groups"]
     by = f" by {options.by}" if options.by else ""
-    seeds = f", told apart by {', '.join(options.seeds)}" if options.seeds else ""
-    runs = sum(group["runs"] for group in groups)
-    ends = f"intervals: {laws.LEVEL:.0%} between runs, Student t" if runs > len(groups) else "no intervals"
-    least = options.x_min if options.saturates else options.least
-    from_where = "" if least is None else f" from {'x' if options.saturates else 'd'} = {least:g} on"
-    unasked = "" if options.has_own_start else "; --compare leaves runs out"
+    seeds = f" by {', '.join(options.seeds)}" if options.seeds else ""
+    of = options.column if options.saturates else "d"
     stated = {
-        "law": f"{fits.title(result)}; a group has {', '.join(_parameters(options, shared))}",
-        "runs": f"{runs} in {len(groups)} groups{by}{seeds}",
-        "metric": _variables(options),
-        "points": f"{result['n_points']}{from_where}, those of one run not independent; left out: see warnings",
-        "fit": f"{_objective(options)}; {_start(options)}",
-        "checked": f"{ends}; {'left-out runs' if compared else f'no left-out runs{unasked}'}",
+        "form": f"{law}; fitted: {', '.join(names)} a group" + (f", one {shared}" if shared else ""),
+        "variables": _variables(options),
+        "models": f"{_counted(len(groups), 'group')}{by}, {_counted(sum(g['runs'] for g in groups), 'run')}{seeds}",
+        "points": f"{result['n_points']}, from {of} = {options.least:g} on; what else was left out, warnings say",
+        "objective": objective,
+        "uncertainty": _uncertainty(options),
+        "validation": _validation(options, groups, compared),
     }
     return {"stated": stated, "not_stated": dict(OPEN)}
 
 
-def _parameters(options, shared) -> list[str]:
-    """Names of what is fitted in each group."""
-    if options.saturates:
-        return [name for name in saturation.NAMES if not (options.form == "hill" and name == "R0")]
+def _of_distance(options, result: dict) -> tuple[str, list[str], str]:
+    """(law, coefficients, what was minimised and from where) of a law of distance by least squares."""
     form = laws.form_named(options.form)
-    names = ["alpha", "beta"][: form.num_linear] + ([form.shape] if form.shape else [])
-    return (["p0"] if options.trials is not None else []) + [name for name in names if name != shared]
+    start = f"a grid of {form.shape}, then closed form" if form.shape else "closed form, so no start and no settings"
+    weights = ", weighted by 1 / se^2" if options.se else ""
+    return f"R(d) = {form.formula}", _coefficients(form), f"squared error{weights}; {start}"
 
 
-def _objective(options) -> str:
-    if options.trials is not None:
-        return "binomial likelihood"
-    return f"squared error{', weighted by 1 / se^2' if options.se else ''}"
-
-
-def _start(options) -> str:
+def _bounded(options, result: dict) -> tuple[str, list[str], str]:
+    """The same of a law that saturates, or of shares of successes."""
+    held = options.reference is not None
+    trials = "binomial likelihood" if options.trials is not None else "squared error"
+    trials += ", weighted by 1 / se^2" if options.se else ""
     if options.saturates:
-        return "started at a grid of C_mid and B, settings in gold_sim/laws/saturation.py"
-    if options.trials is not None:
-        return "settings in gold_sim/laws/shares.py"
-    shape = laws.form_named(options.form).shape
-    return f"a grid of {shape}, then closed form" if shape else NO_START
+        names = [name for name in saturation.NAMES if name != "R0" or not (held or options.form == "hill")]
+        start = "a grid of log C_mid and log B, the best of each quarter refined"
+        return f"R(x) = {saturation.FORMULAS[options.form]}", names, f"{trials}; {start}"
+    form = laws.form_named(options.form)
+    law = f"logit p = logit p0 + R(d), R(d) = {form.formula}"
+    return law, [*([] if held else ["p0"]), *_coefficients(form)], f"{trials}; concave, so no start matters"
+
+
+def _coefficients(form) -> list[str]:
+    return ["alpha", "beta"][: form.num_linear] + ([form.shape] if form.shape else [])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _uncertainty(options) -> str:
+    if options.seeds:
+        return f"{laws.LEVEL:.0%} between runs, Student t"
+    return "none: one run a group" if options.trials is None else "of that run alone, by its binomial likelihood"
+
+
+def _validation(options, groups, compared: bool) -> str:
+    done = ["left-out runs"] if compared else []
+    done += ["the second half, by the law of the first"] if any("second_half" in group for group in groups) else []
+    if done:
+        return "; ".join(done)
+    how = "--halves predicts the second half" if options.has_own_start else "--compare leaves runs out"
+    return f"R² of the same points alone; {how}"
 
 
 def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -> dict:
     """The same of a hierarchical fit.  options: of a file; None for records, which say how they were made."""
     sizes = f", slopes over log {', '.join(design.names)}" if design.names else ""
-    chains = f"{effort.chains} chains from random starts, warm-up {effort.warmup}, seed {effort.seed}"
-    checked = "left-out runs" if compared else "no left-out runs; --compare-forms leaves them out"
     stated = {
-        "law": f"R(d) = {laws.form_named(form).formula}; alpha, beta of groups and runs{sizes}",
-        "runs": f"{len(design.runs)} in {len(design.keys)} groups by {by}, {len(design.units)} independent draws",
-        "metric": "d = sqrt(KL), nats a response; gold in s.d." if options is None else _variables(options),
-        "points": f"{design.n_points} from d = {design.least:g} on, those that fit takes",
-        "fit": f"posterior under normal errors; NUTS, {chains}; priors: docs/fitting.md",
-        "checked": f"{laws.LEVEL:.0%} intervals by python -m analysis calibration --part bayes; {checked}",
+        "form": f"R(d) = {laws.form_named(form).formula}; fitted: alpha, beta of groups and runs{sizes}",
+        "variables": "d = sqrt(KL), nats a response; gold in s.d." if options is None else _variables(options),
+        "models": f"{len(design.keys)} groups by {by}, {len(design.runs)} runs, {len(design.units)} independent draws",
+        "points": f"{design.n_points}, on which fit's least squares are done too; from d = {design.least:g} on",
+        "objective": f"posterior, normal errors; NUTS, {effort.chains} chains from random starts, warm-up "
+        f"{effort.warmup}, seed {effort.seed}; priors: docs/fitting.md",
+        "uncertainty": f"{laws.LEVEL:.0%} central intervals; python -m analysis calibration --part bayes",
+        "validation": "left-out runs" if compared else "none on left-out runs; --compare-forms does it",
     }
     if options is None:
         return {"stated": stated | {"training": IN_RECORDS}, "not_stated": {}}
@@ -85,11 +102,15 @@ def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -
 
 
 def _variables(options) -> str:
-    unit = {"kl": "sqrt of KL in nats", "sqrt_kl": "in nats^0.5", "n": "from n of best-of-n"}.get(options.kind)
-    said = f"x {options.kind}, column {options.column}" if unit is None else f"d {unit}, column {options.column}"
-    said += f", KL a {options.kl_unit}" if options.kl_unit else ""
-    zero = "as it stands" if options.reference is None else f"minus {options.reference}"
-    return f"{said}; gold {zero}, column {options.y}"
+    units = {"kl": "sqrt of KL in nats", "sqrt_kl": "in nats^0.5", "n": "from n of best-of-n"}
+    x = f"x in {options.unit}" if options.saturates else f"d {units[options.kind]}"
+    said = f"{x}, column {options.column}" + (f", KL a {options.kl_unit}" if options.kl_unit else "")
+    if options.trials is not None:
+        of = f"{options.trials:g}" if isinstance(options.trials, float) else f"column {options.trials}"
+        return f"{said}; share of successes, column {options.y}, of trials: {of}"
+    held = "starts at" if options.has_own_start else "minus"
+    zero = "as it stands" if options.reference is None else f"{held} {options.reference}"
+    return f"{said}; {'score' if options.saturates else 'gold'} {zero}, column {options.y}"
 
 
 def added(result: dict, options, compared: bool) -> list[str]:
@@ -100,8 +121,11 @@ def added(result: dict, options, compared: bool) -> list[str]:
 
 def lines(found: dict) -> list[str]:
     """The checklist for a terminal, a line for each thing stated and one for all that is not."""
+    checked = ("uncertainty", "validation")  # one line together
+    shown = {question: answer for question, answer in found["stated"].items() if question not in checked}
+    shown["checked"] = "; ".join(f"{question} {found['stated'][question]}" for question in checked)
     out = ["checklist for scaling-law fits (after Li et al. 2025):"]
-    out += [f"  {question:<10} {answer}" for question, answer in found["stated"].items()]
+    out += [f"  {question:<10} {answer}" for question, answer in shown.items()]
     if found["not_stated"]:
         out.append(f"  {'not stated':<10} {'; '.join(found['not_stated'])}")
     return out

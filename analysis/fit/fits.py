@@ -48,7 +48,8 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     empty = {key for key, group in runs.items() if not _has_distances(f"{by}={key}", group, warnings)}
     far = {key: _outlying(group, options) for key, group in runs.items()}
     for key, group in runs.items():
-        warnings += [] if key in empty else _off_zero(f"{by}={key}", group, far[key], options)
+        if off := [] if key in empty else _off_zero(f"{by}={key}", group, far[key], options):
+            warnings, far[key] = warnings + off, [one & False for one in far[key]]  # such gold is far off any law
     if options.share is not None:
         if empty:
             raise BadInput(f"--share {options.share}: {warnings[0]}")
@@ -343,7 +344,8 @@ def parts(points: pd.DataFrame, options: Options) -> tuple[list[tuple], list[str
         if not _has_distances(where, group, warnings):
             continue
         each = _outlying(group, options)
-        warnings += _off_zero(where, group, each, options)
+        if off := _off_zero(where, group, each, options):
+            warnings, each = warnings + off, [one & False for one in each]  # such gold is far off any law
         early = odd.ended_early(group.ds)
         if early.any():
             named = ", ".join(str(group.seeds[i]) for i in np.flatnonzero(early))

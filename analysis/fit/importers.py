@@ -43,10 +43,14 @@ def read(path: Path, columns: list[str] | None = None) -> Log:
     if not path.exists():
         raise BadInput(f"{path}: no such file")
     kind, reader = _kind(path)
+    if path.is_file() and not path.stat().st_size:
+        raise BadInput(f"{path}: is empty; a table with one row a point is wanted")
     try:
         found = reader(path, columns)
     except BadInput:
         raise
+    except pd.errors.EmptyDataError as error:
+        raise BadInput(f"{path}: is empty; a table with one row a point is wanted") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: cannot be read as {kind}: it is no UTF-8 text") from error
     except Exception as error:  # whatever the readers raise on what is no table

@@ -142,13 +142,13 @@ def intercept(form: str, d, gold, least: float) -> tuple[float, float, float, bo
     return float(found[0]), float(found[1]), float(found[2]) if len(columns) == 2 else 0.0, bool(sure)
 
 
-def at_reference(where: str, ds) -> str | None:
-    """A line if most points of a group lie at the reference policy, where there is nothing to fit."""
+def at_reference(where: str, ds, so: str = "nothing is fitted") -> str | None:
+    """A line if most points of a group lie at the reference policy, where nothing can be fitted.  so: what follows."""
     d = np.concatenate(ds)
     at = int((d < laws.AT_REFERENCE).sum())
     if at < len(d) and (len(d) < 4 or at <= len(d) / 2):
         return None
-    return f"{where}: {at} of {len(d)} points lie at KL 0: this KL tells no distance, and nothing is fitted"
+    return f"{where}: {at} of {len(d)} points lie at KL 0: this KL tells no distance, and {so}"
 
 
 # --- runs that ended early ---------------------------------------------------------------------------

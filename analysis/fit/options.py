@@ -10,8 +10,11 @@ def add(parser, form_required: bool) -> None:
     """Add the arguments to an argparse parser."""
     files = "CSV, TSV, Parquet, JSON (lines), trainer_state.json, TensorBoard events"
     parser.add_argument("file", type=Path, help=files)
-    xs = "distance from the reference: kl, sqrt_kl, n; or, for laws that saturate, also steps, tokens, flops, samples"
-    parser.add_argument("--x", required=not form_required, metavar="kl|steps|..[=COLUMN]", help=xs)
+    xs, marks = "distance from the reference: kl, sqrt_kl, n", "kl|sqrt_kl|n[=COLUMN]"
+    if form_required:
+        xs += "; or, for laws that saturate, also steps, tokens, flops, samples"
+        marks = "kl|steps|..[=COLUMN]"
+    parser.add_argument("--x", required=not form_required, metavar=marks, help=xs)
     parser.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
     about = "gold at the reference policy, which is subtracted: a number, or first for that of each run's first row"
     about += "; sigmoid, and laws of --trials, start there instead" if form_required else ""
@@ -74,10 +77,20 @@ def chosen(args, share: str | None = None):
         d_min=args.d_min,
         kl_unit=args.kl_unit,
         length=args.length,
-        reference=_reference(args.reference),
+        reference=reference(args.reference),
         trials=_trials(trials),
         x_min=x_min,
     )
+
+
+def of_budget(args):
+    """`chosen` for `advise`.  ValueError for a law or an x of which it has nothing to say."""
+    options = chosen(args)
+    if options.saturates:
+        raise ValueError(f"--form {args.form} never turns, so it sets no budget; allowed are {', '.join(laws.FORMS)}")
+    if not options.is_distance:
+        raise ValueError(f"--x {args.x} is no distance; allowed are kl, sqrt_kl, n, or one of them with =COLUMN")
+    return options
 
 
 def _check_of_distance(share, compare: bool, trials, args) -> None:
@@ -105,7 +118,8 @@ def _trials(given: str | None) -> float | str | None:
     return value
 
 
-def _reference(given: str | None) -> float | str | None:
+def reference(given: str | None) -> float | str | None:
+    """The value of --reference: a number, "first", or None.  ValueError for anything else."""
     if given in (None, "first"):
         return given
     try:

@@ -126,8 +126,7 @@ def _rows(path, columns: Columns) -> tuple[_Rows, list[str]]:
         raise BadInput(f"{path}: column {twice[0]!r} is named twice; each option wants a column of its own")
     table = importers.read(path, [*names, "status"]).table
     for name in names:
-        if name not in table.columns:
-            raise BadInput(f"{path}: no column {name!r}; it has {', '.join(map(str, table.columns))}")
+        values.check_column(path, table, name)
     if columns.by in RESULT:
         raise BadInput(f"{path}: {columns.by!r} has a meaning in the result; another name is wanted for this column")
     table, warnings = (table, []) if "status" in names else fits.ended_well(table, path)

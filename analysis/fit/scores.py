@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.findings import Table
-from analysis.fit import fits, pools
+from analysis.fit import checklist, fits, pools
 from analysis.fit.pools import Columns, Pool
 from gold_sim import laws
 from gold_sim.laws import comparison, tails
@@ -111,7 +111,7 @@ def fit(curves: list, by: str) -> dict:
     curves: (pool, gold [S, P, K] of `fit_ns`) of each group.
     """
     found, rows, residual, warnings = {}, [], 0.0, []
-    options = fits.Options(x="n", form=FORM, by=by)
+    options = fits.Options(x="n", form=FORM, y="gain", by=by)
     for pool, gold in curves:
         one = found[pool.key] = law(pool, gold)
         rows.append(
@@ -123,15 +123,25 @@ def fit(curves: list, by: str) -> dict:
             residual += float(np.sum((mean - mean[0] - laws.evaluate(FORM, d, one.alpha, one.beta)) ** 2))
     points = sum(one.n_points for one in found.values() if one.converged)
     known = comparison.information(residual, points, laws.FORMS[FORM].num_params * len(rows))
-    return {
+    result = {
         "form": FORM,
         "share": None,
+        "x": options.described_x,
+        "y": options.y,
         "trends": fits.trends(found, list(found.values())),
         "n_points": sum(row["n_points"] for row in rows),
         "groups": rows,
         **vars(known),
         "warnings": warnings,
     }
+    stated = checklist.of_fit(options, result, compared=False)
+    between_models = " and reward models" if any(pool.num_seeds > 1 for pool, _ in curves) else ""
+    stated["stated"] |= {
+        "variables": "d from n of best-of-n, column n; gold minus that of n = 1, column gain",
+        "uncertainty": f"{laws.LEVEL:.0%} between prompts{between_models}, Student t",
+        "validation": "R² of the same points alone",
+    }
+    return result | {"checklist": stated}
 
 
 # --- HedgeTune, tails, agreement -----------------------------------------------------------------

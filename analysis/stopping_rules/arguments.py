@@ -31,9 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_records.add_argument("--world", type=int, metavar="N", help="of records made with --world N")
     of_records.add_argument("--seeds", type=int, metavar="N", help="of the first N seeds alone")
     of_records.add_argument("--runs", default="runs", help=f"the records: {stores.FORMS}")
-    of_file = parser.add_argument_group("of a file; all but --x are names of columns")
+    of_file = parser.add_argument_group("of a file")
     of_file.add_argument("--x", metavar="kl|sqrt_kl|n[=COLUMN]", help="distance from the reference")
     of_file.add_argument("--y", default="gold", metavar="COLUMN", help="gold minus its value at the reference (gold)")
+    about = "gold at the reference policy, which is subtracted: a number, or first for that of each run's first row"
+    of_file.add_argument("--reference", metavar="VALUE|first", help=about)
     for option, what in COLUMNS.items():
         of_file.add_argument(f"--{option}", metavar="COLUMN", help=what)
     of_file.add_argument("--see", nargs="+", default=[], metavar="COLUMN", help="others that a rule of yours asks for")

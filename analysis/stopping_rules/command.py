@@ -10,8 +10,8 @@ import pandas as pd
 from analysis.drawing import tables
 from analysis.escaped import say
 from analysis.findings import Table
-from analysis.fit import fits
-from analysis.stopping_rules import rules, scoring, sources
+from analysis.fit import fits, options, points
+from analysis.stopping_rules import arguments, rules, scoring, sources
 from gold_sim import laws, named
 
 REACH = 0.8  # of the runs' KL, to which controls are to go if they are to say how often a rule errs there
@@ -31,11 +31,12 @@ def work(args) -> dict:
     else:
         found = sources.of_file(Path(args.name), _options(args), args)
     rows, lacking = _scored(found, chosen, args.rate)
-    for line in tables.plain_text(table(rows, args.rate)) if rows else []:
+    unit = "s.d." if is_experiment(args.name) else args.y
+    for line in tables.plain_text(table(rows, args.rate, unit)) if rows else []:
         say(line)
     for (name, what), keys in lacking.items():
         where = "" if len(keys) == len(found.groups) else f" for {'; '.join(map(_words, keys))}"
-        say(f"{name}: not scored{where}: {WHY.get(what, f'no column {what}')}")
+        say(f"{name}: not scored{where}: {_why(what, is_experiment(args.name))}")
     missing = [{"rule": name, "lacks": what, "groups": keys} for (name, what), keys in lacking.items()]
     warnings = found.warnings + _oddities(found, args)
     return {"rate": args.rate, "rules": rows, "not_scored": missing, "warnings": warnings}
@@ -50,6 +51,13 @@ WHY = {
     "threshold": "no two controls and no run of another draw from which a threshold is learned",
     "gold_sd": "no standard deviation of gold",
 }
+
+
+def _why(what: str, of_records: bool) -> str:
+    """Why a rule is not scored, with the option that names its column in a file."""
+    option = next((name for name, rule in sources.COLUMNS.items() if rule == what), what).replace("_", "-")
+    of_file = option in arguments.COLUMNS and not of_records
+    return WHY.get(what, f"no column {what}") + (f" (--{option} COLUMN names it)" if of_file else "")
 
 
 def _checked(args) -> list[tuple]:
@@ -72,7 +80,13 @@ def _options(args) -> fits.Options:
     laws.form_named(args.form)
     seeds = tuple(args.seed_column.split(",")) if args.seed_column else ()
     of_token = args.length if args.kl_unit == "token" else None
-    return fits.Options(args.x, args.form, args.y, args.by, seeds, kl_unit=args.kl_unit, length=of_token)
+    start = options.reference(args.reference)
+    chosen = fits.Options(
+        args.x, args.form, args.y, args.by, seeds, kl_unit=args.kl_unit, length=of_token, reference=start
+    )
+    if not chosen.is_distance:
+        raise ValueError(f"--x {args.x}: allowed are {', '.join(points.DISTANCES)}, or one of them with =COLUMN")
+    return chosen
 
 
 def _scored(found: sources.Found, chosen, rate: float) -> tuple[list[dict], dict]:
@@ -90,11 +104,12 @@ def _scored(found: sources.Found, chosen, rate: float) -> tuple[list[dict], dict
     return rows, lacking
 
 
-def table(rows: list[dict], rate: float) -> Table:
+def table(rows: list[dict], rate: float, unit: str) -> Table:
+    """The scores for a terminal.  unit: of gold."""
     lines = []
     for row in rows:
         line = row["key"] | {"rule": row["rule"]}
-        for name, heading in (("regret", "regret (s.d.)"), ("lead", "lead (nats)")):
+        for name, heading in (("regret", f"regret ({unit})"), ("lead", "lead (nats)")):
             line |= tables.spread({heading: row[name], f"{heading}_ci": row[f"{name}_ci"]}, heading)
         line |= {"KL kept": row["kl"], "stopped": row["stopped"]}
         rate_of = {"false alarms": np.nan if row["false_alarms"] is None else row["false_alarms"]}

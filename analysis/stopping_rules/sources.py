@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, others, records, sources
-from analysis.fit import fits
+from analysis.fit import fits, odd
 from analysis.fit import points as points_of_file
-from analysis.fit.values import BadInput
+from analysis.fit.values import BadInput, close
 from analysis.stopping_rules.scoring import Run
 from gold_sim.store import NotStored, Store
 
 CONTROL = "negative_controls"  # the experiment in which policies optimise gold itself
+START, FAR = 0.1, 0.5  # of the largest d of a run: from beyond FAR to within START in one row, another run begins
 OF_GOLD = ("gold", "rubric", "implicit_accuracy")  # how the columns begin that no rule may see
 COLUMNS = {  # option of a file's column -> the name by which rules know it
     "proxy": "proxy",
@@ -123,11 +124,15 @@ def of_file(path: Path, options: fits.Options, args) -> Found:
         raise BadInput(f"--control {args.control}: COLUMN=VALUE is wanted, as in reward=gold")
     keys = options.seeds + ((column,) if column and column not in options.keys else ())
     read = points_of_file.read(path, replace(options, seeds=keys, extra=tuple(dict.fromkeys(extra))))
-    points, warnings = read.points, read.warnings
+    in_order = read.points.sort_values(args.step, kind="stable") if args.step else read.points
+    points, said = _whole_runs(path, in_order, list(dict.fromkeys((*options.keys, *keys))), read.labels)
+    warnings = read.warnings + said
     is_control = points[column].astype(str) == value if column else pd.Series(False, points.index)
     if column and not is_control.any():
-        have = ", ".join(map(str, points[column].unique()[:5]))
-        raise BadInput(f"{path}: no row has {column}={value}; it has {have}")
+        have = list(map(str, points[column].unique()))
+        meant = close(value, have)
+        hint = f"; is {' or '.join(meant)} meant?" if meant else ""
+        raise BadInput(f"{path}: no row has {column}={value}; it has {', '.join(have[:5])}{hint}")
     if is_control.all():
         raise BadInput(f"{path}: all rows are controls ({args.control}); some runs are wanted that are none")
     by = options.by or "group"
@@ -137,7 +142,52 @@ def of_file(path: Path, options: fits.Options, args) -> Found:
     ]
     apart = tuple(dict.fromkeys(options.keys))  # controls of one seed and of different groups are different runs
     controls = _runs_of(points[is_control], apart, options, wanted, args)
+    warnings += [line for key, rows in parts for line in _oddities(f"{by}={key}", rows, options)]
     return Found(groups, controls, warnings)
+
+
+def _whole_runs(path, points: pd.DataFrame, apart: list[str], labels: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The points of runs of several checkpoints, and a warning that counts the others.
+
+    points: in the order of time.  apart: columns that tell runs apart.  labels: others that seem to.
+    BadInput where rows of several runs stand as one, since a rule would walk from one into the next.
+    """
+    wanted = "name the column that tells runs apart (--seed-column, or --by)"
+    if labels:
+        raise BadInput(f"{path}: several runs share their steps and differ in {', '.join(map(str, labels))}; {wanted}")
+    for _, run in points.groupby(apart, sort=False) if apart else [((), points)]:
+        d, far = run["d"].to_numpy(), run["d"].max()
+        if len(falls := np.flatnonzero((d[1:] <= START * far) & (d[:-1] >= FAR * far) & (far > 0))):
+            ends = f"from {d[falls[0]] ** 2:.3g} to {d[falls[0] + 1] ** 2:.3g} nats"
+            fall = f"KL falls {ends} at data row {run.index[falls[0] + 1] + 1}, as where another run begins"
+            raise BadInput(f"{path}: {fall}; {wanted}, or the order of rows (--step)")
+    sizes = points.groupby(apart)["d"].transform("size") if apart else pd.Series(len(points), points.index)
+    if (sizes < 2).all():
+        raise BadInput(f"{path}: one row a run; a run is several checkpoints, which --seed-column and --by tell apart")
+    few = int((sizes < 2).sum())
+    return points[sizes > 1], [f"left out {few} runs of one row: a run is several checkpoints"] if few else []
+
+
+def _oddities(where: str, rows: pd.DataFrame, options: fits.Options) -> list[str]:
+    """What `fit` would say of a group's points, as far as it bears on rules; nothing is left out."""
+    seeds = list(options.seeds)
+    named = [(label, run) for label, run in rows.groupby(seeds, sort=True)] if seeds else [((), rows)]
+    ds, golds = ([run[name].to_numpy() for _, run in named] for name in ("d", "gold"))
+    if line := odd.at_reference(where, ds, "neither leads nor fixed_kl mean anything"):
+        return [line]
+    far = [odd.outlying(options.form, d, gold, options.least) for d, gold in zip(ds, golds, strict=True)]
+    pick = lambda columns: [column[~one] for column, one in zip(columns, far, strict=True)]
+    out = []
+    if line := options.reference is None and odd.off_zero(where, options.form, pick(ds), pick(golds), options.least):
+        out, far = [line], [one & False for one in far]  # off a law that starts elsewhere are many points
+    if (early := odd.ended_early(ds)).any():
+        which = ", ".join("/".join(map(str, named[i][0])) for i in np.flatnonzero(early))
+        ends = "its end counts as a peak where fixed_kl learns from it, and its regret is that of a shorter run"
+        out.append(f"{where}: {', '.join(seeds)} {which} ended early: {ends}")
+    if rows_far := [row + 1 for (_, run), one in zip(named, far, strict=True) for row in run.index[one]]:
+        what = "lies far off the other points: as a run's best checkpoint it makes regret too large"
+        out.append(f"{where}: data row {', '.join(map(str, rows_far[:3]))} {what}")
+    return out
 
 
 def _runs_of(rows: pd.DataFrame, apart: tuple, options: fits.Options, wanted: dict, args) -> list[Run]:
@@ -146,7 +196,6 @@ def _runs_of(rows: pd.DataFrame, apart: tuple, options: fits.Options, wanted: di
         return []
     out = []
     for label, run in rows.groupby(list(apart), sort=True) if apart else [((), rows)]:
-        run = run.sort_values(args.step, kind="stable") if args.step else run
         column = lambda name, run=run: run[name].to_numpy(float)
         gold_sd = column(args.gold_sd) if args.gold_sd else None
         seen = {rule: column(name) for rule, name in wanted.items()}

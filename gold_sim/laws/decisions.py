@@ -78,15 +78,13 @@ def decide(evidence: Evidence, level: float = LEVEL) -> Decision:
 def p_values(values, margin: float = MARGIN, extra_variance: float = 0.0, looks: tuple[int, ...] = LOOKS) -> np.ndarray:
     """p_above, p_below, p_equivalent and p_outside of Decision, [4, ...], of values [..., S] with S of 2 or more."""
     n, moments = np.shape(values)[-1], _moments(values, extra_variance)
-    p = lambda side, at: boundaries.sequential(_nominal(n, *moments, side, at), n, looks)
-    return np.stack(
-        [
-            p(1, 0.0),
-            p(-1, 0.0),
-            np.maximum(p(1, -margin), p(-1, margin)),
-            np.minimum(p(1, margin), p(-1, -margin)),
-        ]
-    )
+    return of_sides(lambda side, at: boundaries.sequential(one_sided(n - 1, *moments, side, at), n, looks), margin)
+
+
+def of_sides(p, margin: float) -> np.ndarray:
+    """p_above, p_below, p_equivalent and p_outside, [4, ...].  p: (side, at) -> one-sided p-values [...]."""
+    equivalent, outside = np.maximum(p(1, -margin), p(-1, margin)), np.minimum(p(1, margin), p(-1, -margin))
+    return np.stack([p(1, 0.0), p(-1, 0.0), equivalent, outside])
 
 
 def verdicts(decisions: Sequence[Decision], says: Sequence[str] | str, level: float = LEVEL) -> list[str]:
@@ -178,20 +176,20 @@ def _with_skew(t, skew):
     return 3 * (np.cbrt(1 + skew * (t - skew / 6)) - 1) / skew
 
 
-def _nominal(n: int, mean, error, skew, side: int, at: float):
-    """Nominal p-values [...] that the mean of n seeds lies on a side (1: above, -1: below) of `at`.
+def one_sided(degrees: int, mean, error, skew, side: int, at: float):
+    """Nominal p-values [...] that a mean lies on a side (1: above, -1: below) of `at`, by Student's t.
 
-    Values that are all alike have no t. Theirs is the sign test's: 1/2 to the power of n.
+    Values that are all alike have no t. Theirs is the sign test's: 1/2 to the power of their number.
     """
     off = side * (mean - at)
     with np.errstate(all="ignore"):
         t = off / error
-        p = special.stdtr(n - 1, -np.minimum(t, _without_skew(t, side * skew)))
-    return np.where(error > 0, p, np.where(off > 0, 0.5**n, 1.0))
+        p = special.stdtr(degrees, -np.minimum(t, _without_skew(t, side * skew)))
+    return np.where(error > 0, p, np.where(off > 0, 0.5 ** (degrees + 1), 1.0))
 
 
 def _interval(evidence: Evidence, level: float) -> tuple[float, float]:
-    """All means that no side rejects, which `_nominal` says at half the level."""
+    """All means that no side rejects, which `one_sided` says at half the level."""
     n, (mean, error, skew) = len(evidence.values), _moments(evidence.values, evidence.extra_variance)
     allowed = boundaries.nominal(n, evidence.looks, level / 2)
     if error == 0.0 and 0.5**n > allowed:

@@ -4,6 +4,7 @@ Tables are Parquet files and arrays are safetensors files.
 """
 
 import contextlib
+import difflib
 import errno
 import functools
 import hashlib
@@ -11,6 +12,7 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,18 @@ class StoreError(Exception):
 
 class NotStored(StoreError):
     """An experiment has no manifest: it was never run to its end here. This is not damage."""
+
+
+def no_manifest(path, experiment: str, stored: Iterable[tuple[str, str]]) -> NotStored:
+    """Why an experiment is not read: it has no manifest; and the one that was probably meant.
+
+    stored: (experiment, preset) of those that there are.
+    """
+    names = [name for name, _ in stored]
+    close = [] if experiment in names else difflib.get_close_matches(experiment, names, n=1)
+    hint = f"; is {close[0]} meant?" if close else ""
+    have = ", ".join(sorted(map("-".join, stored))) or "none"
+    return NotStored(f"{path}: no such manifest; stored are {have}{hint}")
 
 
 UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole

@@ -31,7 +31,6 @@ from safetensors import numpy as safetensors
 
 from gold_sim.store.files import (
     Damaged,
-    NotStored,
     StoreError,
     arrow_schema,
     check_content,
@@ -41,6 +40,7 @@ from gold_sim.store.files import (
     from_json,
     from_parquet,
     manifest_name,
+    no_manifest,
     parsed,
     repair_command,
     sha256,
@@ -365,8 +365,7 @@ class Store:
         stored = {tuple(p.stem.rpartition("-")[::2]): p for p in self._manifests()}
         presets = [own for name, own in stored if name == experiment and preset in (None, own)]
         if not presets:
-            path, have = self.root / "experiments" / f"{experiment}-{preset or '*'}.json", sorted(map("-".join, stored))
-            raise NotStored(f"{path}: no such manifest; stored are {', '.join(have) or 'none'}")
+            raise no_manifest(self.root / "experiments" / f"{experiment}-{preset or '*'}.json", experiment, stored)
         preset = max(presets, key=lambda own: (PRESETS.index(own) if own in PRESETS else -1, own))
         path = stored[experiment, preset]
         try:
