@@ -10,11 +10,12 @@ import pytest
 from scipy import stats
 
 from analysis.__main__ import main
-from analysis.bayes import calibration, chains, design, model, posterior, psis
+from analysis.bayes import agreement, calibration, chains, design, model, posterior, psis
 from analysis.fit.coverage import replicated_runs
 from gold_sim import laws
 
-SHORT = posterior.Effort(chains=2, warmup=150, samples=150)
+# Chains of one length and number for three sizes of four seeds: one program, which compiles for longer than it runs.
+CHAINS, WARMUP = 40, 100
 
 
 def small(seeds=3):
@@ -75,14 +76,14 @@ def test_a_unit_s_density_integrates_its_own_deviations():
 
 
 def test_ranks_are_uniform_and_a_posterior_of_other_noise_is_caught():
-    """Gold made with four times the stated noise: the ranks of the noise pile up at 0."""
-    effort = posterior.Effort(chains=1, warmup=150, samples=calibration.RANKED)
-    of, contraction, _ = calibration.ranks(40, seed=3, effort=effort)
+    """Gold with twice the sum of squares: the ranks of the noise pile up at 0."""
+    effort = posterior.Effort(chains=1, warmup=WARMUP, samples=calibration.RANKED)
+    of, contraction, _ = calibration.ranks(CHAINS, seed=3, effort=effort)
     held = {name: calibration.uniform(r, np.random.default_rng(0), 400) for name, r in of.items()}
     assert all(one["ecdf"] < one["edge"] * 1.1 for one in held.values()), held
     assert contraction["noise"] > 0.9 and contraction["alpha of smallest size"] > 0.9 > contraction["share"]
     louder = lambda data: data._replace(squares=data.squares * 2.0)
-    of, _, _ = calibration.ranks(40, seed=3, effort=effort, broken=louder)
+    of, _, _ = calibration.ranks(CHAINS, seed=3, effort=effort, broken=louder)
     assert calibration.uniform(of["noise"], np.random.default_rng(0), 400)["ecdf"] > 0.3
 
 
@@ -111,10 +112,12 @@ def test_bad_chains_are_told_in_one_line():
 
 def test_one_group_has_no_slope_and_no_groups_apart():
     d, gold = replicated_runs("bon", np.random.default_rng(0), 1, 4)
-    one = design.made("bon", [design.Run(0, s, d, y) for s, y in enumerate(gold[0])], ("all",))
-    found = posterior.fitted(one, SHORT)
-    low, high = posterior.groups(found)[0]["alpha_ci"]
-    assert low < 0.6 < high and posterior.trends(found) == {} and not {"apart", "share"} & found.draws.keys()
+    one = design.made("bon", [design.Run(0, s, d, y) for s, y in enumerate(gold[0])], ("all",), {"size": (1e6,)})
+    drawn = model.from_priors(one.arrays, one.shared, 5, seed=0)
+    assert drawn.keys() == {"spread", "half", "noise", "level", "slope", "groups"}
+    found = posterior.Posterior(one, drawn, {})
+    assert posterior.trends(found) == {} and len(posterior.groups(found)) == 1
+    np.testing.assert_allclose(drawn["groups"][:, 0], drawn["level"])  # a group alone is the level of its line
 
 
 def test_a_log_is_fitted_beside_least_squares(tmp_path, capsys):
@@ -128,8 +131,9 @@ def test_a_log_is_fitted_beside_least_squares(tmp_path, capsys):
     pd.concat(rows).to_csv(tmp_path / "log.csv", index=False)
     out = str(tmp_path / "out.json")
     words = [str(tmp_path / "log.csv"), "--x", "kl", "--by", "size", "--seed-column", "seed", "--form", "rl"]
-    words += ["--chains", "2", "--warmup", "150", "--samples", "150", "--json", out, "--figure", str(tmp_path)]
-    assert main(["bayes", *words]) in (0, 1)  # chains this short may be called bad
+    words += ["--chains", CHAINS, "--warmup", WARMUP, "--samples", calibration.RANKED]
+    words += ["--json", out, "--figure", tmp_path]
+    assert main(["bayes", *map(str, words)]) in (0, 1)  # chains this short may be called bad
     told = capsys.readouterr().out
     assert "not stated" in told and "R-hat" in told
     (fit,) = json.loads((tmp_path / "out.json").read_text())["fits"]
@@ -165,6 +169,31 @@ def marginal_of(one, runs):
     _, cov, y = brute_force()
     keep = np.repeat([run in runs for run in one.runs], y.shape[1])
     return stats.multivariate_normal(cov=cov[np.ix_(keep, keep)]).logpdf(y.ravel()[keep])
+
+
+def test_agreement_is_none_where_least_squares_has_no_interval():
+    """A group of one run has none; one of three has."""
+    one = small()
+    drawn = model.from_priors(one.arrays, one.shared, 200, seed=0)
+    several, alone = agreement.compared(posterior.Posterior(one, drawn, {}))[::2]
+    assert np.isnan([alone["overlap"], alone["width_ratio"]]).all() and not np.isnan(several["overlap"])
+    low, high = several["bayes_ci"]
+    left, right = several["least_squares_ci"]
+    assert several["overlap"] == pytest.approx(
+        max(min(high, right) - max(low, left), 0) / min(high - low, right - left)
+    )
+
+
+def test_the_least_squares_slope_is_of_the_points_that_groups_are_fitted_to():
+    """Runs of a group end at different distances; the slope goes through what the groups' rows say."""
+    d, gold = replicated_runs("rl", np.random.default_rng(0), 3, 2)
+    runs = [design.Run(g, s, d * (1 + 0.1 * s), gold[g, s]) for g in range(3) for s in range(2)]
+    one = design.made("rl", runs, ("a", "b", "c"), {"size": (1e6, 1e7, 1e9)})
+    fits = agreement.least_squares(one)
+    for c, name in enumerate(("alpha", "beta")):
+        which, line = agreement.slope(one, c, fits)
+        through = np.polyfit((6, 7, 9), [getattr(fit, name) for fit in fits], 1)[0]
+        assert which == "of_these" and line.slope == pytest.approx(through, rel=1e-9)
 
 
 def test_forms_that_are_not_linear_in_two_coefficients_are_refused(capsys):

@@ -35,12 +35,13 @@ def slope(design: Design, coefficient: int, fits: list[laws.LawFit]) -> tuple[st
         return None
     x, arrays = design.arrays.sizes[:, 0], design.arrays
     name = ("alpha", "beta")[coefficient]
+    # Each run's own least squares, on the points that its group is fitted to.
+    own = np.einsum("rij,rj->ri", np.linalg.pinv(arrays.cross), arrays.pull)[:, coefficient]
     per_unit = np.full((len(design.units), len(design.keys)), np.nan)
     for u, g in np.ndindex(per_unit.shape):
-        runs = [design.runs[r] for r in np.flatnonzero((arrays.unit == u) & (arrays.group == g))]
-        if runs:
-            alone = laws.fit_seeds(design.form, [r.d for r in runs], [r.gold for r in runs], design.least)
-            per_unit[u, g] = alone.estimate[coefficient]
+        runs = np.flatnonzero((arrays.unit == u) & (arrays.group == g))
+        if len(runs):
+            per_unit[u, g] = own[runs].mean() * design.per_unit[coefficient]
     if len(per_unit) > 1 and np.isfinite(per_unit).all():
         return "of_these", laws.trend(x, per_unit)
     return "slope", laws.trend_over_groups(x, [getattr(fit, name) for fit in fits])
@@ -71,9 +72,9 @@ def compared(found: posterior.Posterior) -> list[dict]:
 
 def _row(ours, theirs) -> dict:
     (own, (low, high)), (other, (left, right)) = ours, theirs
-    shared = max(min(high, right) - max(low, left), 0.0)
+    shared = np.maximum(np.minimum(high, right) - np.maximum(low, left), 0.0)  # NaN where an end is
     with np.errstate(divide="ignore", invalid="ignore"):
-        overlap = np.float64(shared) / min(high - low, right - left)
+        overlap = shared / np.minimum(high - low, right - left)
         ratio = np.float64(high - low) / (right - left)
     return {
         "bayes": float(own),

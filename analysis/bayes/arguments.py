@@ -9,20 +9,20 @@ RESULT = {"fits", "warnings"}  # keys of what --json holds
 ABOUT = """The laws fitted as a hierarchy of runs, sizes and data by NUTS: a second opinion on `fit`.
 
   python -m analysis bayes NAME [--runs ARCHIVE]                      an experiment with records
-  python -m analysis bayes FILE --x kl --form FORM, as fit --help     a table of curves, as fit reads it
+  python -m analysis bayes FILE --x kl --form FORM [--help]           a table of curves, as advise reads it
 
 Wants numpyro: pip install 'gold_sim[bayes]'."""
 FORMS = ("bon", "rl")  # compared by default
 
 
 def parser(argv: list[str], make):
-    """The parser for NAME, or where the first word is none, for FILE.  make: the class of parsers."""
+    """The parser for NAME, or for FILE where the first word is one or --x is given.  make: the class of parsers."""
     raw = {"description": ABOUT, "formatter_class": argparse.RawTextHelpFormatter}
     made = make(prog="python -m analysis bayes", **raw)
-    if any(one in argv for one in ("--x", "--y")) or any(one.startswith("--x=") for one in argv):
+    if any(one.partition("=")[0] in ("--x", "--y") for one in argv) or (argv and Path(argv[0]).is_file()):
         from analysis.fit import options
 
-        options.add(made, form_required=True)
+        options.add(made, form_required=False)  # the options of `advise`: those that a hierarchy has
         made.add_argument("--data", metavar="COLUMN", help="a second size of the groups, as of the training data")
     else:
         about = "of an experiment; of FILE say --x, and --help --x lists its options"
@@ -32,7 +32,12 @@ def parser(argv: list[str], make):
         made.add_argument("--method", nargs="+", metavar="METHOD", help="bon, rl, frontier, direct (all there are)")
         made.add_argument("--form", metavar="FORM", help="law of all methods; default: what each is fitted with")
         made.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
-    made.add_argument("--compare", nargs="*", metavar="FORM", help="forms to compare by left-out runs (bon rl)")
+    made.add_argument(
+        "--compare-forms",
+        nargs="*",
+        metavar="FORM",
+        help="compare forms (bon rl) by what they predict of left-out runs",
+    )
     made.add_argument("--figure", type=Path, metavar="FOLDER", help="draw posterior predictive bands there")
     made.add_argument("--chains", type=int, default=4, metavar="C", help="side by side (4)")
     made.add_argument("--warmup", type=int, default=400, metavar="N", help="draws thrown away, a chain (400)")

@@ -34,7 +34,7 @@ def complaint(found: dict) -> str | None:
         return None
     said = [f"{found['divergences']} divergent transitions"] if found["divergences"] else []
     if not found["max_rhat"] <= HIGHEST_RHAT:
-        said.append(f"R-hat {found['max_rhat']:.3f} of {found['worst']} (wanted at most {HIGHEST_RHAT})")
+        said.append(f"R-hat {found['max_rhat']:.4g} of {found['worst']} (wanted at most {HIGHEST_RHAT})")
     if not found["min_ess"] >= LEAST_ESS:
         said.append(f"effective sample size {found['min_ess']:.0f} (wanted at least {LEAST_ESS})")
     return f"bad chains, so these intervals are not to be used: {', '.join(said)}; more draws: --samples, --warmup"

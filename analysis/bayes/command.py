@@ -54,12 +54,12 @@ def _checked(args) -> tuple[posterior.Effort, tuple[str, ...]]:
     for option, least in (("chains", 2), ("warmup", 50), ("samples", 50)):
         if getattr(args, option) < least:
             raise ValueError(f"--{option} {getattr(args, option)}: allowed from {least}")
-    compare = () if args.compare is None else tuple(args.compare or arguments.FORMS)
+    compare = () if args.compare_forms is None else tuple(args.compare_forms or arguments.FORMS)
     for form in (*compare, *([args.form] if args.form else [])):
         if form not in design.FORMS:
             raise ValueError(f"form={form!r}: allowed here are {', '.join(design.FORMS)}, linear in alpha and beta")
     if len(compare) == 1:
-        raise ValueError(f"--compare {compare[0]}: two forms or more are wanted")
+        raise ValueError(f"--compare-forms {compare[0]}: two forms or more are wanted")
     return posterior.Effort(args.chains, args.warmup, args.samples, args.draws_seed), compare
 
 
@@ -107,7 +107,7 @@ def of_file(args) -> tuple[list[Part], list[str]]:
     chosen = options.chosen(args)
     if args.data:
         chosen = replace(chosen, seeds=(*chosen.seeds, args.data))
-    points, warnings = fits.load(args.file, chosen)
+    points, warnings, chosen = fits.load_named(args.file, chosen)
     by = [column for column in (args.by, args.data) if column]
     seeds = [column for column in chosen.seeds if column != args.data]
     found = list(points.groupby(by, sort=True)) if by else [(("all",), points)]

@@ -1,17 +1,20 @@
 """What a fit states of the checklist for scaling laws, and what a log leaves open.
 
-The questions are those of Li, Kudugunta & Zettlemoyer 2025 ("(Mis)Fitting: A survey of scaling laws", arXiv 2502.18969)
-by its four parts - the law, the training, the data taken from it, the fit - in our words and as far as they fit here.
+After Li, Kudugunta & Zettlemoyer 2025 ("(Mis)Fitting: A survey of scaling laws", arXiv 2502.18969), in our words. The
+questions are the columns of the sheet with which they surveyed papers (sheet.csv of github.com/hadasah/scaling_laws):
+the law, the training, the data taken from it, the fit. The checklist as the paper prints it was not at hand.
 """
 
 from gold_sim import laws
 from gold_sim.laws import saturation
 
-OPEN = {  # what no table of curves says
-    "how sizes are counted": "with embeddings or without, total or active",
-    "training": "data and whether it is repeated, hyperparameters and whether they change with size",
-    "checkpoints": "how many there were, and whether curves were smoothed or averaged before",
-    "code": "of training and of measuring gold",
+OPEN = {  # what no table of curves says; the sheet's columns that are not in `of_fit`
+    "largest run": "its FLOPs, parameters and data",
+    "training data": "what they are, and whether they are repeated",
+    "hyperparameters": "of training, and whether they change with size",
+    "how parameters are counted": "with embeddings or without, total or active",
+    "code and checkpoints": "of training and analysis, and whether they are public",
+    "smoothing": "whether scores were smoothed, interpolated or averaged before",
 }
 IN_RECORDS = "settings, seeds, code version and every measured point are in the records (docs/schema.md)"
 
@@ -91,7 +94,7 @@ def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -
         "objective": f"posterior, normal errors; NUTS, {effort.chains} chains from random starts, warm-up "
         f"{effort.warmup}, seed {effort.seed}; priors: docs/fitting.md",
         "uncertainty": f"{laws.LEVEL:.0%} central intervals; python -m analysis calibration --part bayes",
-        "validation": "left-out runs" if compared else "none on left-out runs; --compare does it",
+        "validation": "left-out runs" if compared else "none on left-out runs; --compare-forms does it",
     }
     if options is None:
         return {"stated": stated | {"training": IN_RECORDS}, "not_stated": {}}
@@ -118,8 +121,11 @@ def added(result: dict, options, compared: bool) -> list[str]:
 
 def lines(found: dict) -> list[str]:
     """The checklist for a terminal, a line for each thing stated and one for all that is not."""
-    out = ["checklist for scaling-law fits (Li et al. 2025):"]
-    out += [f"  {question:<12} {answer}" for question, answer in found["stated"].items()]
+    checked = ("uncertainty", "validation")  # one line together
+    shown = {question: answer for question, answer in found["stated"].items() if question not in checked}
+    shown["checked"] = "; ".join(f"{question} {found['stated'][question]}" for question in checked)
+    out = ["checklist for scaling-law fits (after Li et al. 2025):"]
+    out += [f"  {question:<10} {answer}" for question, answer in shown.items()]
     if found["not_stated"]:
-        out.append(f"  {'not stated':<12} {'; '.join(found['not_stated'])}")
+        out.append(f"  {'not stated':<10} {'; '.join(found['not_stated'])}")
     return out
