@@ -24,6 +24,7 @@ RESERVED = (
     "calibration",
     "claims",
     "pack",
+    "export",
     "power",
     "stopping",
     "experiments",

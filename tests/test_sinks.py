@@ -22,7 +22,7 @@ from gold_sim.store.sinks.run import runs_of
 from tests.test_analysis import SEEDS, Records, one_run
 
 SIZES = (1000, 8000)
-NEWEST = max((Path(__file__).parent.parent / "docs" / "records").glob(f"*{archive.SUFFIX}"))
+PUBLISHED = Path(__file__).parent.parent / "docs" / "records" / f"2026-11-30-a-world-with-room{archive.SUFFIX}"
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def exported(store, folder, *words, name="rm_size", kind="tensorboard"):
 
 
 def test_settings_are_constant_along_a_run_and_what_was_measured_is_not(tmp_path, monkeypatch):
-    """On the published records, which have every stage."""
+    """On published records that have every stage."""
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
-    table = Store(archive.unpack(NEWEST)).table()
+    table = Store(archive.unpack(PUBLISHED)).table()
     values = table.groupby(["cell", "seed", "dpo_beta", "kl_coef"], dropna=False).nunique(dropna=False).max()
     assert not {name for name in SETTING_COLUMNS if values.get(name, 1) > 1}
     frontier = table[table["stage"] == "frontier"]

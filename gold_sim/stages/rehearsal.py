@@ -8,6 +8,7 @@ import contextlib
 
 from gold_sim import named
 from gold_sim.stages.inputs import Inputs
+from gold_sim.store.system import REAL
 
 
 class _FirstStepDone(Exception):
@@ -27,6 +28,8 @@ def rehearse(store, cell) -> None:
 
 class _Forgetful:
     """A store without checkpoints."""
+
+    system = REAL
 
     def load_checkpoint(self, fingerprint: str):
         return None

@@ -156,7 +156,8 @@ class Store:
         """Wait until the cells of these stages are on the disk, whoever wrote them: a cell is seen before it is."""
         with writing(self.root):
             for folder in (*(self.root / stage for stage in sorted(stages)), self.root):
-                self.system.sync(folder)
+                with contextlib.suppress(FileNotFoundError):  # of a stage that has no cell
+                    self.system.sync(folder)
 
     def adopt(self, stage: str, folder: str, content: dict[str, bytes], origin: str = "") -> Path:
         """Keep a finished cell that another store wrote, given as the bytes of its files; a cell already here stays.
