@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis import records
 from gold_sim.store import Store, StoreError, provenance
 from gold_sim.store.columns import CURVE_COLUMNS, REWARD_MODEL_COLUMNS, TABLES
 from gold_sim.store.system import REAL, host_code
@@ -306,6 +307,26 @@ def test_a_finished_cell_is_never_replaced(tmp_path):
     assert write(store, answer=2) == path
     assert store.write("best_of_n", "another_name", A, {"answer": 3}) == path
     assert store.record(path)["answer"] == 1 and len(list(path.parent.iterdir())) == 1
+
+
+def test_many_cells_are_found_as_one_is(tmp_path):
+    store = Store(tmp_path)
+    paths = {("best_of_n", A): write(store), ("gold", B): write(store, B, "gold")}
+    assert store.finished([*paths, ("gold", C), ("absent", A)]) == paths
+    record = paths["best_of_n", A] / "record.json"
+    record.write_bytes(record.read_bytes().replace(b"tiny", b"huge"))
+    with pytest.raises(StoreError, match=f"{record}: corrupt"):
+        store.finished(paths)
+
+
+def test_an_analysis_refuses_a_table_that_it_does_not_draw(tmp_path):
+    """As that of samples, which `records.load` does not read."""
+    store = Store(tmp_path)
+    path = write(store)
+    assert records._records(store, [("best_of_n", A)])[0]["note"] == "é"
+    (path / "curves.parquet").write_bytes(b"of another run")
+    with pytest.raises(StoreError, match="curves.parquet: corrupt"):
+        records._records(store, [("best_of_n", A)])
 
 
 # --- damage -----------------------------------------------------------------------------------
