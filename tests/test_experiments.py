@@ -548,7 +548,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["rm_sise"], ("rm_sise", "rm_size", "policy_size")),
+        (["rm_sise"], ("rm_sise", "policy_size", "; is rm_size meant?")),
         (["rm_size", "--preset", "huge"], ("huge", "smoke", "cpu")),
         (["rm_size", "--set", "reward_model.wdith=8"], ("wdith", "width")),
         (["rm_size", "--set", "optimiser.steps=-1"], ("steps=-1", "from 1")),
@@ -562,7 +562,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         (["rm_size", "--resource", "num_gpus"], ("num_gpus", "KEY=VALUE")),
         (["rm_size", "--resource", "gpus=1"], ("gpus", "local", "devices")),
         (["rm_size", "--workers", "0"], ("--workers 0", "at least 1")),
-        (["rm_size", "grdi"], ("grdi", "grid")),
+        (["rm_size", "grdi"], ("grdi", "; is grid meant?")),
         (["rm_size", "throughput"], ("throughput", "alone")),
     ],
 )
