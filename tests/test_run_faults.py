@@ -534,6 +534,14 @@ def test_two_cells_of_one_name_are_shown_side_by_side(monkeypatch, capsys):
 # --- engines ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_an_engine_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch, engine, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    line = rf"^--engine {engine} needs {package}, which is not installed: pip install 'gold_sim\[cluster\]'$"
+    with pytest.raises(ValueError, match=line):
+        executors.make(engine, tmp_path, 1, {})
+
+
 def test_only_jobs_of_the_slurm_engine_join_the_tasks_of_their_job(tmp_path, monkeypatch):
     """The local engine inside an allocation would wait for tasks that nobody started."""
     calls = []
