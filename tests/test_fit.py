@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import numbers
 from analysis.__main__ import main
 from analysis.fit import fits, importers
 from analysis.fit.coverage import replicated_runs
@@ -216,6 +217,14 @@ def test_event_files_are_read_run_by_run(tmp_path):
 def test_a_json_file_that_is_no_state_is_refused(tmp_path, capsys):
     (tmp_path / "x.json").write_text("[1, 2]")
     assert "log_history" in refused(capsys, tmp_path / "x.json", "--x", "kl", "--form", "rl")
+
+
+def test_tables_and_warnings_name_a_size_with_all_its_digits(tmp_path, capsys):
+    run(tmp_path, POINTS, "--x", "kl", "--by", "rm_params", "--form", "bon")
+    told = capsys.readouterr()
+    assert "\n    3,000,000  " in told.out and "e+0" not in told.out
+    assert "rm_params=3,000,000,000: the law's peak" in told.err and ".0:" not in told.err
+    assert [numbers.label(key) for key in (0.025, 3e22, 1e6 + 1, "a")] == ["0.025", "3e+22", "1,000,001", "a"]
 
 
 def test_fitting_needs_no_seed_column_named_group(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis.numbers import label
 from gold_sim import laws
 
 UNLIKE = 50.0  # times the median reach in KL; a group beyond it, either way, looks like another unit
@@ -34,7 +35,7 @@ def oddities(points: pd.DataFrame, options) -> list[str]:
         for key, kl in reach.items():
             if middle > 0 and kl > 0 and not 1 / UNLIKE < kl / middle < UNLIKE:
                 ends = f"KL ends at {kl:.3g} where the median group ends at {middle:.3g} nats"
-                found.append(f"{options.by}={key}: {ends}; mixed units (a token, bits) would look like this")
+                found.append(f"{options.by}={label(key)}: {ends}; mixed units (a token, bits) would look like this")
     return found
 
 
