@@ -122,7 +122,7 @@ def test_one_group_has_no_slope_and_no_groups_apart():
 
 
 def test_a_log_is_fitted_beside_least_squares(tmp_path, capsys):
-    """Three sizes on a line: the truth is held, both opinions agree, and the JSON has what docs/trusting_fits.md lists."""
+    """Three sizes on a line: the truth is held, both opinions agree; the JSON has what docs/trusting_fits.md lists."""
     rows = []
     for g, size in enumerate((1e6, 1e7, 1e8)):
         d, gold = replicated_runs("rl", np.random.default_rng(g), 1, 4)
