@@ -150,13 +150,13 @@ def _fit(argv) -> int:
         parser.error(f"the following arguments are required: {', '.join(f'--{name}' for name in missing)}")
     from analysis.drawing import tables
     from analysis.fit import checklist, fits
-    from analysis.numbers import with_interval
+    from analysis.numbers import label, with_interval
 
     chosen = options.chosen(args, args.share)
     _check_json(args.json, FITTED, args.file)
     points, odd, chosen = fits.load_named(args.file, chosen)
     result = fits.fit(points, chosen)
-    result["warnings"] = odd + result["warnings"]
+    result["warnings"] = odd + result["warnings"] + fits.on_intervals(result, chosen)
     for line in tables.plain_text(fits.table(result)):
         say(line)
     if args.halves:
@@ -167,7 +167,7 @@ def _fit(argv) -> int:
     if args.compare:
         result["comparison"] = fits.compare(points, chosen)
         for group in result["comparison"]:
-            say(f"{args.by or 'group'} {group[args.by or 'group']}: {group['text']}")
+            say(f"{args.by or 'group'} {label(group[args.by or 'group'])}: {group['text']}")
     for line in checklist.added(result, chosen, args.compare):
         say(line)
     return _tell(result, args.json, any(group["converged"] for group in result["groups"]))
@@ -188,6 +188,7 @@ def _surface(args) -> int:
 def _advise(argv) -> int:
     """Advice from a file of curves, or from an experiment's records with a back-test."""
     from analysis.fit import advise
+    from analysis.numbers import label
 
     if argv and re.fullmatch(r"[A-Za-z]\w*", argv[0]) and not Path(argv[0]).exists():
         parser = _Parser(prog="python -m analysis advise", description=advise.__doc__)
@@ -223,7 +224,7 @@ def _advise(argv) -> int:
     for (form, key, ds, golds, units), peaks in zip(parts, own, strict=True):
         advice = advise.advise(form, ds, golds, units, args.at_kl, own=peaks, of=unit)
         result["groups"].append(key | vars(advice))
-        say(f"{' '.join(f'{k} {v}' for k, v in key.items())}, {form} law: {advice.text}")
+        say(f"{' '.join(f'{k} {label(v)}' for k, v in key.items())}, {form} law: {advice.text}")
     tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in parts])
     if tested["runs"]:
         result["backtest"] = tested

@@ -32,6 +32,13 @@ def with_interval(x, interval) -> str:
     return f"{value} [{low}, {high}]"
 
 
+def label(key) -> str:
+    """A key of groups as tables and messages name it: a size with all its digits, which may tell it from the next."""
+    if isinstance(key, float | np.floating):
+        return number(int(key)) if abs(key) < 1e15 and key == int(key) else f"{key:.6g}"
+    return number(key)
+
+
 def slug(text) -> str:
     """A file stem of any text."""
     return "".join(c if c.isalnum() or c in ".-" else "_" for c in str(text))

@@ -70,12 +70,14 @@ class Data:
 def load(store: Store, experiment: str, preset: str | None = None, seeds: int | None = None) -> Data:
     """Everything an analysis reads of an experiment: all its blocks of seeds, or the first blocks, of `seeds` in all.
 
-    NotStored, with the command to run, where it was never run; NoPoints where all its runs diverged; Damaged, with the
-    command that mends it, where a file cannot be trusted or is not there.
+    NotStored where it was never run, with the command to run or the name that was meant; NoPoints where all its runs
+    diverged; Damaged, with the command that mends it, where a file cannot be trusted or is not there.
     """
     try:
         manifest = store.manifest(experiment, preset)
     except NotStored as error:
+        if error.meant is not None:
+            raise  # a command with the misspelt name would make nothing
         run = RUN.format(name=experiment) + (f" --preset {preset}" if preset not in (None, "cpu") else "")
         raise NotStored(f"{error}; this makes them: {run}") from error
     with _mending(store, manifest):

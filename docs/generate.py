@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from analysis import analyse, curves, escaped, others, records  # noqa: E402
 from analysis.claims import savings, verdicts  # noqa: E402
+from analysis.claims.catalogue import CLAIMS  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
 from analysis.fit import advise, known_columns  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
@@ -101,6 +102,25 @@ def newest(name: str) -> tuple[str, records.Data]:
     return path, records.load(store, name)
 
 
+MANY = 3  # intervals of a cell; with as many it is parted
+SAYS = {claim.name: f"{claim.says} ({claim.source})" for claim in CLAIMS}
+OUTSIDE = r"(?![^(]*\))"  # what precedes is not within round brackets
+
+
+def rows_of(check: str, verdict: str, found: str) -> list[tuple[str, str, str]]:
+    """Verdict, name and finding of a check or claim; a row for each comparison where one cell would have MANY."""
+    name = check.replace("_", " ")
+    if len(re.findall(r"\[[^\]]+, [^\]]+\]", found)) < MANY:
+        return [(verdict, name, found)]
+    says = SAYS.get(check, found.partition(": ")[0])
+    *premise, own = re.split(rf"(?<=[)\]])\. {OUTSIDE}", found.removeprefix(f"{says}: "))
+    of_premise, of_claim = (
+        [part for text in texts for part in re.split(f"; {OUTSIDE}", text)] for texts in (premise, [own])
+    )
+    more = [f"premise: {part}" for part in of_premise[1:]]
+    return [(verdict, name, f"{says}:"), *(("", "", part) for part in (*of_premise[:1], *more, *of_claim))]
+
+
 def found(name: str) -> str:
     """What one experiment asked and found, with the command that prints it, in the newest archive that has it."""
     path, read = newest(name)
@@ -117,8 +137,8 @@ def found(name: str) -> str:
     checks = verdicts.checks_of(read) | findings.summary.get("checks", {})
     lines += ["| verdict | check or claim | found |", "|---|---|---|"] if checks else []
     for check, one in checks.items():
-        cells = (one["verdict"], check.replace("_", " "), one["found"])
-        lines.append("| " + " | ".join(map(escaped.markdown, cells)) + " |")
+        for cells in rows_of(check, one["verdict"], one["found"]):
+            lines.append("| " + " | ".join(map(escaped.markdown, cells)) + " |")
     return "\n".join(lines).strip()
 
 

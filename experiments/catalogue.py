@@ -9,6 +9,7 @@ import pkgutil
 from experiments import modules, studies
 from experiments.experiment import Experiment
 from experiments.presets import PRESETS
+from gold_sim.typed import meant
 
 
 def _declared() -> dict[str, object]:
@@ -33,8 +34,9 @@ def find(name: str, preset: str) -> Experiment:
         return _MODULES[name].experiment(preset)
     made = modules.load(name, preset)
     if made is None:
-        known = ", ".join((*NAMES, "throughput"))
-        raise ValueError(f"experiment {name!r}: allowed are {known}, or a module of yours with experiment(preset)")
+        known = (*NAMES, "throughput")
+        allowed = f"allowed are {', '.join(known)}, or a module of yours with experiment(preset)"
+        raise ValueError(f"experiment {name!r}: {allowed}{meant(name, known)}")
     if made.name in NAMES and made != _MODULES[made.name].experiment(preset):
         raise ValueError(f"experiment {name!r}: its name={made.name!r} is that of an experiment here; give it its own")
     return made

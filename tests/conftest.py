@@ -36,8 +36,9 @@ from gold_sim.optimisation import algorithms, driver, exact
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = (
     *("test_experiments", "test_smoke", "test_run_faults", "test_policy_gradient", "test_algorithms", "test_faults"),
-    *("test_seeds", "test_documents", "test_extending", "test_direct_alignment", "test_rehearsal", "test_convergence"),
-    *("test_frontier", "test_claims", "test_decisions", "test_graph", "test_package"),
+    *("test_engines", "test_signals", "test_seeds", "test_documents", "test_extending", "test_direct_alignment"),
+    *("test_rehearsal", "test_convergence", "test_frontier", "test_claims", "test_decisions", "test_graph"),
+    "test_package",
 )
 
 

@@ -1,5 +1,6 @@
 """The hierarchical fit: its algebra by brute force, its posterior by simulation, Pareto smoothing by exact answers."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 from analysis.__main__ import main
-from analysis.bayes import agreement, calibration, chains, design, model, posterior, psis
+from analysis.bayes import agreement, arguments, calibration, chains, command, design, model, posterior, psis
 from analysis.fit.coverage import replicated_runs
 from gold_sim import laws
 
@@ -121,7 +122,7 @@ def test_one_group_has_no_slope_and_no_groups_apart():
 
 
 def test_a_log_is_fitted_beside_least_squares(tmp_path, capsys):
-    """Three sizes on a line: the truth is held, both opinions agree, and the JSON has what docs/fitting.md lists."""
+    """Three sizes on a line: the truth is held, both opinions agree; the JSON has what docs/trusting_fits.md lists."""
     rows = []
     for g, size in enumerate((1e6, 1e7, 1e8)):
         d, gold = replicated_runs("rl", np.random.default_rng(g), 1, 4)
@@ -145,6 +146,19 @@ def test_a_log_is_fitted_beside_least_squares(tmp_path, capsys):
     assert all(row["overlap"] > 0.5 for row in fit["agreement"]) and len(fit["agreement"]) == 8
     assert {"stated", "not_stated"} == fit["checklist"].keys() and fit["prior_check"]["inside"] > 0.9
     assert (tmp_path / "bands_rl.png").stat().st_size > 10_000
+
+
+def test_groups_of_a_file_are_named_as_numbers_are_and_one_run_a_group_is_said_once(tmp_path):
+    """Unlike fit, the hierarchy has intervals without a column of seeds."""
+    d, gold = replicated_runs("bon", np.random.default_rng(0), 4, 1)
+    rows = [pd.DataFrame({"size": 10.0**g, "pairs": 500, "kl": d**2, "gold": gold[g - 4, 0]}) for g in range(4, 8)]
+    pd.concat(rows).to_csv(tmp_path / "log.csv", index=False)
+    words = [str(tmp_path / "log.csv"), "--x", "kl", "--form", "bon", "--by", "size"]
+    asked = lambda *more: arguments.parser(words, argparse.ArgumentParser).parse_args([*words, *more])
+    (part,), warnings = command.of_file(asked())
+    assert part.keys == (1e4, 1e5, 1e6, 1e7) and sum("one run" in line for line in warnings) == 1
+    (part,), _ = command.of_file(asked("--data", "pairs"))
+    assert part.keys[2] == "1,000,000 / 500"
 
 
 def test_without_numpyro_there_is_one_line():

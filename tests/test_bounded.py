@@ -174,7 +174,7 @@ def test_the_noise_of_long_runs_is_known(correlation):
 
 @pytest.mark.parametrize("form", ["sigmoid", "hill"])
 def test_intervals_and_bands_cover(form):
-    """In 150 made data sets, standard error 0.025 (and less of bands). With 500: docs/fitting.md."""
+    """In 150 made data sets, standard error 0.025 (and less of bands). With 500: docs/trusting_fits.md."""
     for runs, within in ((4, None), (1, 0.0)):
         found = bounded_coverage.saturating(form, runs, within, np.random.default_rng(1), 150)
         bands, intervals = found.pop("second half"), [found[name] for name in bounded_coverage.TRUTH if name in found]

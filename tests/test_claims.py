@@ -13,7 +13,7 @@ from analysis.claims import catalogue, measured, sight, verdicts
 from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
 from analysis.studies import data_split
 from gold_sim.laws import decisions
-from tests.test_analysis import one_run
+from tests.made_records import one_run
 
 SEEDS = range(8)
 NEAR = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])  # of 8 seeds, about a mean

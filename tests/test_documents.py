@@ -66,6 +66,19 @@ def test_the_records_are_small_enough_to_clone():
     assert sum(path.stat().st_size for path in RECORDS.glob(f"*{archive.SUFFIX}")) <= 10_000_000
 
 
+def test_a_cell_of_many_intervals_is_a_row_for_each():
+    """And what precedes them stands first; of a premise every row says so."""
+    rows_of = GENERATE["rows_of"]
+    few = "slopes: a 1 [0.5, 1.5]; b 2 [1, 3]"
+    assert rows_of("few_of_them", "holds", few) == [("holds", "few of them", few)]
+    rest = lambda found: [cells[2] for cells in rows_of("some_check", "open", found)]
+    many = "all: a 1 [0, 2] (at 5; of 7: none); b 2 [1, 3]; c 3 [2, 4]"
+    assert rest(many) == ["all:", "a 1 [0, 2] (at 5; of 7: none)", "b 2 [1, 3]", "c 3 [2, 4]"]
+    hangs = "all: premise it: open, x 1 [0, 2] (of 3); y 2 [1, 3]. z 3 [2, 4]"
+    assert rest(hangs) == ["all:", "premise it: open, x 1 [0, 2] (of 3)", "premise: y 2 [1, 3]", "z 3 [2, 4]"]
+    assert rows_of("some_check", "open", many)[1][:2] == ("", "")
+
+
 @pytest.mark.parametrize("page", GENERATE["PARTS"])
 def test_generated_parts_are_what_the_script_writes(page):
     """All but the claims, which tests/test_archive.py computes anyway; of the results the first, a long and a short."""
@@ -80,7 +93,8 @@ def test_links_lead_somewhere_and_the_readme_names_every_page():
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             target = (page.parent / link).resolve()
             assert target.exists(), f"{page.name}: {link}"
-    for page in ("results", "claims", "schema", "fitting", "clusters", "speed", "extending", "design"):
+    named = ("results", "claims", "schema", "fitting", "trusting_fits", "how_far", "clusters", "speed", "extending")
+    for page in (*named, "design"):
         assert f"(docs/{page}.md)" in PAGES[0].read_text()
 
 

@@ -1,6 +1,5 @@
 """Life of a run, as a stranger sees it: resume after SIGKILL, a full disk, bad input."""
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -8,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import jax
@@ -16,7 +14,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from experiments.engine import job, local, worker
 from experiments.plan import missing, plan
 from gold_sim.stages import parallel, pipeline
 from gold_sim.store import Store
@@ -319,16 +316,6 @@ def test_half_precision_gives_the_same_curves_within_its_own_rounding(runs, tmp_
         np.testing.assert_allclose(one[column], other[column], atol=0.1, err_msg=column)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted by Linux's /proc")
-def test_a_worker_on_a_cpu_computes_on_one_thread(tmp_path, monkeypatch):
-    """Otherwise two workers on two cores are four threads, each a fifth slower."""
-    monkeypatch.delenv("PJRT_NPROC")
-    count = "import jax, glob; jax.devices(); names = [open(p).read() for p in glob.glob('/proc/self/task/*/comm')]"
-    environment = os.environ | worker.environment(tmp_path) | {"JAX_PLATFORMS": "cpu"}
-    line = [sys.executable, "-c", f"{count}; print(sum('XLAEigen' in name for name in names))"]
-    assert subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout.strip() == "1"
-
-
 @pytest.mark.skipif(not shutil.which("slurmctld") or os.geteuid() != 0, reason="needs Slurm on this machine, and root")
 def test_jobs_of_a_real_slurm_outlive_the_driver_are_requeued_and_cancelled(runs):
     line = [ROOT / "tests" / "slurm.sh", runs, sys.executable]
@@ -342,157 +329,6 @@ def policies_of(root):
     return [c.fingerprint for c in curves if c.stage == "policy_gradient"]
 
 
-def test_a_cell_whose_worker_dies_every_time_is_named(tmp_path):
-    """A cell that takes its process with it, three times: real processes, one line."""
-    from experiments.engine import job, local, queue
-
-    class Killed(local.Local):
-        def submit(self, cell):
-            job = super().submit(cell)
-            next(iter(self._pools[0]._processes.values())).kill()
-            return job
-
-    executor, events = Killed(tmp_path, 1, {}), []
-    cell = plan("rm_size", "smoke", {})[2][0]
-    with pytest.raises(job.WorkerLost, match=f"{cell.stage} {cell.name}: worker lost 3 times"):
-        queue.run(tmp_path, [cell], executor, lambda event, *_: events.append(event))
-    executor.close()
-    assert events.count("start") == 3 and events.count("lost") == 2 and "done" not in events
-
-
-def test_a_worker_killed_with_nothing_to_do_is_replaced(tmp_path):
-    """As by a system short of memory: the next cell finds its pool broken."""
-
-    def result_of(name):
-        job = executor._begin(os.path.join, name)
-        while not job.done():
-            time.sleep(0.05)
-        assert job.exception() is None
-        return executor._busy[0].result()
-
-    executor = local.Local(tmp_path, 1, {})
-    assert result_of("one") == str(tmp_path / "one")
-    first = executor._pools[0]
-    next(iter(first._processes.values())).kill()
-    while not first._broken:
-        time.sleep(0.05)
-    assert result_of("two") == str(tmp_path / "two")
-    executor.close()
-
-
-def test_what_holds_up_the_end_goes_first():
-    """By hand: b - d and c - e hang on a, f on nothing; the ways are a 9, c 8, e 6, b 5, f 4, d 1."""
-    from experiments.engine import queue
-    from gold_sim.stages.graph import Cell
-
-    made = {}
-    for name, *ups in ("a", "f", "ba", "ca", "db", "ec"):
-        made[name] = Cell("gold", name, name, None, tuple((up, made[up]) for up in ups))
-    cells = list(made.values())  # a f b c d e
-    assert [c.name for c in queue.longest_first(cells, [1.0, 4.0, 4.0, 2.0, 1.0, 6.0])] == list("acebfd")
-    assert [c.name for c in queue.longest_first(cells, [1.0] * 6)] == list("abcfde")  # ties: as they came
-
-
-def test_ten_thousand_cells_run_once_each_after_what_they_need(tmp_path, monkeypatch):
-    """The schedule alone, of cells that each need up to three earlier ones; every fiftieth loses its worker once."""
-    from experiments.engine import job, queue
-    from gold_sim.stages.graph import Cell
-
-    rng, cells = np.random.default_rng(0), []
-    for i in range(10_000):
-        picked = rng.choice(max(i, 1), min(i, 3), replace=False) if i % 7 else []
-        ups = tuple((f"up{j}", dataclasses.replace(cells[j], upstream=())) for j in picked)
-        cells.append(Cell("gold", f"tiny{i}", f"{i:016x}", None, ups))
-    done, tries = set(), dict.fromkeys((c.fingerprint for c in cells), 0)
-
-    class Instant:
-        slots = 64
-
-        def submit(self, cell):
-            assert all(up.fingerprint in done for _, up in cell.upstream), cell.name
-            tries[cell.fingerprint] += 1
-            lost = int(cell.fingerprint, 16) % 50 == 0 and tries[cell.fingerprint] == 1
-            return types.SimpleNamespace(done=lambda: True, exception=lambda: job.WorkerLost("made") if lost else None)
-
-        def prepare(self, cell):
-            return None
-
-    def report(event, cell, *_):
-        if event == "done":
-            assert cell.fingerprint not in done
-            done.add(cell.fingerprint)
-
-    monkeypatch.setattr(queue, "TURN_SECONDS", 0.0)
-    queue.run(tmp_path, cells, Instant(), report)
-    assert len(done) == 10_000 and sum(tries.values()) == 10_200
-
-
-def program(cell) -> tuple:
-    return cell.declared.program_key(cell.config)
-
-
-def test_idle_slots_compile_ahead_and_keep_nobody_waiting(tmp_path, monkeypatch):
-    """Each set of programs once, of cells that cannot run yet; never more jobs than slots; a lost one does no harm."""
-    from experiments.engine import queue
-
-    _, curves, every = plan("rm_size", "smoke", {})
-    cells, started, prepared, open_jobs = missing(Store(tmp_path), curves, every), [], [], []
-
-    class Watched:
-        slots = 2
-
-        def _begin(self, turns, error=None):
-            job = types.SimpleNamespace(left=turns, exception=lambda: error)
-            job.done = lambda: job.left <= 0
-            open_jobs[:] = [other for other in open_jobs if not other.done()] + [job]
-            assert len(open_jobs) <= self.slots
-            return job
-
-        def submit(self, cell):
-            started.append(cell.fingerprint)
-            return self._begin(6)
-
-        def prepare(self, cell):
-            assert cell.fingerprint not in started
-            prepared.append(cell)
-            return self._begin(2, job.WorkerLost("made"))
-
-    def turn(_):
-        for one in open_jobs:
-            one.left -= 1
-
-    monkeypatch.setattr(time, "sleep", turn)
-    queue.run(tmp_path, cells, Watched(), lambda *_: None)
-    assert sorted(started) == sorted(c.fingerprint for c in cells)
-    assert len({program(c) for c in prepared}) == len(prepared) > 3
-    assert {c.stage for c in prepared} <= {"reward_model", "pool", "scores", "policy_gradient", "frontier"}
-
-
-def test_a_cell_that_runs_is_not_compiled_ahead(tmp_path):
-    """Three slots, two cells that need nothing: the third slot stays idle."""
-    from experiments.engine import queue
-
-    _, curves, _ = plan("rm_size", "smoke", {})
-    cells = [dataclasses.replace(c, upstream=()) for c in curves if c.stage == "policy_gradient"]
-    prepared, turns = [], dict.fromkeys((c.fingerprint for c in cells), 0)
-
-    class Idle:
-        slots = 3
-
-        def submit(self, cell):
-            def done():
-                turns[cell.fingerprint] += 1
-                return turns[cell.fingerprint] > 2
-
-            return types.SimpleNamespace(done=done, exception=lambda: None)
-
-        def prepare(self, cell):
-            prepared.append(cell)
-
-    queue.run(tmp_path, cells, Idle(), lambda *_: None)
-    assert len(cells) == 2 and not prepared
-
-
 def test_what_a_stored_cell_had_compiled_is_not_compiled_ahead(runs):
     """Other seeds: other cells, the same programs."""
     from experiments.engine import queue
@@ -501,6 +337,7 @@ def test_what_a_stored_cell_had_compiled_is_not_compiled_ahead(runs):
     _, _, wider = plan("rm_size", "smoke", {"reward_model.width": 12})
     assert queue._of_each_program(runs, every) == []
     new = queue._of_each_program(runs, wider)
+    program = lambda cell: cell.declared.program_key(cell.config)
     assert new and all(program(c) not in {program(other) for other in every} for c in new)
 
 
@@ -548,7 +385,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["rm_sise"], ("rm_sise", "rm_size", "policy_size")),
+        (["rm_sise"], ("rm_sise", "policy_size", "; is rm_size meant?")),
         (["rm_size", "--preset", "huge"], ("huge", "smoke", "cpu")),
         (["rm_size", "--set", "reward_model.wdith=8"], ("wdith", "width")),
         (["rm_size", "--set", "optimiser.steps=-1"], ("steps=-1", "from 1")),
@@ -562,7 +399,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
         (["rm_size", "--resource", "num_gpus"], ("num_gpus", "KEY=VALUE")),
         (["rm_size", "--resource", "gpus=1"], ("gpus", "local", "devices")),
         (["rm_size", "--workers", "0"], ("--workers 0", "at least 1")),
-        (["rm_size", "grdi"], ("grdi", "grid")),
+        (["rm_size", "grdi"], ("grdi", "; is grid meant?")),
         (["rm_size", "throughput"], ("throughput", "alone")),
     ],
 )

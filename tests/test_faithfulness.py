@@ -7,7 +7,7 @@ import pytest
 
 from analysis import analyse, faithfulness, older, records, runs
 from gold_sim.store import Store, archive
-from tests.test_analysis import SEEDS, SIZES, Records, one_run
+from tests.made_records import SEEDS, SIZES, Records, one_run
 
 
 def moments(gold, rubric):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import numbers
 from analysis.__main__ import main
 from analysis.fit import fits, importers
 from analysis.fit.coverage import replicated_runs
@@ -218,6 +219,14 @@ def test_a_json_file_that_is_no_state_is_refused(tmp_path, capsys):
     assert "log_history" in refused(capsys, tmp_path / "x.json", "--x", "kl", "--form", "rl")
 
 
+def test_tables_and_warnings_name_a_size_with_all_its_digits(tmp_path, capsys):
+    run(tmp_path, POINTS, "--x", "kl", "--by", "rm_params", "--form", "bon")
+    told = capsys.readouterr()
+    assert "\n    3,000,000  " in told.out and "e+0" not in told.out
+    assert "rm_params=3,000,000,000: the law's peak" in told.err and ".0:" not in told.err
+    assert [numbers.label(key) for key in (0.025, 3e22, 1e6 + 1, "a")] == ["0.025", "3e+22", "1,000,001", "a"]
+
+
 def test_fitting_needs_no_seed_column_named_group(tmp_path):
     """A table with a column named as the result's default key."""
     table = pd.DataFrame({"group": ["a"] * 5, "kl": np.arange(1.0, 6), "gold": [0.3, 0.4, 0.45, 0.47, 0.48]})
@@ -225,3 +234,153 @@ def test_fitting_needs_no_seed_column_named_group(tmp_path):
     options = fits.Options(x="kl", form="bon", by="group")
     points, _ = fits.load(tmp_path / "g.csv", options)
     assert fits.fit(points, options)["groups"][0]["group"] == "a"
+
+
+def csv(tmp_path, name="curves.csv", **changes):
+    """A log of two groups and three seeds that follow the RL law exactly: alpha 0.7, beta 0.5 and 0.3."""
+    rows = []
+    for size, beta in (("small", 0.5), ("large", 0.3)):
+        for seed in range(3):
+            d = np.linspace(0, 5 + 0.1 * seed, 20)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "size": size,
+                        "seed": seed,
+                        "kl": d**2,
+                        "sqrt_kl": d,
+                        "gold": laws.overoptimization_rl(d, 0.7 + 0.01 * seed, beta),
+                    }
+                )
+            )
+    path = tmp_path / name
+    table = pd.concat(rows).assign(**changes)
+    {
+        ".csv": lambda: table.to_csv(path, index=False),
+        ".parquet": lambda: table.to_parquet(path),
+        ".jsonl": lambda: table.to_json(path, orient="records", lines=True),
+    }[path.suffix]()
+    return path
+
+
+@pytest.mark.parametrize(("name", "x"), [("c.csv", "kl"), ("c.parquet", "sqrt_kl"), ("c.jsonl", "sqrt_kl=sqrt_kl")])
+@pytest.mark.parametrize("share", [None, "alpha"])
+def test_fit_recovers_the_law_from_a_log(tmp_path, name, x, share):
+    command = ["fit", csv(tmp_path, name), "--x", x, "--by", "size", "--form", "rl", "--seed-column", "seed"]
+    command += ["--share", share] if share else []
+    assert main([str(a) for a in [*command, "--json", tmp_path / "fit.json"]]) == 0
+    found = json.loads((tmp_path / "fit.json").read_text())
+    assert {"form", "share", "n_points", "groups", "aicc", "bic", "warnings"} <= set(found) and found["share"] == share
+    by_size = {g["size"]: g for g in found["groups"]}
+    assert by_size["small"]["beta"] == pytest.approx(0.5, abs=1e-4)
+    assert by_size["large"]["beta"] == pytest.approx(0.3, abs=1e-4)
+    for g in by_size.values():
+        assert g["alpha"] == pytest.approx(0.71, abs=1e-4) and g["converged"] is True and g["r2"] > 0.999
+        # seeds' alphas .70 .71 .72: s.d. .01, t(.95, 2) = 2.920, half width 2.920 * .01 / sqrt(3) = .01686
+        assert g["alpha_ci"] == pytest.approx([0.71 - 0.01686, 0.71 + 0.01686], abs=1e-4)
+        assert g["d_peak"] == pytest.approx(np.exp(0.71 / g["beta"] - 1), rel=1e-3)
+
+
+def test_fit_from_n_of_best_of_n(tmp_path):
+    n = np.array([1, 2, 4, 16, 64, 256])
+    d = np.sqrt(np.log(n) - (n - 1) / n)
+    path = tmp_path / "n.csv"
+    pd.DataFrame({"n": n, "gold": laws.overoptimization_bon(d, 0.6, 0.1)}).to_csv(path, index=False)
+    options = fits.Options(x="n", form="bon")
+    points, _ = fits.load(path, options)
+    result = fits.fit(points, options)
+    group = result["groups"][0]
+    assert (group["alpha"], group["beta"]) == pytest.approx((0.6, 0.1)) and np.isnan(group["alpha_ci"]).all()
+    assert any("no intervals" in line for line in fits.on_intervals(result, options))
+
+
+def test_fit_warns_where_gold_does_not_start_at_zero(tmp_path):
+    options = fits.Options(x="kl", form="rl", by="size", seeds=("seed",))
+    points, _ = fits.load(csv(tmp_path), options)
+    assert not any("subtract" in w for w in fits.fit(points, options)["warnings"])
+    points["gold"] += 0.4
+    assert any("subtract" in w for w in fits.fit(points, options)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "named"),
+    [
+        ({}, ["--by", "width"], "'width'"),
+        ({}, ["--y", "score"], "'score'"),
+        ({}, ["--x", "steps"], "steps"),
+        ({}, ["--form", "cubic"], "'cubic'"),
+        ({}, ["--share", "gamma"], "gamma"),
+        ({}, ["--form", "power", "--share", "alpha"], "'power'"),
+        ({}, ["--se", "gold_se"], "'gold_se'"),
+        ({}, ["--kl-unit", "bits"], "bits"),
+        ({}, ["--kl-unit", "token"], "--length"),
+        ({}, ["--d-min", "-1"], "-1"),
+        ({"gold": np.nan}, [], "nan"),
+        ({"gold": "high"}, [], "'high'"),
+        ({"kl": -1.0}, [], "kl=-1"),
+    ],
+)
+def test_fit_refuses_bad_input_in_one_line(tmp_path, capsys, changes, arguments, named):
+    path = csv(tmp_path, **changes)
+    assert named in refused(capsys, path, "--x", "kl", "--form", "rl", *arguments)
+
+
+def test_fit_refuses_what_is_no_table(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "a.parquet").write_text("x")
+    for path in (tmp_path / "a.txt", tmp_path / "a.parquet", tmp_path / "none.csv"):
+        assert path.name in refused(capsys, path, "--x", "kl", "--form", "rl")
+
+
+def fitted(path, *arguments):
+    out = path.parent / "fit.json"
+    command = ["fit", path, "--x", "kl", "--by", "size", "--form", "rl", "--seed-column", "seed", "--json", out]
+    assert main([str(a) for a in [*command, *arguments]]) == 0
+    return json.loads(out.read_text())
+
+
+def test_a_shared_alpha_pairs_groups_by_seed_not_by_place(tmp_path):
+    """Seed s has alpha 0.7 + 0.01 s in both groups. Without small's seed 0 and large's seed 2 only seed 1 is common."""
+    path = csv(tmp_path)
+    table = pd.read_csv(path)
+    gone = ((table["size"] == "small") & (table["seed"] == 0)) | ((table["size"] == "large") & (table["seed"] == 2))
+    table[~gone].to_csv(path, index=False)
+    found = fitted(path, "--share", "alpha")
+    assert [g["alpha"] for g in found["groups"]] == pytest.approx([0.71, 0.71], abs=1e-9)
+    assert [g["beta"] for g in found["groups"]] == pytest.approx([0.3, 0.5], abs=1e-9)
+    assert any("seed 0, 2" in w for w in found["warnings"])
+
+
+def test_fit_leaves_out_and_counts_what_diverged(tmp_path):
+    path = csv(tmp_path)
+    table = pd.read_csv(path).assign(status="ok")
+    table.loc[[3, 4], ["status", "gold"]] = ["diverged", np.nan]
+    table.to_csv(path, index=False)
+    found = fitted(path)
+    assert found["groups"][1]["beta"] == pytest.approx(0.5, abs=1e-9)
+    assert "left out 2 of 120 rows whose status is not ok" in found["warnings"]
+
+
+@pytest.mark.parametrize("column", ["size", "seed"])
+def test_fit_does_not_drop_rows_without_a_group(tmp_path, capsys, column):
+    path = csv(tmp_path)
+    table = pd.read_csv(path).astype({"seed": float})
+    table.loc[7, column] = np.nan
+    table.to_csv(path, index=False)
+    arguments = [path, "--x", "kl", "--by", "size", "--form", "rl", "--seed-column", "seed"]
+    assert f"{column} is empty in data row 8" in refused(capsys, *arguments)
+
+
+def test_fit_says_why_a_law_has_no_peak(tmp_path):
+    path = csv(tmp_path)
+    table = pd.read_csv(path)
+    table.assign(gold=-table["gold"]).to_csv(path, index=False)
+    found = fitted(path)
+    assert all(g["d_peak"] is None for g in found["groups"]) and any("alpha <= 0" in w for w in found["warnings"])
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = ["fit", csv(tmp_path), "--x", "kl", "--form", "rl", "--json", tmp_path / "file" / "fit.json"]
+    assert main([str(a) for a in arguments]) == 2
+    assert "can be written to" in capsys.readouterr().err.splitlines()[-1]

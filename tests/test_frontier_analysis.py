@@ -10,7 +10,7 @@ from analysis import curves, runs
 from analysis.__main__ import main
 from analysis.templates import equal_kl
 from gold_sim import laws
-from tests.test_analysis import SEEDS, Records, one_run
+from tests.made_records import SEEDS, Records, one_run
 
 COEFS = (0.25, 0.16, 0.1, 0.063, 0.04, 0.025, 0.016, 0.01)
 

@@ -5,9 +5,11 @@ Now each gives what it was made with, or one line that says what to type.
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.fit import coverage, odd
 from tests.made_logs import ALPHA, BETA, STEPS, fit, gold_of, law, lines, point, run_of, table, write_events, written
 
 
@@ -93,6 +95,16 @@ def test_gold_that_is_not_centred_is_told_of_and_can_be(tmp_path, capsys):
     found, said = fit(capsys, path, "--reference", "first")
     assert law(found) == pytest.approx((ALPHA, BETA), abs=1e-3) and "--reference" not in said
     assert "--reference high: allowed are a number" in fit(capsys, path, "--reference", "high", status=2)[1]
+
+
+@pytest.mark.parametrize("form", ["offset", "power"])
+def test_an_intercept_is_told_from_a_shape_that_bends(form):
+    """Without one at most two of 20 runs are called odd, by chance; where gold starts at 1, all are."""
+    d, gold = coverage.replicated_runs(form, np.random.default_rng(4), 20, 1, 0.003, coverage.POINTS)
+    said = lambda start: [odd.off_zero("", form, [d], [one[0] + start], 0.0) is not None for one in gold]
+    assert sum(said(0.0)) <= 2 and all(said(1.0))
+    called = coverage.called_odd(form, 0.003, 0.9, np.random.default_rng(4), 20)
+    assert called == {"intercept": sum(said(0.0)) / 20, "point": 0.0}
 
 
 def test_first_is_of_each_run_and_of_a_row_that_has_gold_alone(tmp_path, capsys):

@@ -9,7 +9,7 @@ from analysis.claims import catalogue, verdicts
 from analysis.drawing import figures
 from analysis.studies import constrained, proxy_points
 from gold_sim.store import columns
-from tests.test_analysis import Records, one_run
+from tests.made_records import Records, one_run
 
 
 def made(points, peak=(1.0, 0.5), correlated=0.6):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -513,8 +514,9 @@ def test_manifests(tmp_path):
     with pytest.raises(StoreError, match="size-pod.json: no such manifest; stored are size-cpu, size-gpu") as said:
         store.manifest("size", "pod")
     assert "meant" not in str(said.value)
-    with pytest.raises(StoreError, match="is size meant\\?$"):
-        store.manifest("szie")
+    for read in (store.manifest, partial(records.load, store)):
+        with pytest.raises(StoreError, match="is size meant\\?$"):
+            read("szie")
     with pytest.raises(ValueError, match="manifest name='x-cpu'"):
         store.write_manifest("x-cpu", {"experiment": "y", "preset": "cpu"})
     path = tmp_path / "experiments" / "size-gpu.json"

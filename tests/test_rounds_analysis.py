@@ -6,7 +6,7 @@ import pytest
 from analysis import analyse, records
 from analysis.claims import verdicts
 from analysis.studies import data_split, iterated
-from tests.test_analysis import Records, one_run
+from tests.made_records import Records, one_run
 
 
 def declared(made, name, cells, variants):

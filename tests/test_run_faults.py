@@ -6,21 +6,18 @@ Each table is a kind of fault; its rows are examples.
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
-import jax
 import pytest
 
 from analysis import others
-from experiments import catalogue, modules, running, screen
+from experiments import catalogue, modules, running
 from experiments.__main__ import main
 from experiments.benchmark import throughput
-from experiments.engine import costs, executors, job, local, machine, queue, ray, room, slurm, worker
+from experiments.engine import costs, executors, machine, room
 from experiments.plan import plan
 from gold_sim.store import Store, StoreError, provenance
 from gold_sim.store.files import manifest_name, settings_key
@@ -246,73 +243,6 @@ def test_limits_of_containers_and_allocations_are_asked(tmp_path, monkeypatch, k
     assert (machine.cores(), machine.memory() / GIB) == (cores, free)
 
 
-class Odd(Exception):
-    """It cannot be unpickled: its __init__ wants two values."""
-
-    def __init__(self, one, two):
-        super().__init__(f"{one} {two}\nmore")
-
-
-FAILURES = [
-    (KeyError("x"), "KeyError: 'x'"),
-    (Odd(1, 2), "Odd: 1 2;"),
-    (MemoryError(), "out of memory (MemoryError); fewer --workers"),
-    (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore"), "out of memory (RuntimeError: RES"),
-    (ValueError("shapes"), "ValueError: shapes"),
-    (SystemError(), "SystemError;"),
-]
-
-
-@pytest.mark.parametrize(("error", "named"), FAILURES)
-def test_what_a_cell_raises_is_one_line_that_names_it_and_keeps_the_traceback(tmp_path, monkeypatch, error, named):
-    def fails(*_):
-        raise error
-
-    monkeypatch.setattr(worker, "_work", fails)
-    with pytest.raises(job.CellFailed) as told:
-        worker.work(tmp_path, CELL)
-    line, kept = str(told.value), tmp_path / ".failed" / f"{CELL.stage}-{CELL.name}-{CELL.fingerprint}.txt"
-    assert line.startswith(f"{CELL.stage} {CELL.name}: ") and named in line and str(kept) in line and "\n" not in line
-    text = kept.read_text()
-    assert "Traceback" in text and "in fails" in text and CELL.fingerprint in text and "seeds=" in text
-    monkeypatch.setattr(worker, "_work", lambda *_: None)
-    worker.work(tmp_path, CELL)
-    assert not kept.exists()  # it no longer fails
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(worker, "_work", fails)
-    with pytest.raises(job.CellFailed, match=r"could not be kept \(.*Not a directory"):
-        worker.work(tmp_path / "file", CELL)
-
-
-def test_trouble_with_the_store_keeps_its_own_line(tmp_path, monkeypatch):
-    def fails(*_):
-        raise StoreError("runs/x: corrupt")
-
-    monkeypatch.setattr(worker, "_work", fails)
-    with pytest.raises(StoreError, match=r"^runs/x: corrupt$"):
-        worker.work(tmp_path, CELL)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_error_from_outside_a_cell_names_the_cell_and_is_told_at_once(tmp_path, monkeypatch):
-    """As Ray's own, or what cannot be pickled."""
-    events, error = [], RuntimeError("the cluster is gone")
-    one = types.SimpleNamespace(done=lambda: True, exception=lambda: error)
-    executor = types.SimpleNamespace(slots=1, submit=lambda cell: one, prepare=lambda cell: None)
-    with pytest.raises(job.CellFailed, match=f"{CELL.stage} {CELL.name}: RuntimeError: the cluster is gone; traceback"):
-        queue.run(tmp_path, [CELL], executor, lambda event, *_: events.append(event))
-    assert events == ["start", "failed", "wait"]
-
-
-def test_a_backend_that_is_not_there_is_one_line(tmp_path):
-    """Through real workers: jax says it in a hundred lines."""
-    line = [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", tmp_path / "r"]
-    environment = dict(os.environ, JAX_PLATFORMS="nosuch")
-    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.startswith("experiments: JAX_PLATFORMS=nosuch: "), done.stderr
-    assert done.stderr.count("\n") == 1
-
-
 def test_the_commit_is_of_the_codes_repository_and_no_git_is_no_failure(tmp_path, monkeypatch):
     git = lambda *words: subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)
     git("init")
@@ -439,218 +369,6 @@ def test_foreign_folders_in_the_store_are_no_cells(tmp_path):
     for name in ("notes/plots", "gold/plots", "gold/old-copy", "other/old-copy", ".hidden/x-0123456789abcdef"):
         (tmp_path / name).mkdir(parents=True)
     assert Store(tmp_path).fingerprints() == set() and Store(tmp_path).table().empty
-
-
-# --- signals and streams ----------------------------------------------------------------------
-
-RUN = "import sys, time, os, signal; from gold_sim import exits; sys.exit(exits.run('x', lambda: {}, 'all is kept'))"
-LONG = "print('x' * 100_000) or 0"
-SPOILT = "(lambda: exec('try:\\n os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\\nfinally: 1 / 0'))()"  # as imports
-KILL = "os.kill(os.getpid(), signal.{}) or time.sleep(9) or 0"
-ENDS = [  # work, shell redirection -> status, line
-    ("print('²') or 0", "", 0, ""),
-    ("print('²') or 7", ">&-", 7, ""),
-    (LONG, "> /dev/full", 2, "x: standard output: No space left on device; all is kept"),
-    ("print('short') or 0", "> /dev/full", 2, "x: standard output: No space left on device; all is kept"),
-    (LONG, "2> /dev/full > /dev/full", 2, ""),
-    (LONG, "| head -c 1 > /dev/null", 141, ""),
-    (KILL.format("SIGTERM"), "", 143, "x: ended by SIGTERM; all is kept"),
-    (KILL.format("SIGHUP"), "", 129, "x: ended by SIGHUP; all is kept"),
-    (KILL.format("SIGINT"), "> /dev/full", 130, "x: interrupted; all is kept"),
-    (SPOILT, "", 130, "x: interrupted; all is kept"),
-    ("(_ for _ in ()).throw(ValueError('so\\n  it is'))", "", 2, "x: so it is"),
-    ("open('/nonexistent/file')", "", 2, "x: /nonexistent/file: No such file or directory"),
-    ("{}['key']", "", 2, "x: KeyError: 'key'; a fault of the program, its traceback: "),
-]
-
-
-@pytest.mark.parametrize(("work", "redirection", "status", "line"), ENDS)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_command_ends_with_one_line_whatever_becomes_of_it(tmp_path, work, redirection, status, line, unbuffered):
-    environment = dict(os.environ, PYTHONIOENCODING="ascii", PYTHONUNBUFFERED=unbuffered, TMPDIR=str(tmp_path))
-    code = RUN.replace("{}", work, 1)
-    words = ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {redirection}', sys.executable, code]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    assert done.stderr.startswith(line) and done.stderr.count("\n") == (1 if line else 0), done.stderr
-    if "traceback" in line:
-        assert "KeyError" in Path(done.stderr.split()[-1]).read_text()
-
-
-def test_a_signal_that_was_to_be_ignored_stays_ignored():
-    """As under nohup, and of a job in the background."""
-    code = RUN.replace("{}", KILL.format("SIGHUP").replace("9", "0") + " or 5", 1)
-    code = code.replace("import sys,", "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); import sys,")
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 5
-
-
-def test_a_signal_ends_driver_and_workers_with_one_line_and_nothing_left(tmp_path):
-    """To the whole group, as a terminal sends Ctrl-C and its own end, or to the driver alone; three drivers at once."""
-    line = lambda i: [sys.executable, "-m", "experiments", "rm_size", "--preset", "smoke", "--runs", tmp_path / str(i)]
-    options = dict(cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    sent = ((signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.kill, 143), (signal.SIGHUP, os.killpg, 129))
-    drivers = [subprocess.Popen([*line(i), "--workers", "1"], **options) for i in range(len(sent))]
-    working = lambda i: list((tmp_path / str(i)).glob(".reports/*"))
-    deadline = time.monotonic() + 200
-    while not all(map(working, range(len(sent)))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    workers = [int(working(i)[0].read_text().split()[2]) for i in range(len(sent))]
-    for driver_, (number, send, _) in zip(drivers, sent, strict=True):
-        send(driver_.pid, number)
-    for i, (driver_, (number, _, status)) in enumerate(zip(drivers, sent, strict=True)):
-        errors = driver_.communicate(timeout=60)[1]
-        what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-        assert driver_.returncode == status
-        assert errors == f"experiments: {what}; finished cells are stored, the same command resumes\n"
-        assert not list((tmp_path / str(i)).glob(".tmp-*"))
-        with pytest.raises(ProcessLookupError):
-            os.kill(workers[i], 0)
-
-
-def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    for term, live in (("dumb", False), ("unknown", False), ("xterm", True)):
-        monkeypatch.setenv("TERM", term)
-        assert (screen._live() is not None) == live, term
-    monkeypatch.setenv("TERM", "dumb")
-    shown = screen.Screen(2)
-    shown("start", CELL, 0, 1)
-    shown("done", CELL, 1, 1)
-    assert f"1/2 cells; done {CELL.stage} {CELL.name}" in capsys.readouterr().out
-
-
-def test_two_cells_of_one_name_are_shown_side_by_side(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    shown, twin = screen.Screen(2), dataclasses.replace(CELL, fingerprint="0" * 16)
-    for event in ("start", "progress", "done"):
-        for cell in (CELL, twin):
-            shown(event, cell, 1, 2)
-    shown.say("[not markup]")
-    shown.close()
-    assert shown.finished == 2 and "[not markup]" in capsys.readouterr().out
-
-
-# --- engines ----------------------------------------------------------------------------------
-
-
-def test_only_jobs_of_the_slurm_engine_join_the_tasks_of_their_job(tmp_path, monkeypatch):
-    """The local engine inside an allocation would wait for tasks that nobody started."""
-    calls = []
-    monkeypatch.setenv("SLURM_NTASKS", "2")
-    monkeypatch.setattr(worker, "_work", lambda *_: calls.append("work"))
-    monkeypatch.setattr(jax.distributed, "initialize", lambda: calls.append("joined"))
-    worker.work(tmp_path, CELL)
-    assert calls == ["work"]
-    slurm.Requeued()(tmp_path, CELL)
-    assert calls == ["work", "joined", "work"]
-
-
-def test_a_job_that_slurm_does_not_take_is_one_line(tmp_path, monkeypatch):
-    def refuses(*_):
-        print("sbatch: error: invalid partition", file=sys.stderr)
-        raise RuntimeError("sbatch: error: invalid partition\nsbatch: error: Batch job submission failed")
-
-    engine = object.__new__(slurm.Slurm)
-    engine.root = tmp_path
-    engine._executor = types.SimpleNamespace(update_parameters=lambda **_: None, submit=refuses)
-    monkeypatch.setattr(slurm, "_queue", lambda *_: [])
-    with pytest.raises(ValueError, match="--engine slurm: sbatch: error: invalid partition sbatch: .*failed"):
-        engine.submit(CELL)
-
-
-def cluster(nodes, error=None):
-    """Ray as the engine sees it, with nodes of these resources."""
-
-    def init(**_):
-        if error:
-            raise error
-
-    return types.SimpleNamespace(
-        init=init,
-        shutdown=lambda: None,
-        is_initialized=lambda: False,
-        nodes=lambda: [{"Alive": alive, "Resources": held} for alive, held in nodes],
-        cluster_resources=lambda: {"CPU": 4.0},
-        remote=lambda work: types.SimpleNamespace(options=lambda **_: None),
-        exceptions=types.SimpleNamespace(
-            WorkerCrashedError=OSError, NodeDiedError=OSError, OutOfMemoryError=OSError, ObjectLostError=OSError
-        ),
-    )
-
-
-NODES = [(True, {"CPU": 4.0, "memory": 1e9}), (False, {"CPU": 4.0, "GPU": 8.0}), (True, {"CPU": 1.0, "GPU": 1.0})]
-
-
-@pytest.mark.parametrize(
-    ("asked", "why"),
-    [
-        ({}, None),
-        ({"num_cpus": "4"}, None),
-        ({"num_gpus": "1"}, None),
-        ({"num_gpus": "100"}, "a cell asks for CPU 1, GPU 100; nodes have CPU 4, GPU 0; CPU 1, GPU 1"),
-        ({"num_cpus": "2", "num_gpus": "1"}, "a cell asks for CPU 2, GPU 1; "),
-        ({"tpu": "1"}, "tpu 1; nodes have CPU 4, tpu 0"),
-        ({"num_gpus": "-1"}, "num_gpus=-1: --engine ray wants a number from 0"),
-        ({"memory": "inf"}, "memory=inf: --engine ray wants a number from 0"),
-    ],
-)
-def test_what_no_node_of_a_ray_cluster_has_is_told(tmp_path, monkeypatch, asked, why):
-    monkeypatch.setattr(ray, "imported", lambda _: cluster(NODES))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    if why is None:
-        assert ray.Ray(tmp_path, None, asked).trouble() is None
-        return
-    with pytest.raises(ValueError, match=f"^--.*{why}"):
-        ray.Ray(tmp_path, None, asked)
-
-
-def test_a_ray_cluster_elsewhere_may_grow_so_it_is_waited_for_and_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray, "imported", lambda _: cluster(NODES))
-    monkeypatch.setenv("RAY_ADDRESS", "auto")
-    engine = ray.Ray(tmp_path, None, {"num_gpus": "2"})
-    assert engine.trouble() is None  # not yet
-    monkeypatch.setattr(ray, "PATIENCE_SECONDS", 0.0)
-    assert "a cell asks for CPU 1, GPU 2; nodes have" in engine.trouble()
-    assert engine.trouble() is None  # once is enough
-
-
-@pytest.mark.parametrize(
-    ("address", "error"),
-    [
-        ("127.0.0.1:9", None),
-        ("ray://127.0.0.1:9", None),
-        ("nosuchhost.invalid:1", None),
-        ("127.0.0.1:99999", None),
-        ("foo", ValueError("Invalid address format: foo")),
-        ("auto", ConnectionError("Could not find any running Ray instance.\nmore")),
-    ],
-)
-def test_an_address_where_no_ray_answers_is_one_line(tmp_path, monkeypatch, address, error):
-    monkeypatch.setattr(ray, "imported", lambda _: cluster(NODES, error))
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ValueError, match=f"^RAY_ADDRESS={address}: no Ray cluster answers there") as told:
-        ray.Ray(tmp_path, None, {})
-    assert "\n" not in str(told.value)
-
-
-def test_a_worker_that_was_killed_says_by_what(tmp_path):
-    executor = local.Local(tmp_path, 1, {})
-    one = executor._begin(time.sleep, None)  # one argument too many: it fails once its process is up
-    while not one.done():
-        time.sleep(0.02)
-    process = next(iter(executor._pools[0]._processes.values()))
-    process.kill()
-    assert "its process was killed" in local._how_it_ended(process) and "memory" in local._how_it_ended(process)
-    executor.stop()
-
-
-def test_what_runs_is_ended_at_once_where_a_run_is_cut_short(tmp_path):
-    executor, began = local.Local(tmp_path, 2, {}), time.monotonic()
-    executor.root = "__import__('time').sleep(60)"
-    jobs = [executor._begin(eval, {}) for _ in range(2)]
-    executor.stop()
-    assert all(one.done() for one in jobs) and time.monotonic() - began < 30
 
 
 # --- benchmark and costs ----------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from analysis import curves
 from analysis.templates import scaling
 from gold_sim import laws
-from tests.test_analysis import SEEDS, one_run
+from tests.made_records import SEEDS, one_run
 
 
 def groups_of(gold_at, noise=0.0, sizes=(100, 1000)):

@@ -15,7 +15,7 @@ from experiments.plan import plan
 from gold_sim.laws import decisions
 from gold_sim.store import Store
 from gold_sim.store.files import WORLD_SEEDS, settings_key
-from tests.test_analysis import Records, one_run
+from tests.made_records import Records, one_run
 
 WORDS = ("rm_size", "--preset", "smoke")
 

@@ -19,7 +19,7 @@ from gold_sim.store import Store, StoreError, archive, croissant, labelled, outp
 from gold_sim.store.columns import CURVE_COLUMNS, SETTING_COLUMNS
 from gold_sim.store.sinks import event_files
 from gold_sim.store.sinks.run import runs_of
-from tests.test_analysis import SEEDS, Records, one_run
+from tests.made_records import SEEDS, Records, one_run
 
 SIZES = (1000, 8000)
 PUBLISHED = Path(__file__).parent.parent / "docs" / "records" / f"2026-11-30-a-world-with-room{archive.SUFFIX}"

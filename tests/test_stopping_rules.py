@@ -11,7 +11,7 @@ from analysis import curves
 from analysis.__main__ import main
 from analysis.stopping_rules import arguments, made, rules, scoring, thresholds
 from analysis.stopping_rules.rules import Curve, Reading
-from tests.test_analysis import Records, one_run
+from tests.made_records import Records, one_run
 
 KL = np.array([0.0, 1.0, 4.0, 9.0, 16.0])
 GOLD = np.array([0.0, 1.0, 2.0, 1.5, 0.5])

@@ -17,7 +17,7 @@ from analysis.studies import behaviours, length, negative_controls, regret
 from analysis.templates import variants
 from experiments.catalogue import find
 from gold_sim.store import Store, StoreError, archive
-from tests.test_analysis import SEEDS, Records, one_run
+from tests.made_records import SEEDS, Records, one_run
 
 OF_ENSEMBLES = [c.name for c in catalogue.CLAIMS if c.experiment == "ensembles"]
 BETAS = {"single": 0.42, "mean": 0.38, "worst_case": 0.30, "mean_minus_0_5_variance": 0.31}  # of made RL curves

@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.bayes import posterior
 from analysis.bayes.design import Design
 from analysis.findings import Table
+from analysis.numbers import label
 from gold_sim import laws
 
 
@@ -93,5 +94,6 @@ def table(rows: list[dict], title: str) -> Table:
         ends = {
             f"{n}_{end}": row[f"{n}_ci"][i] for n in ("bayes", "least_squares") for i, end in enumerate(("low", "high"))
         }
-        out.append({name: x for name, x in row.items() if not name.endswith("_ci")} | ends)
+        values = {name: x for name, x in row.items() if not name.endswith("_ci")}
+        out.append(values | {"of": label(row["of"])} | ends)
     return Table("agreement", title, pd.DataFrame(out))

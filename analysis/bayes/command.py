@@ -12,7 +12,7 @@ from analysis.drawing import tables
 from analysis.escaped import say
 from analysis.findings import Table
 from analysis.fit import checklist
-from analysis.numbers import number, with_interval
+from analysis.numbers import label, number, with_interval
 from gold_sim import laws
 
 PRIOR_INSIDE = 0.8  # share of points that the prior predictive interval is to hold; below, the priors are strong
@@ -97,7 +97,7 @@ def of_records(args) -> tuple[list[Part], list[str]]:
 
 def _named(keys: list[tuple]) -> tuple:
     """What tables call the groups."""
-    return tuple(key[0] if len(key) == 1 else " / ".join(map(str, key)) for key in keys)
+    return tuple(key[0] if len(key) == 1 else " / ".join(map(label, key)) for key in keys)
 
 
 def of_file(args) -> tuple[list[Part], list[str]]:
@@ -169,9 +169,9 @@ def _tell(entry: dict, part: Part, made: design.Design) -> None:
     title = f"R(d) = {laws.FORMS[part.form].formula}, {part.method}: hierarchical fit of {len(made.runs)} runs"
     rows = []
     for group in entry["groups"]:
-        row = {}
+        row = {part.by: label(group[part.by])}
         for name, value in group.items():
-            if not name.endswith("_ci"):
+            if not name.endswith("_ci") and name != part.by:
                 row[name] = value
                 if f"{name}_ci" in group:
                     row[f"{name}_low"], row[f"{name}_high"] = group[f"{name}_ci"]

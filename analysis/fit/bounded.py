@@ -4,6 +4,7 @@ import numpy as np
 
 from analysis.fit import odd
 from analysis.fit.points import Options
+from analysis.numbers import label
 from gold_sim import laws
 from gold_sim.laws import saturation, saturation_fits, shares
 
@@ -22,7 +23,7 @@ def fit(runs: dict, options: Options) -> dict:
     """
     by, warnings, rows, likelihood, used, fitted = options.by or "group", [], [], 0.0, 0, 0
     for key, group in runs.items():
-        where, (xs, ys, ses, trials) = f"{by}={key}", kept_points(group, options)
+        where, (xs, ys, ses, trials) = f"{by}={label(key)}", kept_points(group, options)
         start = group.starts
         if options.saturates:
             found = saturation_fits.fit(options.form, xs, ys, ses, trials, start, group.units)
@@ -32,7 +33,6 @@ def fit(runs: dict, options: Options) -> dict:
         rows.append({by: key} | entry(found) | {"runs": len(xs), "n_points": found.n_points})
         if found.converged:
             likelihood, used, fitted = likelihood + found.log_likelihood, used + found.n_points, fitted + 1
-    warnings += _on_intervals(runs, options, by)
     return {
         "form": options.form,
         "share": None,
@@ -111,16 +111,6 @@ def _of_peak(where: str, found, options: Options) -> list[str]:
         why = "alpha <= 0, it never gains" if np.isnan(found.d_peak) else "beta <= 0, it never turns"
         return [f"{where}: the law has no peak ({why})"]
     return []
-
-
-def _on_intervals(runs: dict, options: Options, by: str) -> list[str]:
-    shares_only = "intervals are those of binomial chance, for that run alone"
-    nothing = "no intervals (points of one run are not independent)"
-    means = nothing if options.trials is None else shares_only
-    if not options.seeds:
-        return [f"no --seed-column: one run a group, so {means}"]
-    single = [str(key) for key, group in runs.items() if len(group.ds) == 1]
-    return [f"one run only, so {means}: {by}={', '.join(single[:5])}"] if single else []
 
 
 def _trends(rows: list[dict], by: str, options: Options) -> dict:

@@ -92,7 +92,7 @@ def of_bayes(form: str, by: str, design, effort, compared: bool, options=None) -
         "models": f"{len(design.keys)} groups by {by}, {len(design.runs)} runs, {len(design.units)} independent draws",
         "points": f"{design.n_points}, on which fit's least squares are done too; from d = {design.least:g} on",
         "objective": f"posterior, normal errors; NUTS, {effort.chains} chains from random starts, warm-up "
-        f"{effort.warmup}, seed {effort.seed}; priors: docs/fitting.md",
+        f"{effort.warmup}, seed {effort.seed}; priors: docs/trusting_fits.md",
         "uncertainty": f"{laws.LEVEL:.0%} central intervals; python -m analysis calibration --part bayes",
         "validation": "left-out runs" if compared else "none on left-out runs; --compare-forms does it",
     }

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.findings import Table
+from analysis.fit import odd
 from gold_sim import laws
 from gold_sim.laws import comparison, crosschecks
 
 D = np.linspace(0.0, 4.0, 17)  # nats^0.5
+POINTS = np.linspace(0.3, 4.0, 61)  # of a run that has none at the reference
 TRUTHS = {  # form -> (alpha, beta, shape); peaks of 0.9 to 1.3 gold s.d. within D, but for linear
     "bon": (0.6, 0.1, None),
     "rl": (0.7, 0.5, None),
@@ -39,7 +41,7 @@ def correlated_noise(rng, shape, correlation=0.9):
     return out
 
 
-def replicated_runs(form, rng, replications, seeds, noise=0.03, d=D[2:], spread=1.0):
+def replicated_runs(form, rng, replications, seeds, noise=0.03, d=D[2:], spread=1.0, correlation=0.9):
     """d, and [R, S, T] curves whose coefficients vary between seeds around TRUTHS, with noise along each run."""
     *linear, shape = TRUTHS[form]
     scatters = SPREADS.get(form, (0.05, 0.02))
@@ -48,7 +50,7 @@ def replicated_runs(form, rng, replications, seeds, noise=0.03, d=D[2:], spread=
     )
     inner = None if shape is None else np.full((replications, seeds), shape)
     gold = laws.evaluate(form, d, alpha, beta, inner)
-    return d, gold + noise * correlated_noise(rng, (replications, seeds, len(d)))
+    return d, gold + noise * correlated_noise(rng, (replications, seeds, len(d)), correlation)
 
 
 def truths(form) -> dict:
@@ -69,7 +71,7 @@ def covered(pairs, truth) -> float:
 
 def coverage(form, rng, replications: int, seeds: int = 4) -> dict:
     """Share of 90 % intervals that hold the truth, per reported value; naive: of alpha, points as independent."""
-    d, gold = replicated_runs(form, rng, replications, seeds, d=np.linspace(0.3, 4.0, 61))
+    d, gold = replicated_runs(form, rng, replications, seeds, d=POINTS)
     fits = [laws.fit(form, [d] * seeds, list(curves), d_min=0.0) for curves in gold]
     out = {name: covered([getattr(f, f"{name}_ci") for f in fits], truth) for name, truth in truths(form).items()}
     if not laws.FORMS[form].shape:
@@ -100,6 +102,15 @@ def attribution(form, noise, rng, replications: int, runs: int = RUNS_TO_TELL) -
     return {"right": right, "cannot tell": none, "wrong": 1 - right - none}
 
 
+def called_odd(form, noise, correlation, rng, replications: int) -> dict:
+    """Shares of single runs of this law in which a warning of `fit` names an intercept, or a point."""
+    d, gold = replicated_runs(form, rng, replications, 1, noise, POINTS, correlation=correlation)
+    least = laws.FORMS[form].d_min
+    intercept = [odd.off_zero("", form, [d], [one], least) is not None for one in gold[:, 0]]
+    point = [odd.outlying(form, d, one, least).any() for one in gold[:, 0]]
+    return {"intercept": float(np.mean(intercept)), "point": float(np.mean(point))}
+
+
 def speed(rng, curves: int = MANY) -> dict:
     """Seconds to fit `curves` runs in groups of four, with t intervals and with a bootstrap of 500."""
     d, gold = replicated_runs("bon", rng, curves // 4, 4)
@@ -120,9 +131,18 @@ def tables(replications: int) -> list[Table]:
         for f in laws.FORMS
         for noise in NOISES
     ]
+    odd_rows = []
+    for form in laws.FORMS:
+        for noise in NOISES:
+            row = {"form": form, "noise": noise}
+            for correlation in (0.0, 0.9):
+                of = called_odd(form, noise, correlation, np.random.default_rng(4), replications)
+                row |= {f"{what}, correlation {correlation:g}": share for what, share in of.items()}
+            odd_rows.append(row)
     title = f"Coverage of 90% intervals, four runs of 61 points, {replications} replications"
     return [
         Table("coverage", title, pd.DataFrame(rows)),
         Table("attribution", f"Verdict on the form, {RUNS_TO_TELL} runs, by noise (gold s.d.)", pd.DataFrame(verdicts)),
+        Table("odd", "Share of single runs that a warning calls odd, though none is", pd.DataFrame(odd_rows)),
         Table("speed", "Time on one core", pd.DataFrame([speed(np.random.default_rng(3))])),
     ]

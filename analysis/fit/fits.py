@@ -11,6 +11,7 @@ from analysis.fit import bounded, odd
 from analysis.fit import points as curves
 from analysis.fit.points import COEFFICIENTS, RESULT, Options, ended_well
 from analysis.fit.values import BadInput
+from analysis.numbers import label
 from gold_sim import laws
 from gold_sim.laws import comparison, intervals, prediction, saturation
 
@@ -45,10 +46,10 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
     runs = {key: _runs(rows, options) for key, rows in _groups(points, options)}
     if options.has_own_start:
         return bounded.fit(runs, options)
-    empty = {key for key, group in runs.items() if not _has_distances(f"{by}={key}", group, warnings)}
+    empty = {key for key, group in runs.items() if not _has_distances(f"{by}={label(key)}", group, warnings)}
     far = {key: _outlying(group, options) for key, group in runs.items()}
     for key, group in runs.items():
-        if off := [] if key in empty else _off_zero(f"{by}={key}", group, far[key], options):
+        if off := [] if key in empty else _off_zero(f"{by}={label(key)}", group, far[key], options):
             warnings, far[key] = warnings + off, [one & False for one in far[key]]  # such gold is far off any law
     if options.share is not None:
         if empty:
@@ -57,24 +58,20 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
         groups = [(group.ds, group.golds) for group in runs.values()]
         fits = laws.fit_shared(options.form, groups, options.d_min, share=options.share)
     else:
-        fits = [_fit_group(f"{by}={key}", group, options, key in empty, warnings) for key, group in runs.items()]
+        fits = [_fit_group(f"{by}={label(key)}", group, options, key in empty, warnings) for key, group in runs.items()]
     rows, residual, used = [], 0.0, 0
     for (key, group), found in zip(runs.items(), fits, strict=True):
         kept = [d >= options.least for d in group.ds]
         count = 0 if key in empty else int(sum(map(np.sum, kept)))
-        robust = None if key in empty else _robust(f"{by}={key}", group, far[key], found, options, warnings)
+        robust = None if key in empty else _robust(f"{by}={label(key)}", group, far[key], found, options, warnings)
         rows.append({by: key} | entry(found) | {"runs": len(group.ds), "n_points": count, "robust": robust})
-        warnings += [] if key in empty else complaints(f"{by}={key}", found, options, max(map(np.max, group.ds)))
+        warnings += [] if key in empty else complaints(f"{by}={label(key)}", found, options, max(map(np.max, group.ds)))
         inner = found.shape if np.isfinite(found.shape) else None
         if found.converged:
             used += count
             for d, gold, keep in zip(group.ds, group.golds, kept, strict=True):
                 fitted = laws.evaluate(options.form, d[keep], found.alpha, found.beta, inner)
                 residual += float(np.sum((gold[keep] - fitted) ** 2))
-    if not options.seeds:
-        warnings.append("no --seed-column: one run a group, so no intervals (points of one run are not independent)")
-    elif single := [key for key, group in runs.items() if len(group.ds) == 1]:
-        warnings.append(f"one run only, so no intervals: {by}={', '.join(map(str, single[:5]))}")
     each = laws.form_named(options.form).num_params
     known = comparison.information(residual, used, each * len(rows) if options.share is None else 1 + len(rows))
     return {
@@ -90,6 +87,17 @@ def fit(points: pd.DataFrame, options: Options) -> dict:
         "bic": known.bic,
         "warnings": warnings,
     }
+
+
+def on_intervals(result: dict, options: Options) -> list[str]:
+    """A warning where a group of a fit has no interval, or one that means less, since it has one run alone."""
+    shares_only = "intervals are those of binomial chance, for that run alone"
+    means = "no intervals (points of one run are not independent)" if options.trials is None else shares_only
+    if not options.seeds:
+        return [f"no --seed-column: one run a group, so {means}"]
+    by = options.by or "group"
+    single = [label(row[by]) for row in result["groups"] if row["runs"] == 1]
+    return [f"one run only, so {means}: {by}={', '.join(single[:5])}"] if single else []
 
 
 def _has_distances(where: str, group, warnings: list) -> bool:
@@ -286,16 +294,17 @@ def add_halves(result: dict, points: pd.DataFrame, options: Options) -> list[str
     """
     lines, by = [], options.by or "group"
     for row, (key, rows) in zip(result["groups"], _groups(points, options), strict=True):
+        where = f"{by}={label(key)}"
         try:
             one = _second_half(_runs(rows, options), options)
         except ValueError as error:
             row["second_half"] = None
-            lines.append(f"{by}={key}: the second half is not predicted: {error}")
+            lines.append(f"{where}: the second half is not predicted: {error}")
             continue
         count, inside = len(one.x), int(round(one.covered * len(one.x)))
         row["second_half"] = {"points": count, "covered": one.covered, "level": one.level, "bias": one.bias}
         halves = f"the {one.level:.0%} band of the law of the first half of {options.column}"
-        lines.append(f"{by}={key}: {halves} holds {inside} of {count} points of the second; it is {one.bias:+.3g} off")
+        lines.append(f"{where}: {halves} holds {inside} of {count} points of the second; it is {one.bias:+.3g} off")
     return lines
 
 
@@ -340,7 +349,7 @@ def parts(points: pd.DataFrame, options: Options) -> tuple[list[tuple], list[str
     """
     out, warnings, by = [], [], options.by or "group"
     for key, rows in _groups(points, options):
-        group, where = _runs(rows, options), f"{by}={key}"
+        group, where = _runs(rows, options), f"{by}={label(key)}"
         if not _has_distances(where, group, warnings):
             continue
         each = _outlying(group, options)
@@ -362,11 +371,11 @@ def parts(points: pd.DataFrame, options: Options) -> tuple[list[tuple], list[str
 
 def table(result: dict) -> Table:
     """The fitted groups for a terminal."""
-    rows = []
+    rows, by = [], next(iter(result["groups"][0]))
     for group in result["groups"]:
-        row = {}
+        row = {by: label(group[by])}
         for name, value in group.items():
-            if not name.endswith("_ci") and name not in HIDDEN:
+            if not name.endswith("_ci") and name not in (by, *HIDDEN):
                 row[name] = value
                 if f"{name}_ci" in group:
                     row[f"{name}_low"], row[f"{name}_high"] = group[f"{name}_ci"]

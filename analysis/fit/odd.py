@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis.numbers import label
 from gold_sim import laws
 
 UNLIKE = 50.0  # times the median reach in KL; a group beyond it, either way, looks like another unit
@@ -12,6 +13,7 @@ TWO_VALUES = 0.05  # of gold's range: two branches closer than this are one
 EARLY = 0.8  # of the median reach in d of a group's runs
 OFF_ZERO = 0.1  # of gold's range: an intercept beside the law beyond this is told of
 SURE = 20.0  # F of the intercept, with points counted down for the correlation of neighbours
+SHAPES = 9  # of a law that has one, on a grid of its logarithm; with one alone its misfit looks like an intercept
 OUTLIER = 5.0  # robust standard deviations
 LEAST_SCATTER = 0.01  # of gold's range; curves of rounded numbers scatter less
 MATTERS = 0.05  # relative change of a coefficient that makes an outlying point worth a line
@@ -34,7 +36,7 @@ def oddities(points: pd.DataFrame, options) -> list[str]:
         for key, kl in reach.items():
             if middle > 0 and kl > 0 and not 1 / UNLIKE < kl / middle < UNLIKE:
                 ends = f"KL ends at {kl:.3g} where the median group ends at {middle:.3g} nats"
-                found.append(f"{options.by}={key}: {ends}; mixed units (a token, bits) would look like this")
+                found.append(f"{options.by}={label(key)}: {ends}; mixed units (a token, bits) would look like this")
     return found
 
 
@@ -127,19 +129,25 @@ def intercept(form: str, d, gold, least: float) -> tuple[float, float, float, bo
     """(intercept, alpha, beta, whether it is far from 0) of one run; None if too few points tell."""
     keep = d >= least
     d, gold = d[keep], gold[keep]
-    shape = np.sqrt(np.prod(laws.FORMS[form].shapes)) if laws.FORMS[form].shape else None
-    columns = laws.FORMS[form].basis(d, shape)[: laws.FORMS[form].num_linear]
-    if len(np.unique(d)) < 3 + len(columns):
+    law = laws.FORMS[form]
+    if len(np.unique(d)) < 3 + law.num_linear:
         return None
-    plain, design = np.stack(columns, -1), np.stack([np.ones(len(d)), *columns], -1)
-    found = np.linalg.lstsq(design, gold, rcond=None)[0]
-    residual = (gold - design @ found)[np.argsort(d, kind="stable")]
+    shapes = np.geomspace(*law.shapes, SHAPES) if law.shape else [None]
+    designs = [np.stack([np.ones(len(d)), *law.basis(d, shape)[: law.num_linear]], -1) for shape in shapes]
+    without = min(float(np.sum(_residual(design[:, 1:], gold)[0] ** 2)) for design in designs)
+    residual, found = min((_residual(design, gold) for design in designs), key=lambda of: of[0] @ of[0])
+    residual = residual[np.argsort(d, kind="stable")]
     within = float(residual @ residual)
-    without = float(np.sum((gold - plain @ np.linalg.lstsq(plain, gold, rcond=None)[0]) ** 2))
     along = float(np.clip(residual[1:] @ residual[:-1] / max(within, 1e-300), 0.0, 0.99))  # correlation of neighbours
-    spare = (len(d) - 1 - len(columns)) * (1 - along) / (1 + along)
+    spare = (len(d) - 1 - law.num_linear) * (1 - along) / (1 + along)
     sure = abs(found[0]) > OFF_ZERO * np.ptp(gold) and (without - within) * spare > SURE * within
-    return float(found[0]), float(found[1]), float(found[2]) if len(columns) == 2 else 0.0, bool(sure)
+    return float(found[0]), float(found[1]), float(found[2]) if law.num_linear == 2 else 0.0, bool(sure)
+
+
+def _residual(design, gold):
+    """What least squares leave of gold, and their coefficients."""
+    found = np.linalg.lstsq(design, gold, rcond=None)[0]
+    return gold - design @ found, found
 
 
 def at_reference(where: str, ds, so: str = "nothing is fitted") -> str | None:

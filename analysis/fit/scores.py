@@ -13,6 +13,7 @@ from scipy import stats
 from analysis.findings import Table
 from analysis.fit import checklist, fits, pools
 from analysis.fit.pools import Columns, Pool
+from analysis.numbers import label
 from gold_sim import laws
 from gold_sim.laws import comparison, tails
 from gold_sim.laws.intervals import crossed_interval
@@ -117,7 +118,7 @@ def fit(curves: list, by: str) -> dict:
         rows.append(
             {by: pool.key} | fits.entry(one) | {"runs": pool.num_seeds, "n_points": one.n_points, "robust": None}
         )
-        warnings += fits.complaints(f"{by}={pool.key}", one, options)
+        warnings += fits.complaints(f"{by}={label(pool.key)}", one, options)
         if one.converged:
             mean, d = gold.mean((0, 1)), np.sqrt(best_of_n.kl_bound(fit_ns(pool)))
             residual += float(np.sum((mean - mean[0] - laws.evaluate(FORM, d, one.alpha, one.beta)) ** 2))
@@ -258,7 +259,7 @@ def missing_draws(groups: list[Pool]) -> list[str]:
 
 def oddities(pool: Pool, of: pd.DataFrame, hedged: float, tailed: dict, columns: Columns) -> list[str]:
     """Warnings about one group's curve, HedgeTune's n and tails."""
-    where = f"{columns.by}={pool.key}: " if columns.by else ""
+    where = f"{columns.by}={label(pool.key)}: " if columns.by else ""
     out, last = [], of.iloc[-1]
     if last["kl"] - last["kl_with_ties"] > NOTED * last["kl"]:
         given = f"{columns.proxy} ties: KL at n = {int(last['n'])} is {last['kl_with_ties']:.3g} nats (kl_with_ties)"
@@ -276,7 +277,7 @@ def oddities(pool: Pool, of: pd.DataFrame, hedged: float, tailed: dict, columns:
 def tables(result: dict) -> list[Table]:
     """Curves, law, and the rest for a terminal."""
     by = next(iter(result["curve"][0]))
-    folded = lambda row: {k: v for k, v in row.items() if not k.endswith("_ci")} | {
+    folded = lambda row: {k: label(v) if k == by else v for k, v in row.items() if not k.endswith("_ci")} | {
         f"{k.removesuffix('_ci')}_{end}": v for k, pair in row.items() if k.endswith("_ci")
         for end, v in zip(("low", "high"), pair, strict=True)
     }  # fmt: skip

@@ -11,6 +11,7 @@ from analysis.drawing import tables
 from analysis.escaped import say
 from analysis.findings import Table
 from analysis.fit import fits, options, points
+from analysis.numbers import label
 from analysis.stopping_rules import arguments, rules, scoring, sources
 from gold_sim import laws, named
 
@@ -43,7 +44,7 @@ def work(args) -> dict:
 
 
 def _words(key: dict) -> str:
-    return " ".join(f"{column} {value}" for column, value in key.items())
+    return " ".join(f"{column} {label(value)}" for column, value in key.items())
 
 
 WHY = {
@@ -108,7 +109,7 @@ def table(rows: list[dict], rate: float, unit: str) -> Table:
     """The scores for a terminal.  unit: of gold."""
     lines = []
     for row in rows:
-        line = row["key"] | {"rule": row["rule"]}
+        line = {column: label(value) for column, value in row["key"].items()} | {"rule": row["rule"]}
         for name, heading in (("regret", f"regret ({unit})"), ("lead", "lead (nats)")):
             line |= tables.spread({heading: row[name], f"{heading}_ci": row[f"{name}_ci"]}, heading)
         line |= {"KL kept": row["kl"], "stopped": row["stopped"]}

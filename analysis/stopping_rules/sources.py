@@ -12,6 +12,7 @@ from analysis import curves, others, records, sources
 from analysis.fit import fits, odd
 from analysis.fit import points as points_of_file
 from analysis.fit.values import BadInput, close
+from analysis.numbers import label
 from analysis.stopping_rules.scoring import Run
 from gold_sim.store import NotStored, Store
 
@@ -142,7 +143,7 @@ def of_file(path: Path, options: fits.Options, args) -> Found:
     ]
     apart = tuple(dict.fromkeys(options.keys))  # controls of one seed and of different groups are different runs
     controls = _runs_of(points[is_control], apart, options, wanted, args)
-    warnings += [line for key, rows in parts for line in _oddities(f"{by}={key}", rows, options)]
+    warnings += [line for key, rows in parts for line in _oddities(f"{by}={label(key)}", rows, options)]
     return Found(groups, controls, warnings)
 
 
@@ -195,11 +196,11 @@ def _runs_of(rows: pd.DataFrame, apart: tuple, options: fits.Options, wanted: di
     if not len(rows):
         return []
     out = []
-    for label, run in rows.groupby(list(apart), sort=True) if apart else [((), rows)]:
+    for key, run in rows.groupby(list(apart), sort=True) if apart else [((), rows)]:
         column = lambda name, run=run: run[name].to_numpy(float)
         gold_sd = column(args.gold_sd) if args.gold_sd else None
         seen = {rule: column(name) for rule, name in wanted.items()}
-        draw = tuple(map(str, label[len(apart) - len(options.seeds) :]))
+        draw = tuple(map(str, key[len(apart) - len(options.seeds) :]))
         out.append(Run(draw, column("d") ** 2, column("gold"), seen, gold_sd))
     return out
 

@@ -77,12 +77,3 @@ def number(engine: str, name: str, value: str) -> float:
     if not 0 <= given < math.inf:
         raise ValueError(f"--resource {name}={value}: --engine {engine} wants a number from 0")
     return given
-
-
-def imported(package: str):
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise ValueError(f"--engine wants {package}, which is not installed: pip install 'gold_sim[cluster]'") from None

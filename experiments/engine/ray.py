@@ -7,8 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from experiments.engine.job import Job, Watched, imported, number
+from experiments.engine.job import Job, Watched, number
 from experiments.engine.worker import environment, import_path, work
+from gold_sim.store.needed import needed
 
 PATIENCE_SECONDS = 30.0  # before it is said that no node has what a cell asks for: a cluster may grow
 ANSWER_SECONDS = 5.0  # in which the cluster's address must take a connection
@@ -22,9 +23,10 @@ class Ray:
     """
 
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
-        ray = imported("ray")
+        ray = needed("ray", "cluster", "--engine ray")
         share = {name: number("ray", name, value) for name, value in resources.items()}
         options = {"num_cpus": 1.0} | {n: share.pop(n) for n in ("num_cpus", "num_gpus", "memory") if n in share}
+        self._shutdown = ray.shutdown
         self._asked = {{"num_cpus": "CPU", "num_gpus": "GPU"}.get(n, n): v for n, v in (options | share).items() if v}
         self._nodes, self._since, self._said = ray.nodes, time.monotonic(), False
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -69,7 +71,7 @@ class Ray:
         self.close()
 
     def close(self) -> None:
-        imported("ray").shutdown()
+        self._shutdown()
 
 
 def _connect(ray) -> None:

@@ -8,9 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from experiments.engine.job import CellFailed, Job, WorkerLost, imported
+from experiments.engine.job import CellFailed, Job, WorkerLost
 from experiments.engine.worker import environment, import_path, local_folder, work
 from gold_sim.store import Store
+from gold_sim.store.needed import needed
 from gold_sim.store.remote import Remote, is_url
 
 
@@ -22,7 +23,7 @@ class Slurm:
     """
 
     def __init__(self, root: Path | str, workers: int | None, resources: dict[str, str]):
-        submitit = imported("submitit")
+        submitit = needed("submitit", "cluster", "--engine slurm")
         self.root, self.slots = root, workers or 100
         exports = environment(root) | import_path()
         setup = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]

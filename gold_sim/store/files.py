@@ -32,6 +32,11 @@ class StoreError(Exception):
 class NotStored(StoreError):
     """An experiment has no manifest: it was never run to its end here. This is not damage."""
 
+    def __init__(self, text: str, meant: str | None = None):
+        """meant: the experiment that is stored and that was probably meant."""
+        super().__init__(text)
+        self.meant = meant
+
 
 def no_manifest(path, experiment: str, stored: Iterable[tuple[str, str]]) -> NotStored:
     """Why an experiment is not read: it has no manifest; and the one that was probably meant.
@@ -40,9 +45,9 @@ def no_manifest(path, experiment: str, stored: Iterable[tuple[str, str]]) -> Not
     """
     names = [name for name, _ in stored]
     close = [] if experiment in names else difflib.get_close_matches(experiment, names, n=1)
-    hint = f"; is {close[0]} meant?" if close else ""
+    meant = close[0] if close else None
     have = ", ".join(sorted(map("-".join, stored))) or "none"
-    return NotStored(f"{path}: no such manifest; stored are {have}{hint}")
+    return NotStored(f"{path}: no such manifest; stored are {have}{f'; is {meant} meant?' if meant else ''}", meant)
 
 
 UNPACKED = "unpacked"  # a file that marks the folder of an archive that was unpacked whole
