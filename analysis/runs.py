@@ -1,5 +1,7 @@
 """The runs of one variant, by seed or as arrays over seeds."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 
@@ -46,8 +48,15 @@ def by_seed(read, variant, method: str, names=("gold",), **where) -> dict[tuple,
 
 
 def along(read, variant, method: str, name: str = "gold", **where) -> np.ndarray:
-    """One column of a variant's runs along the control, [S, T], as `by_seed` gives them."""
-    return np.stack([run[name].to_numpy() for run in by_seed(read, variant, method, (name,), **where).values()])
+    """One column of a variant's runs at the controls that all have, [S, T], as `by_seed` gives them."""
+    return together(by_seed(read, variant, method, (name,), **where).values(), name)
+
+
+def together(tables, name: str) -> np.ndarray:
+    """[R, T] of one column of R tables in order of control, at the controls (steps, or n) that all of them have."""
+    tables = list(tables)
+    common = functools.reduce(np.intersect1d, [table["control"] for table in tables])
+    return np.stack([table.loc[np.isin(table["control"], common), name].to_numpy() for table in tables])
 
 
 def _named(variant, where: dict) -> str:

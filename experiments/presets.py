@@ -87,6 +87,7 @@ PRESETS = {
         "optimiser.learning_rate": 1.8e-3,
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
         "optimiser.until_kl": 30.0,  # up to there half of the reference policy's entropy is left
+        "optimiser.retrace_below": 22.0,  # the highest KL at which claims read RL (analysis/claims/measured.py)
         "frontier.kl_coefs": (0.12, 0.06, 0.03, 0.017, 0.01, 0.006),
         "frontier.steps": 54,
     },

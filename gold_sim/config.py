@@ -367,6 +367,9 @@ class OptimiserConfig(Checked):
     plateau: Count | None = later(None)
     # Nats a response: a run ends at its last measurement below, or after `steps`. Not of the frontier.
     until_kl: Positive | None = later(None)
+    # Nats a response: where a run's next measurement is beyond until_kl and its last one below this, the steps between
+    # are taken again, and it is measured after each. None: never.
+    retrace_below: Positive | None = later(None)
 
     @property
     def updates(self) -> int:
@@ -387,6 +390,8 @@ class OptimiserConfig(Checked):
             yield f"group_size={group}: online_dpo wants pairs, an even number"
         if self.divergence == "chi2" and name not in ("rloo", "reinforce"):
             yield f"divergence='chi2': allowed with rloo and reinforce, not {name}"
+        if self.retrace_below is not None and (self.until_kl is None or self.retrace_below > self.until_kl):
+            yield f"retrace_below={self.retrace_below}: at most until_kl={self.until_kl} is allowed"
         if self.constraint == "none" and self.thresholds:
             yield f"thresholds={self.thresholds}: constraint='none' takes none"
         if self.constraint != "none" and (name != "rloo" or self.divergence != "kl"):
@@ -560,7 +565,7 @@ class Config(Checked):
         """
         f, count = self.frontier, len(self.frontier.kl_coefs)
         of_plateaus = dict(steps=count * f.steps, evaluations=count * f.evaluations, plateau=f.steps)
-        rate = dict(learning_rate=f.learning_rate, warmup_steps=0, until_kl=None)
+        rate = dict(learning_rate=f.learning_rate, warmup_steps=0, until_kl=None, retrace_below=None)
         optimiser = dataclasses.replace(self.optimiser, **of_plateaus, **rate)
         return dataclasses.replace(self, optimiser=optimiser, kl_coefs=f.kl_coefs)
 

@@ -49,13 +49,14 @@ def case(tiny, name):
 class Kept:
     """The last checkpoint, frozen as in a store, and thawed by whoever resumes."""
 
-    tree = None
+    tree, done = None, 0
 
     def resume(self, states, points):
-        return (states, points) if self.tree is None else checkpointed._thaw(self.tree, states, points[0])
+        thawed = (states, points) if self.tree is None else checkpointed._thaw(self.tree, states, points[0])
+        return *thawed, self.done
 
-    def keep(self, states, points):
-        self.tree = checkpointed._freeze(states, points)
+    def keep(self, states, points, done):
+        self.tree, self.done = checkpointed._freeze(states, points), done
 
 
 def test_settings_allow_what_the_table_has():

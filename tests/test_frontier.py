@@ -10,7 +10,7 @@ from gold_sim.optimisation import driver, exact
 from gold_sim.optimisation import policy_gradient as pg
 from gold_sim.settings import replace
 from gold_sim.stages import graph
-from gold_sim.stages.policy_gradient import beyond, equilibria, points_of
+from gold_sim.stages.policy_gradient import beyond, equilibria, leaps, points_of
 from tests.conftest import driven
 from tests.test_policy_gradient import config_of, task_of
 
@@ -52,10 +52,20 @@ def test_equilibria_by_hand():
 def test_a_run_ends_before_its_first_measurement_beyond_a_kl():
     """KL of three runs: the first passes 5 at its third point and comes back, the second never; the third diverges."""
     kl = np.array([[0.0, 0.0, 0.0], [3.0, 1.0, np.nan], [6.0, 2.0, np.nan], [4.0, 4.9, np.nan]])
-    until = OptimiserConfig(until_kl=5.0)
-    assert points_of(until, kl).tolist() == [2, 4, 4]
+    until, taken = OptimiserConfig(until_kl=5.0), np.full((3, 4), range(0, 40, 10)).T
+    assert points_of(until, taken, kl).T.tolist() == [2 * [True] + 2 * [False], 4 * [True], 4 * [True]]
     assert beyond(until, kl[2]).tolist() == [True, False, False]
-    assert points_of(OptimiserConfig(), kl).tolist() == [4, 4, 4]
+    assert points_of(OptimiserConfig(), taken, kl).all()
+
+
+def test_points_of_steps_taken_again_are_of_the_runs_that_leaped():
+    """Measured every 2 steps. From step 2 to 4 the first run leaps from 3 nats beyond 9; the second is at 6 before."""
+    until = OptimiserConfig(steps=6, evaluations=3, until_kl=9.0, retrace_below=5.0)
+    kl = np.array([[0, 0, 0], [3, 6, 1], [8, 8, 1], [10, 10, 2], [12, 12, 3]])
+    taken = np.full((3, 5), [0, 2, 3, 4, 6]).T
+    assert points_of(until, taken, kl).T.astype(int).tolist() == [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 0, 1, 1]]
+    assert leaps(until, kl[1], kl[3]).tolist() == [True, False, False]
+    assert not leaps(OptimiserConfig(until_kl=9.0), kl[1], kl[3]).any()
 
 
 def test_runs_are_driven_until_a_point_is_enough():
@@ -66,16 +76,42 @@ def test_runs_are_driven_until_a_point_is_enough():
             self.kept, self.saved = kept, []
 
         def resume(self, states, points):
-            return self.kept or (states, points)
+            return self.kept or (states, points, 0)
 
-        def keep(self, states, points):
-            self.saved.append(states)
+        def keep(self, states, points, done):
+            self.saved.append((states, list(points), done))
 
     programs = driver.Programs(lambda state: state, None, lambda state, batch: state + 1)
     drive = lambda kept: driver.drive(programs, 0, np.float64, 8, 4, checkpoints=kept, enough=lambda at: at >= 4)
-    for kept in (Kept(), Kept(4, [np.float64(0), np.float64(2), np.float64(4)])):
+    for kept in (Kept(), Kept(4, [np.float64(0), np.float64(2), np.float64(4)], 2)):
         last, curve = drive(kept)
         assert last == 4 and curve.tolist() == [0, 2, 4]
+
+
+def test_steps_over_which_a_run_leaps_are_taken_again():
+    """One step adds 1, and 4 leaps to 6: there each step is measured; what is resumed leads there too."""
+
+    class Kept:
+        def __init__(self, *kept):
+            self.kept, self.saved = kept, []
+
+        def resume(self, states, points):
+            return self.kept or (states, points, 0)
+
+        def keep(self, states, points, done):
+            self.saved.append((jnp.asarray(states), list(points), done))
+
+    add = jax.jit(lambda state, batch: state + 1, donate_argnums=0)  # what is gone back to must be a copy
+    programs = driver.Programs(lambda state: jnp.zeros(()), None, add)
+    leaped = lambda before, after: (before, after) == (4, 6)
+    drive = lambda kept: driver.drive(programs, jnp.zeros(()), float, 8, 4, checkpoints=kept, leaped=leaped)
+    whole = Kept()
+    last, curve = drive(whole)
+    assert last == 8 and curve.tolist() == [0, 2, 4, 5, 6, 8]
+    assert [done for *_, done in whole.saved] == [1, 2, 3]
+    for states, points, done in ((2.0, [0.0, 2.0], 1), (6.0, [0.0, 2.0, 4.0, 5.0, 6.0], 3)):
+        last, curve = drive(Kept(jnp.float32(states), points, done))
+        assert last == 8 and curve.tolist() == [0, 2, 4, 5, 6, 8]
 
 
 def test_the_rate_falls_along_each_plateau():

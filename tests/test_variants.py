@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import analyse, curves, judgement, older, records
+from analysis import analyse, curves, judgement, older, records, runs
 from analysis.__main__ import main
 from analysis.claims import catalogue, verdicts
 from analysis.paper import venue
@@ -355,3 +355,12 @@ def test_an_empty_store_is_told(tmp_path):
 def test_intervals_decide_and_lack_of_evidence_is_open():
     assert judgement.surely((0.9, 1.1), 0.8) is True and judgement.surely((0.9, 1.1), 1.2) is False
     assert judgement.surely((-3, 5)) is None
+
+
+def test_runs_are_compared_at_the_controls_that_all_have():
+    """The second run is measured at a step more, and goes on for longer."""
+    tables = [
+        pd.DataFrame({"control": [0, 10, 20], "gold": [0.0, 1.0, 2.0]}),
+        pd.DataFrame({"control": [0, 10, 12, 20, 30], "gold": [0.0, 3.0, 9.0, 4.0, 5.0]}),
+    ]
+    assert runs.together(tables, "gold").tolist() == [[0, 1, 2], [0, 3, 4]]

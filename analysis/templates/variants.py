@@ -7,7 +7,7 @@ control (step or n), which runs of one kind share. A penalised run may stop gain
 import numpy as np
 import pandas as pd
 
-from analysis import curves
+from analysis import curves, runs
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
 from analysis.numbers import slug
@@ -50,9 +50,8 @@ def split(data) -> dict[tuple[str, str], list[curves.Group]]:
 
 
 def along(g: curves.Group, name: str = "gold") -> np.ndarray:
-    """[R, T] of one column at the points of the run that all runs have, in order of control."""
-    length = min(len(run) for run in g.runs)
-    return np.stack([run[name].to_numpy()[:length] for run in g.runs])
+    """[R, T] of one column at the controls that all runs of a group have."""
+    return runs.together(g.runs, name)
 
 
 def way_back(g: curves.Group):
@@ -70,7 +69,7 @@ def course(g: curves.Group) -> dict:
     """Peak of the mean curve, end and fall, with intervals over seeds."""
     gold, kl, proxy = along(g), along(g, "kl"), along(g, "proxy")
     at = int(np.argmax(gold.mean(0)))
-    out = {"runs": len(gold), "control_peak": int(g.runs[0]["control"].iloc[at])}
+    out = {"runs": len(gold), "control_peak": int(along(g, "control")[0, at])}
     out |= {"kl_peak": float(kl[:, at].mean()), "kl_final": float(kl[:, -1].mean())}
     out |= {"proxy_final": float(proxy[:, -1].mean())}
     for name, values in (("gold_peak", gold[:, at]), ("gold_final", gold[:, -1]), ("drop", gold[:, at] - gold[:, -1])):

@@ -7,7 +7,7 @@
             batch  = algorithm.rollout(task, states)
             batch  = batch with its rewards         (a batch of labelled pairs has no rewards)
             states = algorithm.update(task, states, batch)
-        points += [measure(states)]
+        points += [measure(states)], or where a run leaped one of each step
         checkpoint
 
 Reference policies, gold and reward models are fitted before this loop begins, in policy.py and gold_sim/rewards.
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -56,11 +57,11 @@ class Programs(NamedTuple):
 class Checkpoints(Protocol):
     """A place where the state of a run is kept while it is under way."""
 
-    def resume(self, states, points: list) -> tuple[Any, list]:
-        """(states, points) that were kept last, or those given where nothing is kept."""
+    def resume(self, states, points: list) -> tuple[Any, list, int]:
+        """(states, points, evaluations done) that were kept last, or those given and 0 where nothing is kept."""
 
-    def keep(self, states, points: list) -> None:
-        """Keep a run's states and points. Called at every point but the first and the last; may do nothing."""
+    def keep(self, states, points: list, done: int) -> None:
+        """Keep a run's states, points and number of evaluations. Called at all but the last; may do nothing."""
 
 
 def of_run(algorithm: Algorithm, task, score=None) -> Programs:
@@ -86,6 +87,7 @@ def drive(
     progress: Callable[[int, int], None] = lambda done, total: None,
     checkpoints: Checkpoints | None = None,
     enough: Callable[[Any], bool] = lambda point: False,
+    leaped: Callable[[Any, Any], bool] | None = None,
 ):
     """(last states, curve) of whole runs; the curve is the measured points stacked along a new first axis [T, ...].
 
@@ -93,17 +95,31 @@ def drive(
     measures, gold above all, cannot change a policy by a single bit.
     evaluations: number of points after the first, evenly spaced in steps; must divide steps. T = evaluations + 1.
     enough: point -> whether runs end at it, and T is smaller.
+    leaped: (a point, the next one) -> whether the steps between them are taken again, with a point after each. T is
+    larger then. None: never, and no states are kept to go back to.
     """
-    points, interval = [measure(states)], steps // evaluations
+    points, done, interval = [measure(states)], 0, steps // evaluations
     if checkpoints is not None:
-        states, points = checkpoints.resume(states, points)
-    for t in range(len(points), evaluations + 1):
-        if enough(points[-1]):
-            break
+        states, points, done = checkpoints.resume(states, points)
+    while done < evaluations and not enough(points[-1]):
+        before = None if leaped is None else _copied(states)  # as an update may write over them
         for i in range(interval):
             states = step(programs, states)
-            progress((t - 1) * interval + i + 1, steps)
-        points.append(measure(states))
-        if checkpoints is not None and t < evaluations:
-            checkpoints.keep(states, points)
+            progress(done * interval + i + 1, steps)
+        point = measure(states)
+        if leaped is not None and leaped(points[-1], point):
+            states = before
+            for _ in range(interval):
+                states = step(programs, states)
+                points.append(measure(states))
+        else:
+            points.append(point)
+        done += 1
+        if checkpoints is not None and done < evaluations:
+            checkpoints.keep(states, points, done)
     return states, jax.tree.map(lambda *each: np.stack(each), *points)
+
+
+@jax.jit
+def _copied(states):
+    return jax.tree.map(jnp.copy, states)

@@ -17,21 +17,25 @@ class Checkpointed:
         self._last, self._took = 0.0, 0.0  # when the last checkpoint was saved, and how long saving took
 
     def resume(self, states, points: list):
-        """(states, points) of the last checkpoint, or those given; StoreError if its shapes are not this cell's."""
+        """(states, points, evaluations done) of the last checkpoint, or those given and 0.
+
+        Raises StoreError if its shapes are not this cell's.
+        """
+        done = 0
         if (saved := self._store.load_checkpoint(self._code)) is not None:
             try:
-                states, points = _thaw(saved[1], states, points[0])
+                done, (states, points) = saved[0], _thaw(saved[1], states, points[0])
             except ValueError as error:
                 what = f"{self._store.checkpoint_path(self._code)}: not a checkpoint of this cell ({error})"
                 raise files.StoreError(f"{what}; remove it and run again") from error
         self._last = self._now()
-        return states, points
+        return states, points, done
 
-    def keep(self, states, points: list) -> None:
+    def keep(self, states, points: list, done: int) -> None:
         """Save a checkpoint, unless the last one is too recent."""
         due = self._now()
         if due - self._last > CHECKPOINT_SECONDS * max(1.0, self._took):
-            self._store.save_checkpoint(self._code, len(points) - 1, _freeze(states, points))
+            self._store.save_checkpoint(self._code, done, _freeze(states, points))
             self._last = self._now()
             self._took = self._last - due
 

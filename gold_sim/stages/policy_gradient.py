@@ -169,6 +169,7 @@ def driven(at: Loaded, cell, store, progress):
         functools.partial(measured, at),
         *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
         enough=lambda point: bool(np.all(beyond(o, point.policy.kl) | ~np.isfinite(point.policy.kl))),
+        leaped=o.retrace_below and (lambda before, after: bool(leaps(o, before.policy.kl, after.policy.kl).any())),
     )
 
 
@@ -177,17 +178,34 @@ def beyond(config: OptimiserConfig, kl):
     return np.zeros(np.shape(kl), bool) if config.until_kl is None else np.asarray(kl) >= config.until_kl
 
 
-def points_of(config: OptimiserConfig, kl):
-    """How many points each run has, [R].  kl: [T, R]; a run may be driven further, while others of its cell go on."""
-    past = beyond(config, kl)
-    return np.where(past.any(0), past.argmax(0), len(past))
+def leaps(config: OptimiserConfig, before, after):
+    """Whether runs pass until_kl from below retrace_below, [...].  before, after: KL of two measurements, [...]."""
+    none = config.retrace_below is None
+    return np.zeros(np.shape(after), bool) if none else (before < config.retrace_below) & beyond(config, after)
+
+
+def points_of(config: OptimiserConfig, control, kl):
+    """Which points are a run's own, [T, R].  control, kl: [T, R]; control is steps taken.
+
+    A run ends before its first measurement beyond until_kl, though it is driven further while others of its cell go on.
+    Points of steps that were taken again are of the runs that leaped over those steps, so that all others have the same
+    points as without them.
+    """
+    control, kl = np.asarray(control), np.asarray(kl)
+    interval = config.steps // config.evaluations
+    even = control[:, 0] % interval == 0
+    leaped = leaps(config, kl[even][:-1], kl[even][1:])
+    between = leaped[(control[~even, 0] - 1) // interval]
+    own = np.ones(kl.shape, bool)
+    own[~even] = between
+    return own & ~np.logical_or.accumulate(own & beyond(config, kl))
 
 
 def finished(at: Loaded, cell, states, curve: Point, coefs: list[dict]):
     """What a stage returns.  coefs: columns of a run that tell of its KL coefficients, one dict a run."""
     columns = settings(cell.config, at.reward, curve, coefs)
     o = at.training.config
-    described = dict(points=points_of(o, curve.policy.kl), policy_loss=at.policy_loss)
+    described = dict(own=points_of(o, curve.control, curve.policy.kl), policy_loss=at.policy_loss)
     tables = curves_and_samples(cell, at.training.language, at.held_out, o.name, curve, columns, **described)
     return {}, tables, {"arrays": {"policies": to_numpy(states.params)}}
 

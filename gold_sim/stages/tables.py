@@ -107,24 +107,24 @@ def transcripts(language, prompts, curve: Point) -> dict:
 
 
 def curves_and_samples(
-    cell, language, held_out, optimiser: str, curve: Point, settings: list[dict], points=None, **described
+    cell, language, held_out, optimiser: str, curve: Point, settings: list[dict], own=None, **described
 ) -> dict:
     """The tables `curves` and `samples` of all runs.
 
     curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify it and columns of its own,
-    scalars or [T].  points: how many of the T points a run has, [R]; None: all.
+    scalars or [T].  own: which of the T points are a run's own, [T, R]; None: all.
     """
     runs, samples = [], []
-    for i, own in enumerate(settings):
-        until = slice(None if points is None else points[i])
-        of_run = jax.tree.map(lambda a, i=i, until=until: a[until, i], curve)
-        own = {name: value[until] if np.ndim(value) else value for name, value in own.items()}
-        run = dict(measured(of_run), **own)
+    for i, columns in enumerate(settings):
+        at = slice(None) if own is None else own[:, i]
+        of_run = jax.tree.map(lambda a, i=i, at=at: a[at, i], curve)
+        columns = {name: value[at] if np.ndim(value) else value for name, value in columns.items()}
+        run = dict(measured(of_run), **columns)
         written = transcripts(language, held_out, of_run)
-        in_force = np.broadcast_to(own["kl_coef"], of_run.control.shape)  # at every point
+        in_force = np.broadcast_to(columns["kl_coef"], of_run.control.shape)  # at every point
         each = len(written["proxy"]) // len(in_force)
-        written |= dict(cell=cell.fingerprint, seed=own["seed"], kl_coef=np.repeat(in_force, each))
-        written |= dict(dpo_beta=own.get("dpo_beta", np.nan))
+        written |= dict(cell=cell.fingerprint, seed=columns["seed"], kl_coef=np.repeat(in_force, each))
+        written |= dict(dpo_beta=columns.get("dpo_beta", np.nan))
         samples.append(broadcast(written, len(written["proxy"])))
         runs.append(run)
     tables = {"curves": curves(cell, describe(cell) | described, optimiser, runs)}

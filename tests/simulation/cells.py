@@ -69,13 +69,13 @@ def compute(cell, inputs, store, progress):
     read = {role: np.asarray(inputs.arrays(role)["x"]) for role, _ in cell.upstream}
     store.system.began(cell, read)
     checkpoints = Checkpointed(store, cell)
-    state, points = checkpoints.resume(start(cell, read), [{"at": np.zeros(2)}])
-    for i in range(len(points) - 1, STEPS):
+    state, points, done = checkpoints.resume(start(cell, read), [{"at": np.zeros(2)}])
+    for i in range(done, STEPS):
         store.system.sleep(STEP_SECONDS)
         state = step(state)
         points.append({"at": np.full(2, i + 1.0)})
         progress(i + 1, STEPS)
-        checkpoints.keep(state, points)
+        checkpoints.keep(state, points, i + 1)
     return {"made": len(points)}, {kind: rows(kind, cell) for kind in cell.declared.tables}, {"arrays": {"x": state}}
 
 
