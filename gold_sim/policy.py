@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gold_sim import streams
 from gold_sim.config import PolicyConfig
 from gold_sim.language import Language, sequences
 from gold_sim.networks import decoding, pieces, transformer
@@ -125,32 +124,54 @@ def _nats(net, params, prompts, responses):
     return -jnp.mean(jnp.sum(log_probs(logits, responses) * mask, -1))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def sft(language: Language, config: PolicyConfig):
-    """A reference policy, fit to fresh demonstrations at every step.
+STEPS_AT_ONCE = 50  # steps whose demonstrations one call of the program writes
 
-    Returns (params, losses [steps] in nats a token).
+
+def demonstrated(language: Language, batch: int, steps: int, key):
+    """Fresh demonstrations for every step of `fitted`, on the host: prompts [T, B, Lp], responses [T, B, 1, L], int32.
+
+    They are the same for networks of all sizes, and so is the program that writes them. As a part of each network's
+    own program it took 1.5 CPU-seconds a network to compile.
     """
-    k_init, k_demos = (streams.key(config.seed, f"policy.{name}") for name in ("init", "demonstrations"))
-    return fitted(language, config, k_init, k_demos)
+    calls = np.arange(steps, dtype=np.int32).reshape(pieces.equal_pieces(steps, STEPS_AT_ONCE), -1)
+    parts = [jax.device_get(_demonstrated(language, batch, key, at)) for at in calls]
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
-def fitted(language: Language, config: PolicyConfig, k_init, key):
-    """The result of `sft` with the initialisation and the demonstrations of these keys; compiled by the caller."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _demonstrated(language, batch, key, at):
+    def of_step(t):
+        k_prompt, k_demo = jax.random.split(jax.random.fold_in(key, t))
+        prompts = language.prompts(k_prompt, batch)
+        return prompts, language.demonstrations(k_demo, prompts)
+
+    return jax.lax.map(of_step, at)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def shown(language: Language, key, prompts):
+    """One demonstration of each prompt, [P, 1, L], for losses; a program that networks of all sizes share."""
+    return language.demonstrations(key, prompts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def fitted(language: Language, config: PolicyConfig, k_init, prompts, responses):
+    """A policy, fit to demonstrations, such as the reference policy.
+
+    k_init: key of the initialisation.  prompts, responses: of every step, as `demonstrated` gives them.
+    Returns (params, losses [T] in nats a token).
+    """
     net = network(language, config)
     optimiser = adam(schedule(config.learning_rate, config.steps, 50), weight_decay=0.01)
     params = transformer.init(net, k_init)
 
-    def step(state, t):
+    def step(state, given):
         params, opt_state = state
-        k_prompt, k_demo = jax.random.split(jax.random.fold_in(key, t))
-        prompts = language.prompts(k_prompt, config.batch)
-        responses = language.demonstrations(k_demo, prompts)
-        length = jnp.mean(sequences.lengths(responses))
+        length = jnp.mean(sequences.lengths(given[1]))
         loss_of = lambda params, prompts, responses: _nats(net, params, prompts, responses) / length
-        loss, grads = pieces.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), prompts, responses)
+        loss, grads = pieces.mean_in_pieces(functools.partial(jax.value_and_grad(loss_of), params), *given)
         updates, opt_state = optimiser.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), loss
 
-    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), jnp.arange(config.steps))
+    (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), (prompts, responses))
     return params, losses

@@ -99,7 +99,8 @@ def test_gold_starts_with_the_trunk_of_a_language_model_and_ends_with_one_head(s
     """At a rate of nearly 0 the trunk stays; at an ordinary one everything moves."""
     own = GoldConfig(width=8, depth=1, steps=3, batch=16, criteria=1.0, learning_rate=1e-12)
     model = dataclasses.replace(REFERENCE, steps=2, batch=16)
-    trunk = gold.pretrained(LANGUAGE, model, jax.random.key(7))
+    shown = policy.demonstrated(LANGUAGE, model.batch, model.steps, jax.random.key(7))
+    trunk, _ = policy.fitted(LANGUAGE, model, jax.random.key(6), *shown)
     still, _ = gold.train(LANGUAGE, own, jax.random.key(8), *samples, trunk)
     moved, losses = gold.train(
         LANGUAGE, dataclasses.replace(own, learning_rate=1e-2), jax.random.key(8), *samples, trunk

@@ -156,8 +156,13 @@ def fitted():
     return params, losses[-1]
 
 
+def sft():
+    shown = policy._demonstrated(LANGUAGE, REFERENCE.batch, jax.random.key(9), jnp.arange(REFERENCE.steps))
+    return policy.fitted.__wrapped__(LANGUAGE, REFERENCE, jax.random.key(10), *shown)
+
+
 STEPS = dict(
-    sft=lambda: policy.sft.__wrapped__(LANGUAGE, REFERENCE),
+    sft=sft,
     gold=lambda: gold.train.__wrapped__(LANGUAGE, SMALL_GOLD, jax.random.key(8), *written(400)),
     rloo=rloo,
     dpo=dpo,

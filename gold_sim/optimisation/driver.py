@@ -88,6 +88,7 @@ def drive(
     checkpoints: Checkpoints | None = None,
     enough: Callable[[Any], bool] = lambda point: False,
     leaped: Callable[[Any, Any], bool] | None = None,
+    going_on: Callable[[Any], tuple[Programs, Callable]] | None = None,
 ):
     """(last states, curve) of whole runs; the curve is the measured points stacked along a new first axis [T, ...].
 
@@ -97,11 +98,14 @@ def drive(
     enough: point -> whether runs end at it, and T is smaller.
     leaped: (a point, the next one) -> whether the steps between them are taken again, with a point after each. T is
     larger then. None: never, and no states are kept to go back to.
+    going_on: a point -> (programs, measure) of the runs that go on after it; None: all do, by those given.
     """
     points, done, interval = [measure(states)], 0, steps // evaluations
     if checkpoints is not None:
         states, points, done = checkpoints.resume(states, points)
     while done < evaluations and not enough(points[-1]):
+        if going_on is not None:
+            programs, measure = going_on(points[-1])
         before = None if leaped is None else _copied(states)  # as an update may write over them
         for i in range(interval):
             states = step(programs, states)

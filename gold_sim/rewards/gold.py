@@ -116,23 +116,14 @@ def reference_samples(language: Language, reference: PolicyConfig, ref_params, k
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def pretrained(language: Language, config: PolicyConfig, key) -> dict:
-    """Parameters of a language model of demonstrations, whose trunk gold may start with.
-
-    config: of a policy in gold's size (Config.gold_trunk).
-    """
-    params, _ = policy.fitted(language, config, *jax.random.split(jax.random.fold_in(key, 1)))
-    return params
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def train(language: Language, config: GoldConfig, key, prompts, responses, trunk=None):
     """Gold's parameters, trained on the rubric by squared error; kind 'random' keeps the random network.
 
     With config.criteria the language's criteria are targets too, as judges note what they look at before they give a
     mark. Each has a head of its own, which is dropped in the end. What they share is learned sooner for it. With
     config.marks the block before the last must tell the language's marks of every token, too.
-    prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  trunk: as `pretrained` gives it; None: fresh.
+    prompts [P, Lp], responses [P, GROUP, L] of the reference policy.  trunk: parameters of a language model in gold's
+    size; None: fresh.
     Returns (parameters, losses [steps]).
     """
     net = network(language, config)

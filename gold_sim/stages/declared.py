@@ -6,7 +6,7 @@ configuration. All code that plans, fingerprints, prices, orders, compiles ahead
 
 import dataclasses
 
-from gold_sim.config import Config
+from gold_sim.config import Config, PolicyConfig
 from gold_sim.networks import footprint
 from gold_sim.networks.network import Network, num_params
 from gold_sim.settings import to_hashed
@@ -110,6 +110,11 @@ def of_pairs(c: Config) -> float:
     return FLOAT * 2 * c.preferences.num_pairs * sizes.tokens(c)
 
 
+def of_demonstrations(c: Config, model: PolicyConfig) -> float:
+    """Bytes of the demonstrations that a policy is fit to, of all steps."""
+    return FLOAT * model.steps * model.batch * sizes.tokens(c)
+
+
 def of_states(net: Network, runs: int) -> float:
     """Bytes of the parameters of policies in training and of Adam's moments."""
     return FLOAT * 3 * num_params(net) * runs
@@ -126,7 +131,10 @@ REFERENCE = Stage(
     reads=lambda c: picked(c, "world", "reference"),
     parents=lambda c: {},
     work=lambda c: 3 * c.reference.steps * c.reference.batch * written(c, sizes.reference(c)),
-    holds=lambda c: footprint.of_training(sizes.reference(c), c.reference.batch * sizes.tokens(c)),
+    holds=lambda c: (
+        footprint.of_training(sizes.reference(c), c.reference.batch * sizes.tokens(c))
+        + of_demonstrations(c, c.reference)
+    ),
     networks=lambda c: (sizes.reference(c),),
     program=lambda c: (c.reference,),
 )
@@ -196,7 +204,7 @@ PRETRAINED = Stage(
     work=_pretraining,
     holds=lambda c: (
         footprint.of_training(sizes.trunk(c), c.trunks.batch * sizes.tokens(c))
-        + FLOAT * len(c.draws_of_trunks) * num_params(sizes.trunk(c))
+        + len(c.draws_of_trunks) * (FLOAT * num_params(sizes.trunk(c)) + of_demonstrations(c, c.trunks))
     ),
     networks=lambda c: (sizes.trunk(c),),
     program=lambda c: (c.trunks, len(c.draws_of_trunks)),

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from gold_sim import streams
+from gold_sim import policy, streams
 from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
@@ -25,7 +25,9 @@ def gold_model(cell, inputs, store, progress):
     k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
     trunk = None
     if config.gold.pretraining:
-        trunk = alone(lambda: gold.pretrained(language, config.gold_trunk, k_train))()
+        (k_init, k_demos), model = jax.random.split(jax.random.fold_in(k_train, 1)), config.gold_trunk
+        fit = alone(lambda *shown: policy.fitted(language, model, k_init, *shown))
+        trunk, _ = fit(*policy.demonstrated(language, model.batch, model.steps, k_demos))
     train = alone(lambda *given: gold.train(language, config.gold, k_train, *given))
     params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP), trunk))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gold_sim import streams
 from gold_sim.optimisation import measure
 from gold_sim.rewards import gold
-from gold_sim.stages.parallel import mapped
+from gold_sim.stages.parallel import mapped, unless_ended
 
 
 def policy_key(seed):
@@ -21,11 +21,12 @@ def trained_on(language, num: int, seed):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def write(language, net, gold_net, train_prompts: int | None, seeds, params, held_out, ref_params, judge):
+def write(language, net, gold_net, train_prompts: int | None, seeds, params, held_out, ref_params, judge, ended=None):
     """Responses of all policies and what is measured without a proxy: (responses, OfPolicy, gold_training).
 
     The responses are to the held-out prompts and, where there are fixed training prompts, to those as well. Then
     gold_training is gold on the training prompts; else it is None.
+    ended: bool [R], runs that are left out, of which all is zeros; None: none are.
     """
     truth = lambda p, r: gold.scores(gold_net, judge, p, r)
     rubric = lambda p, r: gold.rubric(language, judge, p, r)
@@ -42,7 +43,7 @@ def write(language, net, gold_net, train_prompts: int | None, seeds, params, hel
             gold_training = other.gold
         return (unseen, seen), point, gold_training
 
-    return mapped(one)((seeds, params))
+    return mapped(unless_ended(one))((ended, (seeds, params)))
 
 
 def cycled(prompts, num: int):

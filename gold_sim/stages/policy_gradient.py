@@ -21,7 +21,7 @@ from gold_sim.optimisation.measure import Point
 from gold_sim.stages import training
 from gold_sim.stages.checkpointed import Checkpointed
 from gold_sim.stages.measurement import cycled, held_out_prompts, policy_key, trained_on, write
-from gold_sim.stages.parallel import mapped, to_numpy
+from gold_sim.stages.parallel import mapped, to_numpy, unless_ended
 from gold_sim.stages.tables import curves_and_samples
 
 REFERENCES = 8  # reference samples a held-out prompt, to measure what proxies give for length alone
@@ -60,8 +60,8 @@ class Training:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def score(own: Training, reward, runs, ref_params, judge, prompts, responses):
-    """The reward that every run optimises, of the run's own responses."""
+def score(own: Training, reward, runs, ref_params, judge, ended, prompts, responses):
+    """The reward that every run optimises, of the run's own responses.  ended: as for training.rollout."""
 
     def one(each):
         run, prompts, responses = each
@@ -69,11 +69,11 @@ def score(own: Training, reward, runs, ref_params, judge, prompts, responses):
             return reward.components(run, judge)(prompts, responses)
         return reward.optimised(run, judge, own.net, ref_params)(prompts, responses)
 
-    return training.side_by_side(own, one)((runs, prompts, responses))
+    return training.side_by_side(own, unless_ended(one))((ended, (runs, prompts, responses)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def judged(reward, train_prompts: int | None, runs, judge, held_out, responses):
+def judged(reward, train_prompts: int | None, runs, judge, held_out, responses, ended=None):
     """Scores by the proxy of the responses that measurement.write returned: (OfProxy, proxy_training)."""
     several = reward.config.reward_model.diversity == "components"  # then each component's score is recorded
 
@@ -88,7 +88,7 @@ def judged(reward, train_prompts: int | None, runs, judge, held_out, responses):
             proxy_training = measure.of_proxy(again, seen, proxy).proxy
         return point, proxy_training
 
-    return mapped(one)((runs, responses))
+    return mapped(unless_ended(one))((ended, (runs, responses)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -161,16 +161,33 @@ def frontier(cell, inputs, store, progress):
 
 def driven(at: Loaded, cell, store, progress):
     """(states, curve) of all runs at their last step."""
-    of_runs, o = (at.training, at.runs, at.ref_params), at.training.config
-    scored = functools.partial(score, at.training, at.reward, at.rewarded, at.ref_params, at.judge)
+    o = at.training.config
+    programs, measure = going_on(at, None)
     return driver.drive(
-        training.programs(*of_runs, scored),
-        training.begin(*of_runs, at.starts),
-        functools.partial(measured, at),
+        programs,
+        training.begin(at.training, at.runs, at.ref_params, at.starts),
+        measure,
         *(o.steps, o.evaluations, progress, Checkpointed(store, cell)),
         enough=lambda point: bool(np.all(beyond(o, point.policy.kl) | ~np.isfinite(point.policy.kl))),
         leaped=o.retrace_below and (lambda before, after: bool(leaps(o, before.policy.kl, after.policy.kl).any())),
+        going_on=functools.partial(going_on, at),
     )
+
+
+def going_on(at: Loaded, last: Point | None):
+    """(programs, measure) of the runs that have not ended at their last point; the others keep their state and point.
+
+    last: None before the first point.  Where no KL ends a run, no program asks whether one has ended.
+    """
+    o, ended = at.training.config, None
+    if o.until_kl is not None:
+        ended = np.zeros(len(at.runs[0]), bool) if last is None else beyond(o, last.policy.kl)
+    scored = functools.partial(score, at.training, at.reward, at.rewarded, at.ref_params, at.judge, ended)
+    programs = training.programs(at.training, at.runs, at.ref_params, scored, ended)
+    if last is None or ended is None:
+        return programs, lambda states: measured(at, states, ended)
+    kept = lambda new, old: np.where(ended.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+    return programs, lambda states: jax.tree.map(kept, measured(at, states, ended), last)
 
 
 def beyond(config: OptimiserConfig, kl):
@@ -187,15 +204,15 @@ def leaps(config: OptimiserConfig, before, after):
 def points_of(config: OptimiserConfig, control, kl):
     """Which points are a run's own, [T, R].  control, kl: [T, R]; control is steps taken.
 
-    A run ends before its first measurement beyond until_kl, though it is driven further while others of its cell go on.
+    A run ends before its first measurement beyond until_kl. That point is repeated while others of its cell go on.
     Points of steps that were taken again are of the runs that leaped over those steps, so that all others have the same
     points as without them.
     """
-    control, kl = np.asarray(control), np.asarray(kl)
+    control, kl = np.asarray(control).max(1), np.asarray(kl)  # runs that have ended take no more steps
     interval = config.steps // config.evaluations
-    even = control[:, 0] % interval == 0
+    even = control % interval == 0
     leaped = leaps(config, kl[even][:-1], kl[even][1:])
-    between = leaped[(control[~even, 0] - 1) // interval]
+    between = leaped[(control[~even] - 1) // interval]
     own = np.ones(kl.shape, bool)
     own[~even] = between
     return own & ~np.logical_or.accumulate(own & beyond(config, kl))
@@ -224,13 +241,12 @@ def equilibria(config: FrontierConfig, kl) -> list[dict]:
     return [dict(kl_coef=in_force, kl_drift=of_run) for of_run in drift.T]
 
 
-def measured(at: Loaded, states) -> Point:
-    """One point of all runs, on the host."""
+def measured(at: Loaded, states, ended=None) -> Point:
+    """One point of all runs, on the host.  ended: bool [R], runs that are not measured; None: all are."""
     own, fixed = at.training, at.training.config.train_prompts
-    responses, of_policy, gold_training = write(
-        *(own.language, own.net, at.gold_net, fixed, at.runs[0], states.params, at.held_out, at.ref_params, at.judge)
-    )
-    of_proxy, proxy_training = judged(at.reward, fixed, at.rewarded, at.judge, at.held_out, responses)
+    net, at_seeds = (own.language, own.net, at.gold_net, fixed), (at.runs[0], states.params)
+    responses, of_policy, gold_training = write(*net, *at_seeds, at.held_out, at.ref_params, at.judge, ended)
+    of_proxy, proxy_training = judged(at.reward, fixed, at.rewarded, at.judge, at.held_out, responses, ended)
     point = Point(states.step, states.clip_fraction, of_policy, of_proxy, gold_training, proxy_training)
     return to_numpy(point)
 

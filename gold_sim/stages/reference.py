@@ -15,17 +15,19 @@ def blank(language, config) -> dict:
 
 def reference(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.reference
-    params, losses = here(alone(lambda: policy.sft(language, config))())
+    k_init, k_demos = (streams.key(config.seed, f"policy.{name}") for name in ("init", "demonstrations"))
+    fit = alone(lambda *shown: policy.fitted(language, config, k_init, *shown))
+    params, losses = here(fit(*policy.demonstrated(language, config.batch, config.steps, k_demos)))
     net = policy.network(language, config)
     key = streams.key(config.seed, "reference.report")
     prompts = language.prompts(key, 2048, held_out=True)
+    demos = policy.shown(language, jax.random.fold_in(key, 1), prompts)
     drawn = policy.responses(net, params, prompts, 2, language.response_len, jax.random.fold_in(key, 2))
 
     names = sorted(jax.eval_shape(language.attributes, prompts, drawn))
 
     @jax.jit
-    def report(params, prompts, drawn):
-        demos = language.demonstrations(jax.random.fold_in(key, 1), prompts)
+    def report(params, prompts, demos, drawn):
         # Reduced together and returned in one array: one by one they would be a hundred kernels to compile.
         read = language.attributes(prompts, jnp.concatenate([demos, drawn], axis=1))
         rows = jnp.stack([read[name].astype(jnp.float32) for name in names])
@@ -37,7 +39,7 @@ def reference(cell, inputs, store, progress):
             moments(rows[..., written:]),
         )
 
-    loss, of_demos, of_samples = to_numpy(report(params, prompts, drawn))
+    loss, of_demos, of_samples = to_numpy(report(params, prompts, demos, drawn))
     named = lambda moments: dict(zip(names, moments.tolist(), strict=True))  # name -> [mean, s.d.]
     record = dict(
         params=transformer.num_params(net),

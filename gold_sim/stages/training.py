@@ -13,7 +13,7 @@ import jax
 from gold_sim.networks import footprint
 from gold_sim.networks.network import Network
 from gold_sim.optimisation.driver import Algorithm, Programs
-from gold_sim.stages.parallel import mapped
+from gold_sim.stages.parallel import mapped, unless_ended
 
 
 class Training(Protocol):
@@ -43,23 +43,23 @@ def begin(training, runs, common, starts=None):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def rollout(training, runs, common, states):
-    """A batch of every run, not yet scored."""
+def rollout(training, runs, common, states, ended=None):
+    """A batch of every run, not yet scored.  ended: bool [R], runs that are left out; None: none are."""
     one = lambda each: training.algorithm.rollout(training.task(each[0], common), each[1])
-    return side_by_side(training, one)((runs, states))
+    return side_by_side(training, unless_ended(one))((ended, (runs, states)))
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
-def update(training, runs, common, states, batch):
-    """The next states of all runs, written over the memory of the old ones."""
+def update(training, runs, common, states, batch, ended=None):
+    """The next states of all runs, written over the memory of the old ones; those that have ended keep theirs."""
     one = lambda each: training.algorithm.update(training.task(each[0], common), *each[1:])
-    return side_by_side(training, one)((runs, states, batch))
+    return side_by_side(training, unless_ended(one, lambda each: each[1]))((ended, (runs, states, batch)))
 
 
-def programs(training, runs, common, score=None) -> Programs:
-    """The programs of all runs, for the driver."""
-    step = lambda states: rollout(training, runs, common, states)
-    return Programs(step, score, lambda states, batch: update(training, runs, common, states, batch))
+def programs(training, runs, common, score=None, ended=None) -> Programs:
+    """The programs of all runs that have not ended, for the driver."""
+    step = lambda states: rollout(training, runs, common, states, ended)
+    return Programs(step, score, lambda states, batch: update(training, runs, common, states, batch, ended))
 
 
 def side_by_side(training, one):
