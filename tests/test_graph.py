@@ -74,10 +74,10 @@ KNOWN = {  # of Config() (relabelled: of its second round). Whoever changes one 
     "pool": "69f7aeada6f45edd",
     "scores": "f809878abb1ae3ed",
     "best_of_n": "98396e1138eb3da5",
-    "policy_gradient": "ed3042e3b68b6c5f",
+    "policy_gradient": "168fd5285f35cabc",
     "frontier": "13130774ef6e4794",
     "direct_alignment": "68391af21d13fad7",
-    "relabelled": "3daeed67c81f8b66",
+    "relabelled": "2cdd1d8740af200b",
 }
 
 

@@ -375,7 +375,7 @@ def _optimising_shared(c: Config) -> tuple:
 
 POLICY_GRADIENT = Stage(
     name="policy_gradient",
-    version=3,
+    version=4,
     function="gold_sim.stages.policy_gradient:optimisation",
     label=_optimised,
     reads=lambda c: picked(c, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
