@@ -169,6 +169,18 @@ def test_smoke_writes_the_documented_keys(tmp_path):
     assert all(row[name] > 0 for name in names.split())
 
 
+def test_where_time_goes_is_not_told_of_a_core_that_others_had(monkeypatch):
+    monkeypatch.setattr(spent, "by_kind", lambda program, params, hlo: {"products": 4.0})  # of two calls
+    rates = products.Rates({products.Product(1, 3, 3, 3): (0.5, "numpy")})
+    program = jax.jit(lambda x: x).lower(jnp.ones((3, 3))).compile()
+    apart = lambda seconds: spent.taken_apart(
+        lambda x, i: x @ x, lambda: jnp.ones((3, 3)), program, repeats=2, seconds=seconds, rates=rates
+    )
+    assert apart(2.5)["spent"] == {"products": 2.0, "between": 0.5} and apart(2.5)["width_fraction"] == 0.2
+    assert apart(1.9)["spent"] == {"products": 2.0, "between": pytest.approx(-0.1)}  # as a clock may err
+    assert apart(1.7)["spent"] == {}
+
+
 def test_unknown_option_is_one_line():
     line = [sys.executable, "-m", "experiments", "throughput", "--set", "pear=x"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)

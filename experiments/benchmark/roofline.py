@@ -14,7 +14,7 @@ and what the backward pass keeps of the forward one. All limits are measured on 
 | width_fraction | width_seconds over seconds: the share of the width-limited rate |
 | bandwidth_fraction | bytes, over seconds and the bandwidth of the level of cache that holds what is passed over |
 | least_seconds | the greater of width_seconds and bytes over bandwidth; `bound` names it |
-| spent | seconds by kind of operation (spent.py); `between`: seconds that no operation accounts for |
+| spent | seconds by kind of operation (spent.py); `between`: what no operation accounts for; empty on a busy core |
 | call_seconds | calling a program with these arguments from Python, whatever it does; no part of seconds |
 
 On an accelerator products count at the rate of large matrices, and nothing is said of `spent`.

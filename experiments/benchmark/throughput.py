@@ -279,7 +279,8 @@ def _show(row):
         cells = "  ".join(f"{row[name]:>{len(name)},.3g}" if name in row else f"{'-':>{len(name)}}" for name in SHOWN)
         line = f"{row['stage']:22s} {row['params']:11,} {row['mapped_runs']:4d}  {cells}  {row['bound']}"
         parts = [f"{kind} {part / row['seconds']:.1%}" for kind, part in row.get("spent", {}).items()]
-        row = "\n".join([line, f"{'':22s} {', '.join(parts)}"] if parts else [line])
+        told = ", ".join(parts) or "not known where its time goes: other work had the core"
+        row = f"{line}\n{'':22s} {told}" if "spent" in row else line
     print(row, file=sys.stderr, flush=True)
 
 
