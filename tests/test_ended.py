@@ -13,7 +13,7 @@ from gold_sim.rewards.reward import Reward
 from gold_sim.settings import replace
 from gold_sim.stages import policy_gradient
 from gold_sim.stages.measurement import held_out_prompts
-from gold_sim.stages.parallel import mapped, unless_ended
+from gold_sim.stages.parallel import unless_ended
 from tests.conftest import init, judge_init
 
 SMALL = {"world.response_len": 6, "reference.width": 8, "reference.depth": 1, "gold.width": 16, "gold.depth": 1}
@@ -29,10 +29,10 @@ def test_a_function_is_not_called_for_those_that_have_ended():
         return dict(square=x * x)
 
     ended, xs = np.array([False, True, False]), jnp.arange(2.0, 5.0)
-    assert jax.jit(mapped(unless_ended(square)))((ended, xs))["square"].tolist() == [4, 0, 16]
-    kept = mapped(unless_ended(square, lambda x: dict(square=-x)))
+    assert jax.jit(unless_ended(square))((ended, xs))["square"].tolist() == [4, 0, 16]
+    kept = unless_ended(square, instead=lambda x: dict(square=-x))
     assert jax.jit(kept)((ended, xs))["square"].tolist() == [4, -3, 16]
-    assert mapped(unless_ended(square))((None, xs))["square"].tolist() == [4, 9, 16]
+    assert unless_ended(square)((None, xs))["square"].tolist() == [4, 9, 16]
     jax.effects_barrier()
     assert sorted(called) == [2, 2, 2, 3, 4, 4, 4]
 

@@ -303,7 +303,7 @@ def earlier_ends(of: list[Cell], cost: Spent) -> list[dict]:
         _way(f"optimiser.until_kl={UNTIL:g}", "gold of a variant", fewer, cost.with_rl(sooner),
              f"{lost} of the {len(far)} runs that reach {LAST:g} nats no longer would: they jump over what is left"),
         _way("runs that have ended leave their cell", "gold of a variant", 1.0, cost.with_rl(idle),
-               "today they are driven on until the slowest of their cell ends"),
+               "until 2026-11-30 they were driven on until the slowest of their cell ended", "yes"),
     ]  # fmt: skip
 
 

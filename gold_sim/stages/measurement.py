@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gold_sim import streams
 from gold_sim.optimisation import measure
 from gold_sim.rewards import gold
-from gold_sim.stages.parallel import mapped, unless_ended
+from gold_sim.stages.parallel import unless_ended
 
 
 def policy_key(seed):
@@ -43,7 +43,7 @@ def write(language, net, gold_net, train_prompts: int | None, seeds, params, hel
             gold_training = other.gold
         return (unseen, seen), point, gold_training
 
-    return mapped(unless_ended(one))((ended, (seeds, params)))
+    return unless_ended(one)((ended, (seeds, params)))
 
 
 def cycled(prompts, num: int):

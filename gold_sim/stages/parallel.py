@@ -22,8 +22,51 @@ def mapped(f: Callable, at_once: int | None = None) -> Callable:
     devices do not divide the runs, the places left over compute the last run again, and those results are dropped.
     Networks too large for a device are spread over GOLD_SIM_MODEL_DEVICES of them, which then compute a run together.
     """
-    side_by_side = jax.vmap(f) if at_once is None else lambda xs: jax.lax.map(f, xs, batch_size=at_once)
-    on_one = side_by_side if accelerated() else lambda xs: jax.lax.map(f, xs)
+    return _on_all_devices(_on_one_device(f, at_once))
+
+
+def unless_ended(f: Callable, at_once: int | None = None, instead: Callable | None = None) -> Callable:
+    """`mapped`, as a function of (ended, xs): a run that has ended has instead(xs) of it as its result; None: zeros.
+
+    On a CPU, where runs follow one another, those that have ended are passed over and take no time.
+    ended: bool [R], or None: none has.
+    """
+    every = _on_one_device(f, at_once)
+
+    def on_one(each):
+        ended, xs = each
+        if ended is None:
+            return every(xs)
+        blank = lambda: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(every, xs))
+        results = blank() if instead is None else instead(xs)
+        if not accelerated():
+            return _passing_over(ended, f, xs, results)
+        chosen = lambda new, old: jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), old, new)
+        return jax.tree.map(chosen, every(xs), results)
+
+    return _on_all_devices(on_one)
+
+
+def _on_one_device(f, at_once):
+    if not accelerated():
+        return lambda xs: jax.lax.map(f, xs)
+    return jax.vmap(f) if at_once is None else lambda xs: jax.lax.map(f, xs, batch_size=at_once)
+
+
+def _passing_over(ended, f, xs, results):
+    """Results with f(x) written over those of all runs but the ended ones; a loop as that of lax.map, to the bit."""
+    next_from = lambda i: jax.lax.while_loop(lambda i: (i < len(ended)) & ended[i], lambda i: i + 1, i)
+
+    def body(carry):
+        i, results = carry
+        result = f(jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), xs))
+        put = lambda a, new: jax.lax.dynamic_update_index_in_dim(a, new, i, 0)
+        return next_from(i + 1), jax.tree.map(put, results, result)
+
+    return jax.lax.while_loop(lambda carry: carry[0] < len(ended), body, (next_from(0), results))[1]
+
+
+def _on_all_devices(on_one):
     if len(jax.devices()) == 1:
         return on_one
     mesh, axis = _mesh(), PartitionSpec("run")
@@ -35,22 +78,6 @@ def mapped(f: Callable, at_once: int | None = None) -> Callable:
         return jax.tree.map(lambda a: a[:num], on_all(jax.tree.map(lambda a: a[filled], xs)))
 
     return spread
-
-
-def unless_ended(f: Callable, instead: Callable | None = None) -> Callable:
-    """A function of (ended, x), to be mapped: f(x), or instead(x) for a run that has ended; `instead` None: zeros.
-
-    Runs that follow one another, on a CPU, take no time once they have ended. Side by side, f is computed all the same.
-    ended: bool, or None, with which this is f.
-    """
-    once = jax.jit(f)  # so that it is traced once, though asked twice
-    zeros = lambda x: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(once, x))
-
-    def one(each):
-        ended, x = each
-        return f(x) if ended is None else jax.lax.cond(ended, instead or zeros, once, x)
-
-    return one
 
 
 def alone(f: Callable) -> Callable:

@@ -69,7 +69,7 @@ def score(own: Training, reward, runs, ref_params, judge, ended, prompts, respon
             return reward.components(run, judge)(prompts, responses)
         return reward.optimised(run, judge, own.net, ref_params)(prompts, responses)
 
-    return training.side_by_side(own, unless_ended(one))((ended, (runs, prompts, responses)))
+    return training.side_by_side(own, one)((ended, (runs, prompts, responses)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -88,7 +88,7 @@ def judged(reward, train_prompts: int | None, runs, judge, held_out, responses, 
             proxy_training = measure.of_proxy(again, seen, proxy).proxy
         return point, proxy_training
 
-    return mapped(unless_ended(one))((ended, (runs, responses)))
+    return unless_ended(one)((ended, (runs, responses)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

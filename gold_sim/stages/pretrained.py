@@ -25,8 +25,8 @@ def pretrained(cell, inputs, store, progress):
     """Parameters [R, ...] in the order of Config.draws_of_trunks: by seed, then by member."""
     language, config, draws = inputs.language, cell.config.trunks, cell.config.draws_of_trunks
     shown = [_demonstrated(language, config.batch, config.steps, *draw) for draw in draws]
-    runs = (*np.asarray(draws, np.int32).T, *map(np.stack, zip(*shown, strict=True)))
-    params, losses = _trained(language, config, jax.device_put(runs))
+    k_inits, _ = _keys(*np.asarray(draws, np.int32).T)
+    params, losses = _trained(language, config, (k_inits, *map(np.stack, zip(*shown, strict=True))))
     k_prompt, k_demo = jax.random.split(streams.key(config.seed, "trunk.report"))
     prompts = language.prompts(k_prompt, HELD_OUT, held_out=True)
     held_out = to_numpy(_held_out(language, config, params, prompts, policy.shown(language, k_demo, prompts)))
@@ -40,24 +40,22 @@ def pretrained(cell, inputs, store, progress):
 
 @functools.lru_cache(maxsize=1)  # trunks of all sizes learn from the same: 2 CPU-seconds and 15 MB at preset cpu
 def _demonstrated(language, batch: int, steps: int, seed: int, member: int):
-    return policy.demonstrated(language, batch, steps, _keys(seed, member)[1])
+    _, k_demos = _keys(*np.array([[seed], [member]], np.int32))
+    return policy.demonstrated(language, batch, steps, k_demos[0])
 
 
 @jax.jit
-def _keys(seed, member):
-    """Keys of a trunk's initialisation and of its demonstrations."""
-    return jax.random.split(jax.random.fold_in(streams.key(seed, "trunk"), member))
+def _keys(seeds, members):
+    """Keys of the trunks' initialisations and of their demonstrations, [R] each."""
+    of = lambda seed, member: tuple(jax.random.split(jax.random.fold_in(streams.key(seed, "trunk"), member)))
+    return jax.vmap(of)(seeds, members)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _trained(language, config, runs):
-    def one(run):
-        seed, member, *shown = run
-        return policy.fitted(language, config, _keys(seed, member)[0], *shown)
-
     net = policy.network(language, config)
     at_once = footprint.at_once(footprint.of_training(net, config.batch * net.max_len))
-    return mapped(one, at_once)(runs)
+    return mapped(lambda run: policy.fitted(language, config, *run), at_once)(runs)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -46,14 +46,14 @@ def begin(training, runs, common, starts=None):
 def rollout(training, runs, common, states, ended=None):
     """A batch of every run, not yet scored.  ended: bool [R], runs that are left out; None: none are."""
     one = lambda each: training.algorithm.rollout(training.task(each[0], common), each[1])
-    return side_by_side(training, unless_ended(one))((ended, (runs, states)))
+    return side_by_side(training, one)((ended, (runs, states)))
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames="states")
 def update(training, runs, common, states, batch, ended=None):
     """The next states of all runs, written over the memory of the old ones; those that have ended keep theirs."""
     one = lambda each: training.algorithm.update(training.task(each[0], common), *each[1:])
-    return side_by_side(training, unless_ended(one, lambda each: each[1]))((ended, (runs, states, batch)))
+    return side_by_side(training, one, lambda each: each[1])((ended, (runs, states, batch)))
 
 
 def programs(training, runs, common, score=None, ended=None) -> Programs:
@@ -62,6 +62,6 @@ def programs(training, runs, common, score=None, ended=None) -> Programs:
     return Programs(step, score, lambda states, batch: update(training, runs, common, states, batch, ended))
 
 
-def side_by_side(training, one):
-    """The function `one` of a run, mapped over runs: as many at once as fit a device's memory in a gradient step."""
-    return mapped(one, footprint.at_once(footprint.of_training(training.net, training.tokens)))
+def side_by_side(training, one, instead=None):
+    """`unless_ended` of `one`, with as many runs at once as fit a device's memory in a gradient step."""
+    return unless_ended(one, footprint.at_once(footprint.of_training(training.net, training.tokens)), instead)
