@@ -11,7 +11,7 @@ from gold_sim.language.topics import world
 from gold_sim.rewards import gold
 from gold_sim.rewards.reward import Reward
 from gold_sim.settings import replace
-from gold_sim.stages import policy_gradient
+from gold_sim.stages import parallel, policy_gradient
 from gold_sim.stages.measurement import held_out_prompts
 from gold_sim.stages.parallel import unless_ended
 from tests.conftest import init, judge_init
@@ -21,7 +21,7 @@ RL = {"steps": 8, "evaluations": 4, "prompts": 8, "group_size": 4, "eval_prompts
 CONFIG = replace(Config(), {**SMALL, "reward": "gold", **{f"optimiser.{name}": value for name, value in RL.items()}})
 
 
-def test_a_function_is_not_called_for_those_that_have_ended():
+def test_a_function_is_not_called_for_those_that_have_ended(monkeypatch):
     called = []
 
     def square(x):
@@ -35,6 +35,8 @@ def test_a_function_is_not_called_for_those_that_have_ended():
     assert unless_ended(square)((None, xs))["square"].tolist() == [4, 9, 16]
     jax.effects_barrier()
     assert sorted(called) == [2, 2, 2, 3, 4, 4, 4]
+    monkeypatch.setattr(parallel, "accelerated", lambda: True)  # side by side all are computed, and some are dropped
+    assert jax.jit(unless_ended(lambda x: dict(square=x * x)))((ended, xs))["square"].tolist() == [4, 0, 16]
 
 
 class Forgetful:
