@@ -47,6 +47,7 @@ PROCESSORS = {  # as noted when an archive was made; the records do not hold it
     "2026-11-26-policy-sizes-and-worlds": "Intel Xeon, AVX-512",
     "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
     "2026-11-30-fresh-worlds": "AMD EPYC, Zen 5",
+    "2026-11-30-labels-and-penalties": "AMD EPYC, Zen 4",
 }
 
 
