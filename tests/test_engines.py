@@ -88,7 +88,7 @@ NODES = [(True, {"CPU": 4.0, "memory": 1e9}), (False, {"CPU": 4.0, "GPU": 8.0}),
     ],
 )
 def test_what_no_node_of_a_ray_cluster_has_is_told(tmp_path, monkeypatch, asked, why):
-    monkeypatch.setattr(ray, "imported", lambda _: cluster(NODES))
+    monkeypatch.setattr(ray, "needed", lambda *_: cluster(NODES))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if why is None:
         assert ray.Ray(tmp_path, None, asked).trouble() is None
@@ -98,7 +98,7 @@ def test_what_no_node_of_a_ray_cluster_has_is_told(tmp_path, monkeypatch, asked,
 
 
 def test_a_ray_cluster_elsewhere_may_grow_so_it_is_waited_for_and_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray, "imported", lambda _: cluster(NODES))
+    monkeypatch.setattr(ray, "needed", lambda *_: cluster(NODES))
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     engine = ray.Ray(tmp_path, None, {"num_gpus": "2"})
     assert engine.trouble() is None  # not yet
@@ -119,7 +119,7 @@ def test_a_ray_cluster_elsewhere_may_grow_so_it_is_waited_for_and_told(tmp_path,
     ],
 )
 def test_an_address_where_no_ray_answers_is_one_line(tmp_path, monkeypatch, address, error):
-    monkeypatch.setattr(ray, "imported", lambda _: cluster(NODES, error))
+    monkeypatch.setattr(ray, "needed", lambda *_: cluster(NODES, error))
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(ValueError, match=f"^RAY_ADDRESS={address}: no Ray cluster answers there") as told:
         ray.Ray(tmp_path, None, {})

@@ -56,6 +56,7 @@ def test_a_run_ends_before_its_first_measurement_beyond_a_kl():
     assert points_of(until, taken, kl).T.tolist() == [2 * [True] + 2 * [False], 4 * [True], 4 * [True]]
     assert beyond(until, kl[2]).tolist() == [True, False, False]
     assert points_of(OptimiserConfig(), taken, kl).all()
+    assert points_of(until, taken, kl + 5).T.tolist()[0] == [True, False, False, False]
 
 
 def test_points_of_steps_taken_again_are_of_the_runs_that_leaped():

@@ -1,12 +1,14 @@
 """Deep, large and half-precision networks compute what shallow, small and exact ones do."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.benchmark import products
 from gold_sim import policy
 from gold_sim.networks import network, transformer
 from gold_sim.networks.network import Network
@@ -64,6 +66,22 @@ def test_half_precision_is_near_and_is_used(depth):
     first = lambda p: jnp.sum(transformer.logits(half, p, PROMPTS, responses)[..., 0])
     gradient = jax.jit(jax.grad(first))(_params(half))
     assert all(g.dtype == jnp.float32 and bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves(gradient))
+
+
+def test_half_precision_on_a_cpu_is_of_products_with_parameters():
+    """Attention stays exact, as its small products are slower in half precision."""
+    half, responses = dataclasses.replace(NET, depth=2, precision="bfloat16"), jnp.zeros((3, 2, 8), int)
+    loss = lambda p: jnp.sum(transformer.logits(half, p, PROMPTS, responses))
+    found = products.of(jax.grad(loss), transformer.shapes(half))
+    halved = sum(times for product, times in found.items() if product.dtype == "bfloat16")
+    # Of each block qkv, out, up and down: forward, and the gradients of what they read and of their kernels.
+    assert halved == 2 * 4 * 3
+    assert all(product.batch == 1 for product in found if product.dtype == "bfloat16")
+    # Results are not rounded: XLA multiplies in half precision only where they are asked for in float32.
+    results = re.findall(
+        r":(\w+)\[[\d,]+\] = dot_general\[", str(jax.make_jaxpr(jax.grad(loss))(transformer.shapes(half)))
+    )
+    assert set(results) == {"f32"}
 
 
 def test_wide_networks_have_wide_heads():

@@ -5,40 +5,62 @@
 
 Operations are those that must be done (2 a multiply-add, products alone). Bytes are those that must pass through
 memory if all else stays on the chip: parameters wherever they are read or written, the key-value cache at every token,
-and what the backward pass keeps of the forward one. least_seconds = max(operations / rate, bytes / bandwidth), both
-measured on the device in the same process; `bound` names the greater.
+and what the backward pass keeps of the forward one. All limits are measured on the device in the same process.
+
+| field | what it is |
+|---|---|
+| matmul_fraction | share of the rate of large matrices: operations that must be done, over rate and seconds |
+| width_seconds | the products that the stage does (products.py), each of its own shape at the core's fastest way |
+| width_fraction | width_seconds over seconds: the share of the width-limited rate |
+| bandwidth_fraction | bytes, over seconds and the bandwidth of the level of cache that holds what is passed over |
+| least_seconds | the greater of width_seconds and bytes over bandwidth; `bound` names it |
+| spent | seconds by kind of operation (spent.py); `between`: what no operation accounts for; empty on a busy core |
+| call_seconds | calling a program with these arguments from Python, whatever it does; no part of seconds |
+
+On an accelerator products count at the rate of large matrices, and nothing is said of `spent`.
 """
 
 import dataclasses
 import os
 import statistics
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from experiments.benchmark import limits, products, spent
+from experiments.benchmark.limits import FLOAT
 from gold_sim.networks import network
 from gold_sim.networks.network import Network, num_params
 
 GROUP, PROMPT, COMPLETION, VOCABULARY = 4, 8, 16, 64  # sizes of the benchmark, near to those of the language
 LENGTH = PROMPT + COMPLETION
-FLOAT = 4  # bytes
 COMPILING = max(1, os.cpu_count() or 1)  # programs at a time, beside an accelerator
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """The work of one call: operations, bytes, and completions that it serves."""
+    """The work of one call: operations, bytes by what is passed over, and completions that it serves."""
 
     flops: float
-    bytes: float
+    moved: tuple[tuple[float, float], ...]  # (bytes read and written, bytes of the working set that they lie in)
     completions: int
 
+    @property
+    def bytes(self) -> float:
+        return sum(moved for moved, _ in self.moved)
+
     def __mul__(self, times: float) -> "Work":
-        return Work(self.flops * times, self.bytes * times, int(self.completions * times))
+        """As many calls side by side."""
+        moved = tuple((bytes * times, held * times) for bytes, held in self.moved)
+        return Work(self.flops * times, moved, int(self.completions * times))
+
+    def in_turn(self, times: int) -> "Work":
+        """As many calls one after another, each on completions of its own."""
+        moved = tuple((bytes * times, held) for bytes, held in self.moved)
+        return Work(self.flops * times, moved, self.completions * times)
 
     def __add__(self, other: "Work") -> "Work":
         """The sum of two pieces of work on the same completions."""
-        return Work(self.flops + other.flops, self.bytes + other.bytes, self.completions)
+        return Work(self.flops + other.flops, self.moved + other.moved, self.completions)
 
 
 def read(tokens: int) -> tuple[float, float]:
@@ -65,52 +87,34 @@ def _of_product(net) -> int:
 def sampling(net, completions: int) -> Work:
     """The work of sampling token by token with a cache: every token reads the parameters and the cache so far."""
     flops = completions * forward_flops(net, COMPLETION - 1)
-    cached = sum(PROMPT / GROUP + t + 1 for t in range(COMPLETION - 1)) * 2 * net.width * net.depth
-    return Work(flops, _of_product(net) * (COMPLETION * num_params(net) + completions * cached), completions)
+    a_token = 2 * net.width * net.depth  # numbers of the cache
+    cached = sum(PROMPT / GROUP + t + 1 for t in range(COMPLETION - 1)) * a_token
+    read = _of_product(net) * (COMPLETION * num_params(net) + completions * cached)
+    held = _of_product(net) * (num_params(net) + completions * (COMPLETION + PROMPT / GROUP) * a_token)
+    return Work(flops, ((read, held),), completions)
 
 
 def forward(net, completions: int) -> Work:
     """The work of a pass over all tokens at once, for a policy's log-probs or a reward model's scores (one output)."""
     flops = reward_flops(net) if net.outputs == 1 else forward_flops(net, COMPLETION - 1)
-    return Work(completions * flops, _of_product(net) * num_params(net), completions)
+    parameters = _of_product(net) * num_params(net)
+    return Work(completions * flops, ((parameters, parameters),), completions)
 
 
 def update(net, completions: int) -> Work:
-    """The work of a gradient step: a forward pass, a backward pass of twice its products, and Adam's moments."""
-    once = forward(net, completions)
-    tokens = completions * (COMPLETION + PROMPT / GROUP)
-    activations = 2 * network.ACTIVATIONS * net.width * net.depth * tokens
-    return Work(3 * once.flops, FLOAT * 10 * num_params(net) + _of_product(net) * activations, completions)
+    """The work of a gradient step: a forward pass, a backward pass of twice its products, and Adam's moments.
 
+    On a CPU the backward pass finds in the cache what the forward pass of its piece left.
+    """
+    from gold_sim.networks import pieces  # needs jax
 
-def device_limits() -> dict:
-    """Measured matrix rate (GFLOP/s, as this precision multiplies float32) and bandwidth (GB/s, read and written)."""
-    import jax
-    import jax.numpy as jnp
-
-    cpu = jax.default_backend() == "cpu"
-    size, length = (1024, 2**25) if cpu else (8192, 2**30)
-    matrix, vector = jnp.ones((size, size)), jnp.ones(length)
-    product, scaled = jax.jit(lambda a: a @ a), jax.jit(lambda a: a * 1.0001)
-    bf16 = matrix.astype(jnp.bfloat16)
-    fastest = lambda f, x: min(seconds_of(lambda: jax.block_until_ready(f(x))) for _ in range(10))
-    found = dict(
-        matmul_gflops=2 * size**3 / fastest(product, matrix) / 1e9,
-        bandwidth_gbytes=2 * FLOAT * length / fastest(scaled, vector) / 1e9,
+    state = FLOAT * num_params(net)
+    activations = lambda completions: (
+        _of_product(net) * network.ACTIVATIONS * net.width * net.depth * completions * (COMPLETION + PROMPT / GROUP)
     )
-    if not cpu:
-        found |= dict(matmul_bf16_gflops=2 * size**3 / fastest(product, bf16) / 1e9)
-    return found
-
-
-def seconds_of(f: Callable) -> float:
-    """CPU seconds of one thread on a CPU (on a shared core the wall clock understates the rate), wall seconds else."""
-    import jax
-
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    began = clock()
-    f()
-    return clock() - began
+    of_piece = activations(min(completions, pieces.A_GRADIENT))
+    moved = ((10 * state, 4 * state), (2 * activations(completions), of_piece))  # parameters, gradient, two moments
+    return Work(3 * forward(net, completions).flops, moved, completions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,13 +138,17 @@ def compiled(m: Measurement, repeats: int) -> tuple[Callable, float]:
     import jax
     import jax.numpy as jnp
 
+    from gold_sim import device
+
     def turn(params, i):
         total = sum(jnp.sum(jnp.nan_to_num(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(m.f(params, i)))
         return jax.tree.map(lambda p: p + 1e-30 * total if jnp.issubdtype(p.dtype, jnp.floating) else p, params), None
 
-    began = time.perf_counter()
+    began = limits.clock()
     loop = jax.jit(lambda p: jax.lax.scan(turn, p, jnp.arange(repeats))[0])
-    return loop.lower(jax.eval_shape(m.first)).compile(), time.perf_counter() - began
+    options = {} if device.accelerated() else spent.TRACED
+    program = loop.lower(jax.eval_shape(m.first)).compile(compiler_options=options)
+    return program, limits.clock() - began
 
 
 def timed(m: Measurement, program: Callable, repeats: int, rounds: int) -> float:
@@ -149,12 +157,14 @@ def timed(m: Measurement, program: Callable, repeats: int, rounds: int) -> float
 
     params = jax.jit(m.first)()
     jax.block_until_ready(program(params))
-    spent = [seconds_of(lambda: jax.block_until_ready(program(params))) for _ in range(rounds)]
-    return statistics.median(spent) / repeats
+    took = [limits.seconds_of(lambda: jax.block_until_ready(program(params))) for _ in range(rounds)]
+    return statistics.median(took) / repeats
 
 
-def table(measurements: list[Measurement], scale: "Scale", repeats: int, report: Callable) -> dict:
+def table(measurements: list[Measurement], scale: "Scale", repeats: int, report: Callable, apart=False) -> dict:
     """The device's limits and a line for every measurement, in order; report(line, all so far) as it goes.
+
+    apart: whether a CPU's lines have what `spent.taken_apart` tells, which takes about as long again.
 
     On an accelerator programs are compiled beside one another, all before any is timed. Of a stage and network that
     come with more and more runs, those that would take longer than scale.most_seconds or do not fit are left out.
@@ -163,9 +173,9 @@ def table(measurements: list[Measurement], scale: "Scale", repeats: int, report:
 
     from gold_sim import device
 
-    rows, ended, ahead = [], set(), []
-    limits = device_limits()
-    found = dict(limits, rows=rows)
+    rows, ended, ahead, rates = [], set(), [], products.Rates()
+    device_limits = limits.measured()
+    found = dict(device_limits, rows=rows)
     if device.accelerated():
         with ThreadPoolExecutor(COMPILING) as pool:
             ahead = [pool.submit(compiled, m, repeats) for m in measurements]
@@ -180,18 +190,23 @@ def table(measurements: list[Measurement], scale: "Scale", repeats: int, report:
             what = f"{m.stage}, {m.runs} runs of {num_params(m.net):,} parameters: {str(error).splitlines()[0][:100]}"
             report(what, found)
             continue
-        rows.append(row(m, seconds, compiling, limits))
+        more = {}
+        if apart and not device.accelerated():
+            more = spent.taken_apart(m.f, m.first, program, repeats, seconds, rates)
+            found["products"] = rates.rows()
+        rows.append(row(m, seconds, compiling, device_limits, more))
         report(rows[-1], found)
         if seconds * 2 > scale.most_seconds:
             ended.add((m.stage, m.net))
     return found
 
 
-def row(m: Measurement, seconds: float, compiling: float, limits: dict) -> dict:
-    """One line of the table."""
+def row(m: Measurement, seconds: float, compiling: float, device_limits: dict, more: dict) -> dict:
+    """One line of the table.  more: as `spent.taken_apart` gives it, or nothing."""
     work = m.work
-    rate, bandwidth = 1e9 * _rate(m.net, limits), 1e9 * limits["bandwidth_gbytes"]
-    computing, moving = work.flops / rate, work.bytes / bandwidth
+    computing = work.flops / (1e9 * _rate(m.net, device_limits))
+    moving = sum(moved / (1e9 * limits.bandwidth(device_limits, held)) for moved, held in work.moved)
+    at_best = more.get("width_seconds", computing)
     return dict(
         stage=m.stage,
         params=num_params(m.net),
@@ -204,15 +219,17 @@ def row(m: Measurement, seconds: float, compiling: float, limits: dict) -> dict:
         completions_per_second=work.completions / seconds,
         matmul_fraction=computing / seconds,
         bandwidth_fraction=moving / seconds,
-        least_seconds=max(computing, moving),
-        bound="matrix rate" if computing > moving else "bandwidth",
-        roofline_fraction=max(computing, moving) / seconds,
+        least_seconds=max(at_best, moving),
+        bound="products" if at_best > moving else "bandwidth",
+        roofline_fraction=max(at_best, moving) / seconds,
+        **more,
     )
 
 
-def _rate(net, limits: dict) -> float:
+def _rate(net, device_limits: dict) -> float:
     half = net.precision == "bfloat16"
-    return limits.get("matmul_bf16_gflops", limits["matmul_gflops"]) if half else limits["matmul_gflops"]
+    rate = device_limits["matmul_gflops"]
+    return device_limits.get("matmul_bf16_gflops", rate) if half else rate
 
 
 OPTIMISERS = {  # name -> forward passes beside reference and reward model, gradient steps over the whole batch
@@ -263,13 +280,13 @@ def networks(scale: Scale, width: int, depth: int):
 
 
 def stages(scale: Scale, report: Callable) -> dict:
-    """Each stage of a step by policy size, reward models in training, the pool of best-of-n, then whole steps."""
+    """Each stage of a step by policy size, reward models in training, the pool of best-of-n, and whole steps."""
     import jax
     import jax.numpy as jnp
 
-    from gold_sim import policy
+    from gold_sim import device, policy
     from gold_sim.language import sequences
-    from gold_sim.networks import transformer
+    from gold_sim.networks import pieces, transformer
 
     found, key, num = [], jax.random.key(0), scale.prompts * GROUP
     prompts = jax.random.randint(key, (scale.prompts, PROMPT), 1, VOCABULARY)
@@ -296,13 +313,15 @@ def stages(scale: Scale, report: Callable) -> dict:
             add("reward model training", rm_net, update(rm_net, num), *_training(loss, rm, prompts, responses))
         loss = lambda p, prompts, r, net=net: -jnp.mean(policy.log_probs(transformer.logits(net, p, prompts, r), r))
         add("policy update", net, update(net, num), *_training(loss, start, prompts, responses))
+        at_once = num // (1 if device.accelerated() else pieces.equal_pieces(num, pieces.A_PIECE))
+        pool = (sampling(net, at_once) + forward(rm_net, at_once)).in_turn(num // at_once)
         judged = lambda both, i, net=net, rm_net=rm_net: _pool(net, both[0], rm_net, both[1], prompts[:1], num, i)
         both = lambda start=start, rm=rm: (start(), rm())
-        add("best-of-n pool", net, sampling(net, num) + forward(rm_net, num), judged, both)
-    net, rm_net = networks(scale, *scale.policies[min(1, len(scale.policies) - 1)])
-    for name in scale.optimisers:
-        add(f"step: {name}", net, step_work(net, rm_net, num, name), *whole_step(scale, net, rm_net, name))
-    return table(found, scale, scale.repeats, report)
+        add("best-of-n pool", net, pool, judged, both)
+        names = scale.optimisers if size == scale.policies[min(1, len(scale.policies) - 1)] else scale.optimisers[:1]
+        for name in names:
+            add(f"step: {name}", net, step_work(net, rm_net, num, name), *whole_step(scale, net, rm_net, name))
+    return table(found, scale, scale.repeats, report, apart=True)
 
 
 def _pool(net, params, rm_net, rm, prompts, num: int, i):

@@ -224,7 +224,10 @@ def _write(path: Path, summary: dict):
     outputs.write(path, json.dumps(summary, indent=1) + "\n")
 
 
-SHOWN = ("completions_per_second", "matmul_fraction", "bandwidth_fraction", "roofline_fraction", "compile_seconds")
+SHOWN = (
+    *("completions_per_second", "matmul_fraction", "width_fraction", "bandwidth_fraction", "roofline_fraction"),
+    *("least_seconds", "call_seconds", "compile_seconds"),
+)
 
 
 def _writable(*folders: Path):
@@ -271,10 +274,13 @@ def _measure_part(part: str, preset: str, record: Path):
 
 
 def _show(row):
-    """A line of the table as it is measured; standard output is for the JSON that ends it."""
+    """A line of the table as it is measured, and where its time goes; standard output is for the JSON that ends it."""
     if isinstance(row, dict):
-        cells = "  ".join(f"{row[name]:>{len(name)},.3g}" for name in SHOWN)
-        row = f"{row['stage']:22s} {row['params']:11,} {row['mapped_runs']:4d}  {cells}  {row['bound']}"
+        cells = "  ".join(f"{row[name]:>{len(name)},.3g}" if name in row else f"{'-':>{len(name)}}" for name in SHOWN)
+        line = f"{row['stage']:22s} {row['params']:11,} {row['mapped_runs']:4d}  {cells}  {row['bound']}"
+        parts = [f"{kind} {part / row['seconds']:.1%}" for kind, part in row.get("spent", {}).items()]
+        told = ", ".join(parts) or "not known where its time goes: other work had the core"
+        row = f"{line}\n{'':22s} {told}" if "spent" in row else line
     print(row, file=sys.stderr, flush=True)
 
 

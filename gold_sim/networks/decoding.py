@@ -13,6 +13,7 @@ from gold_sim.networks.transformer import (
     in_precision,
     mlp,
     normed,
+    of_attention,
     queries_keys_values,
     readout,
     sharded,
@@ -36,7 +37,7 @@ def decode(net: Network, params, prompts, num_samples: int, length: int, choose,
 
     def prefill(x, block):
         x, k, v = through_block(net, group, block, x)
-        return x, (in_precision(net, k), in_precision(net, v))
+        return x, (of_attention(net, k), of_attention(net, v))
 
     x = embedded(params, prompts, np.arange(prompt_len))
     x, of_prompts = jax.lax.scan(prefill, x, blocks, unroll=min(net.depth, network.UNROLLED))

@@ -21,7 +21,7 @@ class ByBlock(NamedTuple):
     whole vectors.
     """
 
-    prompt: tuple  # keys, values [blocks, P, Lp, H, dh], in the precision of products
+    prompt: tuple  # keys, values [blocks, P, Lp, H, dh], in the precision of attention's products
     responses: int  # of a prompt
     tokens: int  # of a response, at most
 

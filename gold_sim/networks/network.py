@@ -17,7 +17,8 @@ class Network:
 
     vocab_size: tokens that may be read.  outputs: rows of the head (tokens that may be written, or
     1 for a reward model).  values: 1 adds a value head, 0 leaves it out.
-    precision: of the products within blocks; all else (parameters, norms, softmax, heads, log-probs) is float32.
+    precision: of the products within blocks; all else (parameters, norms, softmax, heads, log-probs) is float32, and on
+    a CPU attention too.
     """
 
     width: int

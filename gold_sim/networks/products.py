@@ -6,6 +6,8 @@ gradient has a transposed first operand, with which XLA's own code takes up to t
 written by hand here. The library of an accelerator takes every layout, so accelerators use the plain forms.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -22,14 +24,16 @@ def linear(x, kernel):
 
 @jax.custom_vjp
 def _linear(x, kernel):
-    return x @ kernel
+    """In float32 of operands of either precision: XLA would compute a result in bfloat16 from operands in float32."""
+    return jnp.dot(x, kernel, preferred_element_type=jnp.float32)
 
 
 def _linear_back(given, grad):
     x, kernel = given
+    grad, product = grad.astype(x.dtype), functools.partial(jnp.dot, preferred_element_type=jnp.float32)
     # A wide first operand takes twice as long as a wide second one.
-    of_kernel = _written(grad.T @ x).T if x.shape[1] > grad.shape[1] else x.T @ grad
-    return grad @ _written(kernel.T), of_kernel
+    of_kernel = _written(product(grad.T, x)).T if x.shape[1] > grad.shape[1] else product(x.T, grad)
+    return product(grad, _written(kernel.T)).astype(x.dtype), of_kernel.astype(kernel.dtype)
 
 
 _linear.defvjp(lambda x, kernel: (_linear(x, kernel), (x, kernel)), _linear_back)

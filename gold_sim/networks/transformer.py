@@ -109,6 +109,14 @@ def in_precision(net, x):
     return x.astype(net.precision)
 
 
+def of_attention(net, x):
+    """x in the precision of attention's products: float32 on a CPU, where small ones take up to 3 times as long in half.
+
+    (experiments/log/2026-11-30-width-limited-rate.md)
+    """
+    return in_precision(net, x) if device.accelerated() else x
+
+
 def normed(x, scale):
     return products.norm(x, scale)
 
@@ -208,7 +216,7 @@ def _attended(net, group, q, k, v):
 
 def _mixed(net, q, k, v, mask):
     """`products.attention` in the network's precision."""
-    return products.attention(*(in_precision(net, a) for a in (q, k, v)), mask)
+    return products.attention(*(of_attention(net, a) for a in (q, k, v)), mask)
 
 
 def _later_hidden(queries: int, keys: int):
