@@ -110,9 +110,9 @@ def in_precision(net, x):
 
 
 def of_attention(net, x):
-    """x in the precision of attention's products: float32 on a CPU, where small ones take up to 3 times as long in half.
+    """x in the precision of attention's products: float32 on a CPU, as small ones are slower there in half precision.
 
-    (experiments/log/2026-11-30-width-limited-rate.md)
+    With 17 queries they take 1.8 times as long, with one 3 times (experiments/log/2026-11-30-width-limited-rate.md).
     """
     return in_precision(net, x) if device.accelerated() else x
 
