@@ -26,8 +26,9 @@ def gold_model(cell, inputs, store, progress):
     trunk = None
     if config.gold.pretraining:
         (k_init, k_demos), model = jax.random.split(jax.random.fold_in(k_train, 1)), config.gold_trunk
-        fit = alone(lambda *shown: policy.fitted(language, model, k_init, *shown))
-        trunk, _ = fit(*policy.demonstrated(language, model.batch, model.steps, k_demos))
+        # Parameters alone: with the losses XLA fuses otherwise, and gold's last bits move.
+        fit = alone(jax.jit(lambda *shown: policy.fitted(language, model, k_init, *shown)[0]))
+        trunk = fit(*policy.demonstrated(language, model.batch, model.steps, k_demos))
     train = alone(lambda *given: gold.train(language, config.gold, k_train, *given))
     params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP), trunk))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
