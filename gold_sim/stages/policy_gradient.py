@@ -198,7 +198,9 @@ def points_of(config: OptimiserConfig, control, kl):
     between = leaped[(control[~even, 0] - 1) // interval]
     own = np.ones(kl.shape, bool)
     own[~even] = between
-    return own & ~np.logical_or.accumulate(own & beyond(config, kl))
+    own &= ~np.logical_or.accumulate(own & beyond(config, kl))
+    own[0] = True  # of a later round, that goes on from a policy beyond until_kl, it is the only one
+    return own
 
 
 def finished(at: Loaded, cell, states, curve: Point, coefs: list[dict]):
