@@ -139,6 +139,10 @@ SHORTER = {  # half of the preset's RL, at the same rate by its end, for experim
 }
 
 
+# No KL ends a run: for rounds that go on from the last one's policies, which would else begin where they must end.
+TO_THE_LAST_STEP = {"optimiser.until_kl": None, "optimiser.retrace_below": None}
+
+
 CONVERGED = {  # reward models are trained until the loss of other pairs no longer falls; so many passes at most
     "smoke": {"reward_model.train_until": "converged", "reward_model.epochs": 4, "reward_model.patience": 2},
     "cpu": {"reward_model.train_until": "converged", "reward_model.epochs": 100},

@@ -7,7 +7,7 @@ Every round trains reward models on pairs that the last round's policies wrote, 
 """
 
 from experiments.experiment import Experiment, Variant
-from experiments.presets import MIDDLE_RM, SHORTER, of
+from experiments.presets import MIDDLE_RM, SHORTER, TO_THE_LAST_STEP, of
 
 PAIRS = {"smoke": 64, "cpu": 2000}  # a round
 ROUNDS = {"smoke": (1, 2), "cpu": (1, 2, 3)}
@@ -29,7 +29,10 @@ def experiment(preset: str) -> Experiment:
         cost="7 min on two cores, after rm_size",
         axis="variant",
         stages=("policy_gradient",),
-        base=of(MIDDLE_RM, preset) | of(SHORTER, preset) | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
+        base=of(MIDDLE_RM, preset)
+        | of(SHORTER, preset)
+        | TO_THE_LAST_STEP
+        | {"reward_model.num_pairs": pairs, "rounds.num_pairs": pairs},
         grid={"rounds.count": rounds},
         variants={f"{d}_{s}": Variant(f"{d}, {s}", {"rounds.data": d, "rounds.start": s}) for d, s in ways}
         | ({"newest_as_long": Variant("newest alone, as many steps", NEWEST_AS_LONG)} if preset != "smoke" else {})

@@ -8,7 +8,7 @@ one did not. Policies go on from where they are.
 """
 
 from experiments.experiment import Experiment, Variant
-from experiments.presets import MIDDLE_RM, SHORTER, few, of
+from experiments.presets import MIDDLE_RM, SHORTER, TO_THE_LAST_STEP, few, of
 from experiments.studies.omission import blind
 
 PAIRS = {"smoke": 64, "cpu": 8000}  # of the first round, and of each later one
@@ -29,6 +29,7 @@ def experiment(preset: str) -> Experiment:
         stages=("policy_gradient",),
         base=of(MIDDLE_RM, preset)
         | of(SHORTER, preset)
+        | TO_THE_LAST_STEP
         | {"reward_model.num_pairs": of(PAIRS, preset), "rounds.num_pairs": of(PAIRS, preset)}
         | {"rounds.start": "continue"},
         grid={"rounds.count": of(ROUNDS, preset)},
