@@ -71,7 +71,7 @@ def test_a_rehearsed_cell_finds_the_programs_of_its_steps_compiled(tmp_path, cac
         pipeline.run(stored, cell)
     steps = ("rollout", "score", "update", "write", "judged", "_of_prompt", "_scored", "implicit_accuracy")
     assert all(ahead[f"jit_{name}"] == cache()[f"jit_{name}"] > 0 for name in steps), (ahead, cache())
-    assert {"jit_sft", "jit_train"} <= cache().keys() - ahead.keys()
+    assert {"jit_fitted", "jit_train"} <= cache().keys() - ahead.keys()
 
 
 def test_a_rehearsal_ends_after_one_step(tmp_path, monkeypatch):
