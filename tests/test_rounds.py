@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import plan
 from gold_sim import config, policy, preferences
 from gold_sim.config import Config, GoldConfig
 from gold_sim.language import sequences
@@ -133,3 +134,11 @@ def test_labels_of_a_key_of_their_own_are_other_labels():
     arguments = (None, jnp.zeros((200, 6), int), jnp.zeros((200, 2, 3), int), jnp.ones((200, 2)).at[:, 1].set(2.0))
     one, other = (preferences.collect(noisy, *arguments, key=key).labels for key in (None, jax.random.key(1)))
     assert 0.3 < np.mean(np.asarray(one != other)) < 0.7
+
+
+@pytest.mark.parametrize("name", ["iterated", "omission_updates"])
+def test_no_kl_ends_a_run_that_a_later_round_goes_on_from(name):
+    """It would begin where it must end, with its first point alone."""
+    _, curves, _ = plan.plan(name, "cpu", {})
+    going_on = [c.config for c in curves if c.config.rounds.start == "continue" and c.config.rounds.count > 1]
+    assert going_on and {config.optimiser.until_kl for config in going_on} == {None}
