@@ -69,19 +69,21 @@ def test_points_of_steps_taken_again_are_of_the_runs_that_leaped():
     assert not leaps(OptimiserConfig(until_kl=9.0), kl[1], kl[3]).any()
 
 
+class Kept:
+    """Checkpoints of a run: what was kept before it, and what is kept of it."""
+
+    def __init__(self, *kept):
+        self.kept, self.saved = kept, []
+
+    def resume(self, states, points):
+        return self.kept or (states, points, 0)
+
+    def keep(self, states, points, done):
+        self.saved.append(done)
+
+
 def test_runs_are_driven_until_a_point_is_enough():
     """One step adds 1: of points 0, 2, 4, 6, 8 the one of 4 is enough, also if it was the last that was kept."""
-
-    class Kept:
-        def __init__(self, *kept):
-            self.kept, self.saved = kept, []
-
-        def resume(self, states, points):
-            return self.kept or (states, points, 0)
-
-        def keep(self, states, points, done):
-            self.saved.append((states, list(points), done))
-
     programs = driver.Programs(lambda state: state, None, lambda state, batch: state + 1)
     drive = lambda kept: driver.drive(programs, 0, np.float64, 8, 4, checkpoints=kept, enough=lambda at: at >= 4)
     for kept in (Kept(), Kept(4, [np.float64(0), np.float64(2), np.float64(4)], 2)):
@@ -91,17 +93,6 @@ def test_runs_are_driven_until_a_point_is_enough():
 
 def test_steps_over_which_a_run_leaps_are_taken_again():
     """One step adds 1, and 4 leaps to 6: there each step is measured; what is resumed leads there too."""
-
-    class Kept:
-        def __init__(self, *kept):
-            self.kept, self.saved = kept, []
-
-        def resume(self, states, points):
-            return self.kept or (states, points, 0)
-
-        def keep(self, states, points, done):
-            self.saved.append((jnp.asarray(states), list(points), done))
-
     add = jax.jit(lambda state, batch: state + 1, donate_argnums=0)  # what is gone back to must be a copy
     programs = driver.Programs(lambda state: jnp.zeros(()), None, add)
     leaped = lambda before, after: (before, after) == (4, 6)
@@ -109,7 +100,7 @@ def test_steps_over_which_a_run_leaps_are_taken_again():
     whole = Kept()
     last, curve = drive(whole)
     assert last == 8 and curve.tolist() == [0, 2, 4, 5, 6, 8]
-    assert [done for *_, done in whole.saved] == [1, 2, 3]
+    assert whole.saved == [1, 2, 3]
     for states, points, done in ((2.0, [0.0, 2.0], 1), (6.0, [0.0, 2.0, 4.0, 5.0, 6.0], 3)):
         last, curve = drive(Kept(jnp.float32(states), points, done))
         assert last == 8 and curve.tolist() == [0, 2, 4, 5, 6, 8]
