@@ -283,14 +283,14 @@ def test_runs_side_by_side_as_on_an_accelerator_are_those_one_after_another(runs
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     optimised = ("policy_gradient/rloo-4x1*", "frontier/rloo-4x1*")
-    for pattern in ("pool/*", "scores/4x1*", "best_of_n/4x1*", "reward_model/4x1*", *optimised):
+    for pattern in ("pool/*", "gold_scores/*", "scores/4x1*", "best_of_n/4x1*", "reward_model/4x1*", *optimised):
         shutil.rmtree(next(copy.glob(pattern)))
     monkeypatch.setattr(parallel, "accelerated", lambda: True)
     _, curves, every = plan("rm_size", "smoke", {})
     for cell in missing(Store(copy), curves, every):
         pipeline.run(Store(copy), cell)
     same_curves(runs, copy)
-    for stage in ("pool", "scores"):
+    for stage in ("gold_scores", "scores"):
         one, other = (load_file(next((root / stage).glob("4x*/arrays.safetensors"))) for root in (runs, copy))
         for name in one:  # training amplifies rounding: scores differ by 1e-5 of the 0.2 they spread
             np.testing.assert_allclose(one[name], other[name], atol=1e-4, err_msg=name)

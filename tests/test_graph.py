@@ -24,28 +24,32 @@ from gold_sim.store.columns import CURVE_COLUMNS
 ROUND = {"rounds.count": 2}
 SYNTHETIC = {"reward": "synthetic"}
 # (config, stage) -> the stages that lead to it, by hand from what its function reads.
-LEARNED = {"reference", "gold", "preferences", "reward_model"}
+LABELLED = {"reference", "gold", "candidates", "preferences"}
+LEARNED = LABELLED | {"reward_model"}
+SELECTED = {"reference", "gold", "pool", "gold_scores"}
 ANCESTORS = [
     ({}, "reference", set()),
     ({}, "gold", {"reference"}),
-    ({}, "preferences", {"reference", "gold"}),
-    ({}, "reward_model", LEARNED - {"reward_model"}),
-    ({"reward_model.start": "pretrained"}, "reward_model", LEARNED - {"reward_model"} | {"pretrained"}),
-    ({}, "pool", {"reference", "gold"}),
+    ({}, "candidates", {"reference"}),
+    ({}, "preferences", LABELLED - {"preferences"}),
+    ({}, "reward_model", LABELLED),
+    ({"reward_model.start": "pretrained"}, "reward_model", LABELLED | {"pretrained"}),
+    ({}, "pool", {"reference"}),
+    ({}, "gold_scores", {"reference", "gold", "pool"}),
     ({}, "scores", LEARNED | {"pool"}),
-    ({}, "best_of_n", LEARNED | {"pool", "scores"}),
+    ({}, "best_of_n", LEARNED | SELECTED | {"scores"}),
     ({}, "policy_gradient", LEARNED),
-    ({}, "direct_alignment", {"reference", "gold", "preferences"}),
-    ({"policy.width": 32}, "best_of_n", LEARNED | {"pool", "scores"}),
+    ({}, "direct_alignment", LABELLED),
+    ({"policy.width": 32}, "best_of_n", LEARNED | SELECTED | {"scores"}),
     (SYNTHETIC, "scores", {"reference", "gold", "pool"}),
-    (SYNTHETIC, "best_of_n", {"reference", "gold", "pool", "scores"}),
+    (SYNTHETIC, "best_of_n", SELECTED | {"scores"}),
     (SYNTHETIC, "policy_gradient", {"reference", "gold"}),
-    ({"reward": "gold"}, "best_of_n", {"reference", "gold", "pool"}),
+    ({"reward": "gold"}, "best_of_n", SELECTED),
     ({"reward": "gold"}, "policy_gradient", {"reference", "gold"}),
     (ROUND, "relabelled", LEARNED | {"policy_gradient"}),
     (ROUND, "reward_model", LEARNED | {"policy_gradient", "relabelled"}),
     (ROUND, "scores", LEARNED | {"policy_gradient", "relabelled", "pool"}),
-    (ROUND, "best_of_n", LEARNED | {"policy_gradient", "relabelled", "pool", "scores"}),
+    (ROUND, "best_of_n", LEARNED | {"policy_gradient", "relabelled", "scores"} | SELECTED),
     (ROUND, "policy_gradient", LEARNED | {"policy_gradient", "relabelled"}),
     (ROUND | {"rounds.start": "continue"}, "policy_gradient", LEARNED | {"policy_gradient", "relabelled"}),
 ]
@@ -68,16 +72,18 @@ def test_a_stage_whose_version_is_raised_runs_anew_with_all_that_reads_it_and_no
 KNOWN = {  # of Config() (relabelled: of its second round). Whoever changes one makes all stores compute it anew.
     "reference": "7b9f98fe9df3a678",
     "gold": "c627bff90123df31",
-    "preferences": "74cc9e8ee05adbf1",
+    "candidates": "927af57be3540aa0",
+    "preferences": "fef589f0a2fdd3a8",
     "pretrained": "71d564432109d583",
-    "reward_model": "1d06a5a5afd1b304",
-    "pool": "69f7aeada6f45edd",
-    "scores": "f809878abb1ae3ed",
-    "best_of_n": "98396e1138eb3da5",
-    "policy_gradient": "168fd5285f35cabc",
-    "frontier": "13130774ef6e4794",
-    "direct_alignment": "68391af21d13fad7",
-    "relabelled": "2cdd1d8740af200b",
+    "reward_model": "45abae1385f4deb5",
+    "pool": "16fccca2a14efb26",
+    "gold_scores": "336152c6d0a2ca51",
+    "scores": "3d484e2617ed3299",
+    "best_of_n": "2c36a4ba399496c6",
+    "policy_gradient": "9d85eaf1f598e2d5",
+    "frontier": "5e564290bb25532a",
+    "direct_alignment": "bdd7ba626ad727c8",
+    "relabelled": "be704e1a63923bc8",
 }
 
 
@@ -113,19 +119,19 @@ def test_order_by_hand():
 
 
 def test_planning_takes_as_many_steps_as_there_are_cells(monkeypatch):
-    """64 rounds of three cells each, a reference and gold: each made once for its settings, whatever leads to it."""
+    """64 rounds of three cells each, reference, gold and candidates: each made once for its settings."""
     calls, fingerprint = itertools.count(1), graph.fingerprint
 
     def counted(*given):  # two more a round: its own settings lead to the reference and gold that all share
-        assert next(calls) <= 5 * 64
+        assert next(calls) <= 5 * 64 + 1
         return fingerprint(*given)
 
     monkeypatch.setattr(graph, "fingerprint", counted)
     config = replace(Config(), {"rounds.count": 64, "rounds.start": "continue"})
     upstream = graph.cell("policy_gradient", config).all_upstream()
-    assert len(upstream) + 1 == 3 * 64 + 2
+    assert len(upstream) + 1 == 3 * 64 + 3
     order = [c.stage for c in upstream]
-    assert order[:3] == ["reference", "gold", "preferences"] and order.count("relabelled") == 63
+    assert order[:4] == ["reference", "gold", "candidates", "preferences"] and order.count("relabelled") == 63
 
 
 def test_walking_up_takes_as_many_steps_as_there_are_edges():
@@ -158,7 +164,7 @@ def test_a_stage_is_its_function_and_its_declaration(tmp_path, monkeypatch, caps
     """A toy stage enters the public table, and is planned, fingerprinted, priced, ordered, run and listed as any."""
 
     def mean_gold(cell, inputs, store, progress):
-        found = inputs.arrays("pool")["gold"]
+        found = inputs.arrays("gold_scores")["gold"]
         progress(1, 1)
         nothing = {"string": "", "int64": 0, "float64": 0.0}
         curves = {name: np.array([nothing[column.dtype]]) for name, column in CURVE_COLUMNS.items()}
@@ -179,7 +185,7 @@ def test_a_stage_is_its_function_and_its_declaration(tmp_path, monkeypatch, caps
         function="toy_stage:mean_gold",
         label=lambda c: f"of-{c.best_of_n.num_samples}",
         reads=lambda c: {},
-        parents=lambda c: {"pool": ("pool", c)},
+        parents=lambda c: {"gold_scores": ("gold_scores", c)},
         work=lambda c: Work(0.0, c.best_of_n.num_samples),
         holds=lambda c: 8.0 * c.best_of_n.num_samples,
         networks=lambda c: (),
@@ -188,7 +194,8 @@ def test_a_stage_is_its_function_and_its_declaration(tmp_path, monkeypatch, caps
     )
     monkeypatch.setitem(STAGES, "toy", toy)
     _, curves, every = plan.plan("toy_stage", "smoke", {})
-    assert [c.stage for c in every] == ["reference", "gold", "pool", "pool", "toy", "toy"]
+    twice = (2 * [stage] for stage in ("gold_scores", "toy"))
+    assert [c.stage for c in every] == ["reference", "pool", "pool", "gold", *itertools.chain(*twice)]
     assert len({c.fingerprint for c in curves}) == 2 and curves[0].name == "of-64"
     assert main(["toy_stage", "--preset", "smoke", "--dry-run", "--runs", str(tmp_path)]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if "of-64" in line]
@@ -196,9 +203,9 @@ def test_a_stage_is_its_function_and_its_declaration(tmp_path, monkeypatch, caps
     store = Store(tmp_path)
     for cell in plan.missing(store, curves, every):
         pipeline.run(store, cell)
-    pool = store.arrays(store.find("pool", every[2].fingerprint), "arrays")["gold"]
+    scores = store.arrays(store.find("gold_scores", every[4].fingerprint), "arrays")["gold"]
     record = store.record(store.find("toy", curves[0].fingerprint))
-    assert record["mean"] == pytest.approx(float(pool.mean()), abs=1e-6)
+    assert record["mean"] == pytest.approx(float(scores.mean()), abs=1e-6)
     monkeypatch.setitem(STAGES, "toy", dataclasses.replace(toy, version=2))
     assert len(plan.missing(store, *plan.plan("toy_stage", "smoke", {})[1:])) == 2
 

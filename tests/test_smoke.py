@@ -147,7 +147,7 @@ def test_a_pool_exported_as_a_table_gives_the_stored_curve(runs, tmp_path):
     cell = next(c for c in curves if c.stage == "best_of_n")
     inputs, stored = Inputs(store, cell), store.table(fingerprints=[cell.fingerprint])
     double = lambda scores: np.asarray(scores, float)  # CSV of single precision is off by 1e-8
-    gold_scores = double(inputs.arrays("pool")["gold"])
+    gold_scores = double(inputs.arrays("gold_scores")["gold"])
     for seed, (proxy,) in zip(cell.config.seeds, double(inputs.arrays("scores")["members"]), strict=True):
         index = pd.MultiIndex.from_product(map(range, gold_scores.shape), names=["prompt", "sample"])
         table = pd.DataFrame({"rm": proxy.ravel(), "judge": gold_scores.ravel()}, index).sample(frac=1, random_state=0)
@@ -260,8 +260,9 @@ def test_a_stored_pool_tells_of_its_own_responses(runs):
     _, curves, cells = plan("rm_size", "smoke", {})
     for cell in missing(store, curves, cells):
         pipeline.run(store, cell)
-    cell = next(c for c in cells if c.stage == "pool")
-    found, own = store.arrays(store.find("pool", cell.fingerprint), "arrays"), Inputs(store, cell)
+    cell = next(c for c in cells if c.stage == "gold_scores")
+    own = Inputs(store, cell)
+    found = own.arrays("pool") | store.arrays(store.find("gold_scores", cell.fingerprint), "arrays")
     gold_net, judge, _ = own.gold("gold")
     prompts, responses = jnp.asarray(found["prompts"]), jnp.asarray(found["responses"], jnp.int32)
     truth = jax.jit(lambda p, r: gold.scores(gold_net, judge, p, r))(prompts, responses)

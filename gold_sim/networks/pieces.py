@@ -82,3 +82,12 @@ def equal_pieces(num: int, most: int) -> int:
 
 
 SAMPLES_AT_ONCE = 16_384  # on an accelerator
+SAMPLES_A_PIECE = 128  # the MLP of width 48 then fits a core's cache and takes 0.53 to 0.71 of the time
+
+
+def of_samples(f: Callable, responses):
+    """f over the responses [N, L] to one prompt, some at a time.  f: [n, L] -> a tree of [n, ...]."""
+    num, piece = len(responses), min(SAMPLES_A_PIECE, len(responses))
+    padded = jnp.pad(responses, ((0, -num % piece), (0, 0)))
+    scored = streamed(f, padded.reshape(-1, piece, padded.shape[-1]), SAMPLES_AT_ONCE // SAMPLES_A_PIECE)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:num], scored)

@@ -15,8 +15,9 @@ def selection(cell, inputs, store, progress):
     The rival rules are those of selection_rules.py. Returns (record, tables, arrays) as every stage does; no arrays.
     """
     config = cell.config
-    pool = {name: np.asarray(values) for name, values in inputs.arrays("pool").items()}
-    gold_net, judge, _ = inputs.gold("pool", "gold")
+    pool = inputs.arrays("pool") | inputs.arrays("gold_scores")
+    pool = {name: np.asarray(values) for name, values in pool.items()}
+    gold_net, judge, _ = inputs.gold("gold_scores", "gold")
     prompts, responses = pool.pop("prompts"), pool.pop("responses")
     reward = rewards.load(cell, inputs, gold_net)
     failures, asking = _failures(inputs.language, prompts, pool)

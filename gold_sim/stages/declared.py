@@ -168,7 +168,21 @@ GOLD = Stage(
     program=lambda c: (sizes.reference(c), c.gold),
 )
 
-# --- preferences ------------------------------------------------------------------------------
+# --- candidates and preferences ---------------------------------------------------------------
+
+CANDIDATES = Stage(
+    name="candidates",
+    version=1,
+    function="gold_sim.stages.candidates:candidates",
+    blank="gold_sim.stages.candidates:blank",
+    label=lambda c: f"{c.preferences.num_pairs}x{c.preferences.drawn}-s{c.preferences.seed}",
+    reads=lambda c: {name: getattr(c.preferences, name) for name in ("seed", "num_pairs", "drawn")},
+    parents=lambda c: {"reference": ("reference", c)},
+    work=lambda c: c.preferences.num_pairs * c.preferences.drawn * written(c, sizes.reference(c)),
+    holds=of_pairs,
+    networks=lambda c: (sizes.reference(c),),
+    program=lambda c: (sizes.reference(c), c.preferences.drawn),
+)
 
 PREFERENCES = Stage(
     name="preferences",
@@ -177,13 +191,11 @@ PREFERENCES = Stage(
     blank="gold_sim.stages.preferences:blank",
     label=lambda c: f"{c.preferences.num_pairs}-{c.preferences.annotator}-flip{c.preferences.label_noise:g}",
     reads=lambda c: picked(c, "preferences"),
-    parents=lambda c: {"gold": ("gold", c)},
-    work=lambda c: (
-        c.preferences.num_pairs * c.preferences.drawn * (written(c, sizes.reference(c)) + judged(c, sizes.gold(c)))
-    ),
+    parents=lambda c: {"candidates": ("candidates", c), "gold": ("gold", c)},
+    work=lambda c: c.preferences.num_pairs * c.preferences.drawn * judged(c, sizes.gold(c)),
     holds=of_pairs,
-    networks=lambda c: (sizes.reference(c), sizes.gold(c)),
-    program=lambda c: (sizes.reference(c), sizes.gold(c), dataclasses.replace(c.preferences, seed=0)),
+    networks=lambda c: (sizes.gold(c),),
+    program=lambda c: (sizes.gold(c), dataclasses.replace(c.preferences, seed=0)),
 )
 
 # --- pretrained -------------------------------------------------------------------------------
@@ -270,22 +282,36 @@ REWARD_MODEL = Stage(
     stepwise=True,
 )
 
-# --- pool, scores and best_of_n ---------------------------------------------------------------
+# --- pool, gold_scores, scores and best_of_n --------------------------------------------------
 
 A_SAMPLE = 16  # numbers held for each response of the pool: gold, rubric, their products, length, attributes
 
 POOL = Stage(
     name="pool",
-    version=3,
+    version=4,
     function="gold_sim.stages.pool:pool",
     blank="gold_sim.stages.pool:blank",
     label=lambda c: f"{c.best_of_n.num_prompts}x{c.best_of_n.num_samples}",
     reads=lambda c: picked(c, "best_of_n"),
-    parents=lambda c: {"policy": ("reference", started(c)), "gold": ("gold", c)},
-    work=lambda c: sizes.pool(c) * (written(c, sizes.policy(c)) + judged(c, sizes.gold(c))),
+    parents=lambda c: {"policy": ("reference", started(c))},
+    work=lambda c: sizes.pool(c) * written(c, sizes.policy(c)),
     holds=lambda c: sizes.pool(c) * (2 * c.world.response_len + FLOAT * A_SAMPLE),
-    networks=lambda c: (sizes.policy(c), sizes.gold(c)),
-    program=lambda c: (sizes.policy(c), sizes.gold(c), c.best_of_n),
+    networks=lambda c: (sizes.policy(c),),
+    program=lambda c: (sizes.policy(c), c.best_of_n),
+    stepwise=True,
+)
+
+GOLD_SCORES = Stage(
+    name="gold_scores",
+    version=1,
+    function="gold_sim.stages.gold_scores:gold_scores",
+    label=lambda c: f"{c.best_of_n.num_prompts}x{c.best_of_n.num_samples}",
+    reads=lambda c: {},
+    parents=lambda c: {"pool": ("pool", c), "gold": ("gold", c)},
+    work=lambda c: sizes.pool(c) * judged(c, sizes.gold(c)),
+    holds=lambda c: sizes.pool(c) * (2 * c.world.response_len + FLOAT * A_SAMPLE),
+    networks=lambda c: (sizes.gold(c),),
+    program=lambda c: (sizes.gold(c), c.best_of_n.num_prompts, c.best_of_n.num_samples),
     stepwise=True,
 )
 
@@ -301,7 +327,7 @@ SCORES = Stage(
     function="gold_sim.stages.scores:scores",
     label=name_of_proxy,
     reads=lambda c: picked(c, "reward", "error") | of_error(c),
-    parents=lambda c: {"pool": ("pool", c)} | of_proxy(c),
+    parents=lambda c: {"pool": ("pool", c)} | (of_proxy(c) or {"gold": ("gold", c)}),
     work=lambda c: (
         sizes.pool(c) * (len(c.seeds) * c.reward_model.members if c.reward == "proxy" else 1) * scored_once(c)
     ),
@@ -313,9 +339,9 @@ SCORES = Stage(
 
 
 def _selected(c: Config) -> dict:
-    """The cells that selection reads. Gold's scores are in the pool itself, so selection by gold needs no scores."""
+    """The cells that selection reads. Selection by gold needs no scores but gold's own."""
     scores = {} if c.reward == "gold" else {"scores": ("scores", c)}
-    return {"pool": ("pool", c)} | of_proxy(c) | scores
+    return {"pool": ("pool", c), "gold_scores": ("gold_scores", c)} | of_proxy(c) | scores
 
 
 BEST_OF_N = Stage(
@@ -493,7 +519,7 @@ RELABELLED = Stage(
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        *(REFERENCE, GOLD, PREFERENCES, PRETRAINED, REWARD_MODEL, POOL, SCORES),
+        *(REFERENCE, GOLD, CANDIDATES, PREFERENCES, PRETRAINED, REWARD_MODEL, POOL, GOLD_SCORES, SCORES),
         *(BEST_OF_N, POLICY_GRADIENT, FRONTIER, DIRECT_ALIGNMENT, RELABELLED),
     )
 }

@@ -9,14 +9,13 @@ import numpy as np
 from gold_sim import policy, streams
 from gold_sim.networks import pieces
 from gold_sim.networks.pieces import SAMPLES_AT_ONCE
-from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
 
 SAMPLES_A_CHUNK = 1024  # of one prompt, drawn by one key
 
 
 def blank(language, config) -> dict:
-    """Zeros shaped as the arrays that the stage `scores` reads."""
+    """Zeros shaped as the arrays that the stages `scores` and `gold_scores` read."""
     b = config.best_of_n
     return dict(
         prompts=np.zeros((b.num_prompts, language.prompt_len), np.int32),
@@ -29,13 +28,12 @@ def pool(cell, inputs, store, progress):
     started = inputs.cell("policy").config.reference
     policy_net = policy.network(language, started)
     params = inputs.arrays("policy")["params"]
-    net, judge, _ = inputs.gold("gold")
     key = streams.key(config.seed, "best_of_n")
     prompts = of_every_kind(language, jax.random.fold_in(key, 0), config.num_prompts)
-    static = (language, policy_net, net, config.num_samples)
+    static = (language, policy_net, config.num_samples)
     parts = []
     for i, prompt in enumerate(prompts):
-        drawn = _of_prompt(*static, prompt, jax.random.fold_in(key, i + 1), params, judge)
+        drawn = _of_prompt(*static, prompt, jax.random.fold_in(key, i + 1), params)
         parts.append(to_numpy(drawn))
         progress(i + 1, config.num_prompts)
     stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
@@ -58,17 +56,16 @@ def of_every_kind(language, key, num: int) -> np.ndarray:
     return drawn[np.sort(np.concatenate(chosen))]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _of_prompt(language, policy_net, net, num_samples: int, prompt, key, params, judge):
-    """Samples of one prompt with gold's scores, the rubric's and attributes, [num_samples, ...] each."""
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _of_prompt(language, policy_net, num_samples: int, prompt, key, params):
+    """Samples of one prompt, with their lengths and attributes, [num_samples, ...] each."""
     chunk = min(SAMPLES_A_CHUNK, num_samples)
     chunks = -(-num_samples // chunk)
 
     def some(uniforms):  # [samples, L]
         prompts = prompt[None]
         s = policy.written(policy_net, params, prompts, uniforms.T[:, None])
-        columns = dict(gold=gold.scores(net, judge, prompts, s.responses), length=s.lengths)
-        columns["rubric"] = gold.rubric(language, judge, prompts, s.responses)
+        columns = dict(length=s.lengths)
         for name, value in language.attributes(prompts, s.responses).items():
             columns[f"attr_{name}"] = value
         return dict(responses=s.responses[0], **{k: v[0].astype(jnp.float32) for k, v in columns.items()})

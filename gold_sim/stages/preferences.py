@@ -1,8 +1,8 @@
-"""The stage `preferences`: pairs of reference samples are labelled by an annotator who reads gold."""
+"""The stage `preferences`: an annotator who reads gold labels pairs of the candidates, or ranks them."""
 
 import numpy as np
 
-from gold_sim import preferences, streams
+from gold_sim import preferences
 from gold_sim.rewards import gold
 from gold_sim.stages.parallel import to_numpy
 
@@ -23,12 +23,9 @@ def blank(language, config) -> dict:
 def preference_data(cell, inputs, store, progress):
     language, config = inputs.language, cell.config.preferences
     net, judge, _ = inputs.gold("gold")
-    ref_params = inputs.arrays("gold", "reference")["params"]
-    key, drawn = streams.key(config.seed, "preferences"), config.drawn
-    prompts, responses = gold.reference_samples(
-        language, cell.config.reference, ref_params, key, config.num_pairs, drawn, progress=progress
-    )
-    raw = gold.raw_of(net, judge.params, prompts, responses)
+    drawn = inputs.arrays("candidates")
+    prompts, responses = np.asarray(drawn["prompts"]), np.asarray(drawn["responses"], np.int32)
+    raw = gold.raw_of(net, judge.params, prompts, responses, progress=progress)
     scores = (raw - np.asarray(judge.mean)) / np.asarray(judge.std)
     collected = to_numpy(preferences.collect(config, language, prompts, responses, scores))
     agreement = np.mean(collected.labels == (collected.margin > 0))

@@ -8,14 +8,16 @@ import numpy as np
 
 from gold_sim import rewards
 from gold_sim.networks import pieces
-from gold_sim.networks.pieces import SAMPLES_AT_ONCE
+from gold_sim.rewards import gold
 from gold_sim.stages.parallel import mapped, to_numpy
 
 
 def scores(cell, inputs, store, progress):
     """Calibrated scores of every member on the pool, [S, M, P, N], and of their weight average [S, 1, P, N]."""
     stored = inputs.arrays("pool")
-    gold_net, judge, _ = inputs.gold("pool", "gold")
+    gold_net, judge = gold.network(inputs.language, cell.config.gold), None
+    if cell.config.reward != "proxy":
+        _, judge, _ = inputs.gold("gold")
     prompts, responses = np.asarray(stored["prompts"]), np.asarray(stored["responses"], np.int32)
     wanted = {"members": rewards.load(cell, inputs, gold_net)}
     if cell.config.reward == "proxy" and cell.config.reward_model.members > 1:
@@ -33,16 +35,9 @@ def scores(cell, inputs, store, progress):
 @functools.partial(jax.jit, static_argnums=0)
 def _scored(reward, runs, judge, prompt, responses):
     """Scores [S, M, N] of the responses [N, L] to one prompt."""
-    chunk = min(SCORED_A_CHUNK, responses.shape[0])
-    padded = jnp.pad(responses, ((0, -responses.shape[0] % chunk), (0, 0)))
 
     def some(part):
-        return mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
+        scores = mapped(lambda run: reward.members(run, judge, prompt[None], part[None])[:, 0])(runs)
+        return jnp.moveaxis(scores, -1, 0)
 
-    parts = padded.reshape(-1, chunk, padded.shape[-1])
-    scored = pieces.streamed(some, parts, SAMPLES_AT_ONCE // SCORED_A_CHUNK)  # [chunks, S, M, chunk]
-    scored = jnp.moveaxis(scored, 0, 2)
-    return scored.reshape(*scored.shape[:2], -1)[..., : responses.shape[0]]
-
-
-SCORED_A_CHUNK = 128  # responses: the MLP of width 48 then fits a core's cache and takes 0.53 to 0.71 of the time
+    return jnp.moveaxis(pieces.of_samples(some, responses), 0, -1)
