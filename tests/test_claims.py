@@ -195,6 +195,14 @@ def test_a_kl_that_few_runs_reach_does_not_count_and_is_said():
         measured.contrast(read, "rl", measured.minus("short", "one"), "gain")
 
 
+def test_seeds_that_reach_no_kl_count_among_those_that_do_not():
+    """Three of eight end at d = 2, before sqrt(5): five seeds reach 5 nats, which are too few."""
+    other = ending_at(4.2, 0.85, seeds=range(5)) + ending_at(2.0, seeds=(5, 6, 7))
+    read = made({"one": ending_at(4.2), "other": other})
+    with pytest.raises(NotMeasured, match="of 5 nats in 3 of 8 seeds"):
+        measured.contrast(read, "rl", measured.minus("other", "one"), "gain")
+
+
 def test_pairs_are_of_equal_seeds():
     """A run that diverged is left out with its partner, wherever it stands."""
     both = {"one": ending_at(5.0), "other": ending_at(5.0, 0.85, seeds=range(1, 8))}

@@ -62,12 +62,13 @@ def nats(method: str, first: int = 0) -> str:
 
 def at_kls(read, method: str, terms: Sequence[Term], kls) -> pd.DataFrame:
     """A contrast at these KLs, one row a seed that all its curves have; NaN where one of them does not reach a KL."""
-    total = 0.0
+    tables = []
     for term in terms:
         found = runs.by_seed(read, term.variant, method, (term.name,), **term.where)
         rows = {label: at_kl(run["d"], run[term.name], kls) for label, run in found.items()}
-        total = total + term.weight * pd.DataFrame.from_dict(rows, orient="index", columns=[*kls])
-    return total.dropna(how="all") if total.notna().any(axis=None) else total
+        tables.append(term.weight * pd.DataFrame.from_dict(rows, orient="index", columns=[*kls]))
+    in_all = [label for label in tables[0].index if all(label in table.index for table in tables)]
+    return sum(table.loc[in_all] for table in tables)
 
 
 def contrast(read, method: str, terms: Sequence[Term], what: str, kls=None, **of_part) -> Part:
