@@ -203,6 +203,17 @@ def test_seeds_that_reach_no_kl_count_among_those_that_do_not():
         measured.contrast(read, "rl", measured.minus("other", "one"), "gain")
 
 
+def test_gaps_of_prompts_are_from_their_start():
+    """Training prompts that are 1 s.d. easier from the start are no gap; by the end the policy gains d / 10 on them."""
+    runs = {}
+    for count, gain in ((4.0, 0.1), (1024.0, 0.0)):
+        easier = lambda run, n=count, gain=gain: run["proxy"] + (1.0 if n == 4 else 0.0) + gain * run["d"]
+        own = {"train_prompts": count}
+        runs[f"{count:g}"] = [run.assign(proxy_training=easier(run), **own) for run in ending_at(5.0)]
+    (part,) = sight.held_out(made(runs, axis="train_prompts"))
+    assert part.values.mean() == pytest.approx(0.1 * np.mean(np.sqrt([5, 12, 22])), abs=0.01)
+
+
 def test_pairs_are_of_equal_seeds():
     """A run that diverged is left out with its partner, wherever it stands."""
     both = {"one": ending_at(5.0), "other": ending_at(5.0, 0.85, seeds=range(1, 8))}
