@@ -9,13 +9,14 @@ import pytest
 
 from analysis import records
 from analysis.__main__ import main
-from analysis.claims import catalogue, measured, sight, verdicts
+from analysis.claims import catalogue, labels, measured, sight, sizes, verdicts
 from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
 from analysis.studies import data_split
 from gold_sim.laws import decisions
 from tests.made_records import one_run
 
 SEEDS = range(8)
+SIZES = {"small": 1000, "large": 100_000}  # parameters of policies
 NEAR = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])  # of 8 seeds, about a mean
 
 
@@ -250,6 +251,23 @@ def test_sizes_that_hardly_part_are_not_told_apart():
         runs[key] = [run.assign(policy_params=500 * 10**i, proxy_left_out=run["proxy"]) for run in ending_at(5.0)]
     with pytest.raises(NotMeasured, match="0 of 16 runs part within 22 nats"):
         sight.parting_trend(made(runs), "policy", "rl")
+
+
+def test_a_margin_in_gold_is_none_of_shares_and_tokens():
+    """A behaviour that surely rises by 0.05 of the responses has risen; 0.1 gold s.d. says nothing of it."""
+    raised = {"likes_agreement": "sycophancy", "likes_refusals": "over_refusal", "likes_length": "attr_length"}
+    share = lambda run, level: dict.fromkeys(raised.values(), level + 0.001 * run["seed"] * (level > 0.2))
+    of = lambda level: [run.assign(**share(run, level)) for run in ending_at(5.0)]
+    parts = labels.bias_raises_its_own(made({"middle_proxy": of(0.2)} | {key: of(0.25) for key in raised}))
+    found = combined(parts, "all")[0]
+    assert decisions.verdicts([found], "above") == ["holds"] and len(parts) == 3
+
+
+def test_a_margin_of_a_slope_is_that_of_its_ends():
+    """Policies of 1,000 and 100,000 parameters: 0.1 s.d. between them are 0.05 a tenfold."""
+    runs = {key: [run.assign(policy_params=size) for run in ending_at(5.0)] for key, size in SIZES.items()}
+    (part,) = sizes.policies_gain_less(made(runs, axis="policy_params"), "rl")
+    assert part.margin == pytest.approx(0.05) and part.values.mean() == pytest.approx(0.0, abs=0.01)
 
 
 # --- worlds, and the entries that are written -------------------------------------------------------

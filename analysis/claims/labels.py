@@ -73,13 +73,13 @@ def rises_while_gold_falls(read, name: str) -> list[Part]:
             if seed in fall.place.index:
                 then, later = at_kl(run["d"], run[name], [fall.place[seed], far])
                 change[seed] = later - then
-        out.append(Part(read.label(variant), fall.place.index.to_series().map(change), note=fall.where))
+        out.append(Part(read.label(variant), fall.place.index.to_series().map(change), margin=0.0, note=fall.where))
     return out
 
 
 def bias_raises_its_own(read) -> list[Part]:
     of = lambda variant, name: minus(variant, "middle_proxy", name)
-    return [contrast(read, "rl", of(variant, name), read.label(variant)) for variant, name in OWN.items()]
+    return [contrast(read, "rl", of(variant, name), read.label(variant), margin=0.0) for variant, name in OWN.items()]
 
 
 # --- length ---------------------------------------------------------------------------------------
