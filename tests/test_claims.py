@@ -9,7 +9,7 @@ import pytest
 
 from analysis import records
 from analysis.__main__ import main
-from analysis.claims import catalogue, labels, measured, sight, sizes, verdicts
+from analysis.claims import catalogue, labels, measured, optimisers, sight, sizes, verdicts
 from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
 from analysis.studies import data_split
 from gold_sim.laws import decisions
@@ -173,12 +173,40 @@ def test_the_part_of_prompts_by_hand():
     assert measured.two_way([[1.0, 3.0], [3.0, 1.0]]) == 0.0
 
 
-def made(runs, **manifest):
+def best_of_n_with_prompts(monkeypatch, alpha):
+    """Best-of-n of eight seeds. Gold of four prompts, alike in all seeds: 0 up to n = 128, then minus 1, 2, 3, 4."""
+    runs = [one_run("bon", s, alpha, 0.3, spread=0.01) for s in SEEDS]
+    by_prompt = [[0.0] * 4, [0.0] * 4, [0.0] * 4, [-1.0, -2.0, -3.0, -4.0]]
+    kept = {"n": [1, 16, 128, 1024], "seeds": [*SEEDS], "gold": [by_prompt] * len(SEEDS)}
+    monkeypatch.setattr(records.Data, "record", lambda read, stage, cell: {"prompts": kept})
+    return runs
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.9])  # a peak at d = 0.5, and one at 1.5: n = 4 and 27
+def test_prompts_enter_falls_of_best_of_n_by_hand(monkeypatch, alpha):
+    """Falls of 1, 2, 3 and 4: their variance is 5/3, of the mean of four prompts 5/12. A share of 0 adds none."""
+    read = made({"it": best_of_n_with_prompts(monkeypatch, alpha)}, store=object())
+    at_kl = measured.falls(read, "bon", {"it": "it"})["it"]
+    along = measured.fall_along(read, "it", "bon", until=128)
+    for fall in (at_kl, along):
+        assert fall.prompts() == pytest.approx(5 / 12) and fall.prompts(0.5) == pytest.approx(5 / 12)
+        assert measured.small_fall("", fall, 0.05, falls=True).prompts == pytest.approx(5 / 12)
+
+
+def test_prompts_enter_best_of_n_against_rl_by_hand(monkeypatch):
+    """Mean over n = 16, 128 and 1,024: a third of minus 1, 2, 3, 4. Variance 5/27, of four prompts 5/108."""
+    bon = best_of_n_with_prompts(monkeypatch, 0.9)
+    rl = {name: ending_at(5.0) for name in optimisers.GRADIENTS}
+    parts = optimisers.against_best_of_n(made({"best_of_n": bon} | rl, store=object()))
+    assert [part.prompts for part in parts] == pytest.approx([5 / 108] * 4)
+
+
+def made(runs, store=None, **manifest):
     """Records of runs given as variant -> tables of points."""
     table = pd.concat([run.assign(cell=key, variant=key) for key, each in runs.items() for run in each])
     table["variant"] = pd.Categorical(table["variant"], list(runs), ordered=True)
     about = {"experiment": "made", "axis": "variant", "variants": {key: key for key in runs}} | manifest
-    return records.Data(about, table, pd.DataFrame(), [], {}, None)
+    return records.Data(about, table, pd.DataFrame(), [], {}, store)
 
 
 def ending_at(d_end, alpha=0.75, beta=0.3, seeds=SEEDS):

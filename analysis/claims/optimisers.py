@@ -10,6 +10,7 @@ from analysis.claims.claim import Claim, NotMeasured, Part
 from analysis.claims.ensembles import AT_RL, FALL, falls_at_all
 from analysis.claims.measured import (
     KLS,
+    Term,
     at_equilibrium,
     at_kl,
     best_of,
@@ -20,6 +21,7 @@ from analysis.claims.measured import (
     minus,
     nats,
     not_reached,
+    of_prompts,
     peak_of,
     reached,
     small_fall,
@@ -50,7 +52,8 @@ def against_best_of_n(read) -> list[Part]:
         if not (counted := reached(table)):
             raise NotMeasured(f"{name}: {not_reached(kls[0], far)}")
         note = ", ".join(f"{table[kl].mean():.2f} at {kl:g}" for kl in counted)
-        out.append(Part(read.label(name), table[counted].mean(axis=1, skipna=False), note=note))
+        prompts = of_prompts(read, [Term(1.0, "best_of_n")], counted)  # RL is measured on others
+        out.append(Part(read.label(name), table[counted].mean(axis=1, skipna=False), prompts=prompts, note=note))
     return out
 
 
