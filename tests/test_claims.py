@@ -281,6 +281,13 @@ def test_sizes_that_hardly_part_are_not_told_apart():
         sight.parting_trend(made(runs), "policy", "rl")
 
 
+def test_chi_po_is_asked_at_the_betas_of_which_it_is_said():
+    """Not at 0.025, where nobody said that it keeps its peak."""
+    of = lambda beta: [run.assign(stage="direct_alignment", dpo_beta=beta) for run in ending_at(5.0, beta=0.2)]
+    parts = optimisers.pessimistic_alignment(made({name: of(0.025) + of(0.1) for name in ("rpo", "chi_po")}))
+    assert [part.what for part in parts] == ["rpo at beta 0.025", "rpo at beta 0.1", "chi_po at beta 0.1"]
+
+
 def test_a_margin_in_gold_is_none_of_shares_and_tokens():
     """A behaviour that surely rises by 0.05 of the responses has risen; 0.1 gold s.d. says nothing of it."""
     raised = {"likes_agreement": "sycophancy", "likes_refusals": "over_refusal", "likes_length": "attr_length"}
