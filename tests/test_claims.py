@@ -9,7 +9,7 @@ import pytest
 
 from analysis import records
 from analysis.__main__ import main
-from analysis.claims import catalogue, labels, measured, optimisers, sight, sizes, verdicts
+from analysis.claims import catalogue, ensembles, labels, measured, optimisers, sight, sizes, verdicts
 from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
 from analysis.studies import data_split
 from gold_sim.laws import decisions
@@ -286,6 +286,15 @@ def test_chi_po_is_asked_at_the_betas_of_which_it_is_said():
     of = lambda beta: [run.assign(stage="direct_alignment", dpo_beta=beta) for run in ending_at(5.0, beta=0.2)]
     parts = optimisers.pessimistic_alignment(made({name: of(0.025) + of(0.1) for name in ("rpo", "chi_po")}))
     assert [part.what for part in parts] == ["rpo at beta 0.025", "rpo at beta 0.1", "chi_po at beta 0.1"]
+
+
+@pytest.mark.parametrize(("regressional", "verdict"), [(0.2, "holds"), (0.45, "fails")])
+def test_kinds_of_errors_by_what_is_said_of_each(regressional, verdict):
+    """Extremal errors must make gold fall, and normal ones must not: beta 0.45 falls by 22 nats, 0.2 does not."""
+    betas = {"extremal": 0.45, "regressional": regressional, "causal": 0.2}
+    runs = [run.assign(error_kind=kind) for kind, beta in betas.items() for run in ending_at(5.5, beta=beta)]
+    found = combined(ensembles.kinds_fall(made({"none": runs})), "all")[0]
+    assert decisions.verdicts([found], "above") == [verdict]
 
 
 def test_a_margin_in_gold_is_none_of_shares_and_tokens():
