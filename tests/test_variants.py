@@ -97,6 +97,12 @@ def test_claims_follow_the_records(read, tmp_path):
         assert [found[name]["verdict"] for name in on_falls] == [verdict] * 2
 
 
+def test_rl_s_fall_is_said_of_conservative_rules_alone(tmp_path):
+    """A mean that falls more than the single model is none against them."""
+    read = records.load(made_ensembles(tmp_path, BETAS | {"mean": 0.5}), "ensembles")
+    assert verdicts.checks_of(read)["ensembles_fall_less"]["verdict"] == "holds"
+
+
 def test_claims_are_told_in_one_table_whatever_was_run(tmp_path, capsys):
     made_ensembles(tmp_path, BETAS)
     assert main(["claims", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
