@@ -336,6 +336,15 @@ def test_claims_on_length_follow_the_records():
     assert found(np.nan, np.nan, 0.1) == ["not tested", "not tested"]  # stored before the columns were
 
 
+def test_the_share_of_length_is_said_of_rl_alone():
+    """In best-of-n lengths earn nothing, which nobody denied. The share that is told is 80 % of RL's gain."""
+    read = made_length(0.8, 0.02, 0.1)
+    of_bon = read.curves["stage"] == "best_of_n"
+    read.curves.loc[of_bon, "proxy_of_length"] = 0.3
+    found = verdicts.checks_of(read)["gain_is_length"]
+    assert found["verdict"] == "holds" and "a share of 80%" in found["found"]
+
+
 def made_behaviours(rises, beta=0.42):
     """Runs whose gold falls: variant -> by how much sycophancy changes along them."""
     runs = [one_run("rl", s, 0.75, beta, 5.0, spread=0.01).assign(cell=n, variant=n) for n in rises for s in range(8)]
