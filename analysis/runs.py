@@ -8,7 +8,7 @@ import pandas as pd
 from analysis import curves
 from gold_sim import laws
 
-SCORES = (*curves.ZEROED, "proxy_left_out")
+SCORES = (*curves.ZEROED, "proxy_left_out", "proxy_training", "gold_training")
 
 
 class Missing(ValueError):

@@ -9,13 +9,14 @@ import pytest
 
 from analysis import records
 from analysis.__main__ import main
-from analysis.claims import catalogue, measured, sight, verdicts
+from analysis.claims import catalogue, ensembles, labels, measured, optimisers, sight, sizes, verdicts
 from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
 from analysis.studies import data_split
 from gold_sim.laws import decisions
 from tests.made_records import one_run
 
 SEEDS = range(8)
+SIZES = {"small": 1000, "large": 100_000}  # parameters of policies
 NEAR = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])  # of 8 seeds, about a mean
 
 
@@ -172,12 +173,40 @@ def test_the_part_of_prompts_by_hand():
     assert measured.two_way([[1.0, 3.0], [3.0, 1.0]]) == 0.0
 
 
-def made(runs, **manifest):
+def best_of_n_with_prompts(monkeypatch, alpha):
+    """Best-of-n of eight seeds. Gold of four prompts, alike in all seeds: 0 up to n = 128, then minus 1, 2, 3, 4."""
+    runs = [one_run("bon", s, alpha, 0.3, spread=0.01) for s in SEEDS]
+    by_prompt = [[0.0] * 4, [0.0] * 4, [0.0] * 4, [-1.0, -2.0, -3.0, -4.0]]
+    kept = {"n": [1, 16, 128, 1024], "seeds": [*SEEDS], "gold": [by_prompt] * len(SEEDS)}
+    monkeypatch.setattr(records.Data, "record", lambda read, stage, cell: {"prompts": kept})
+    return runs
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.9])  # a peak at d = 0.5, and one at 1.5: n = 4 and 27
+def test_prompts_enter_falls_of_best_of_n_by_hand(monkeypatch, alpha):
+    """Falls of 1, 2, 3 and 4: their variance is 5/3, of the mean of four prompts 5/12. A share of 0 adds none."""
+    read = made({"it": best_of_n_with_prompts(monkeypatch, alpha)}, store=object())
+    at_kl = measured.falls(read, "bon", {"it": "it"})["it"]
+    along = measured.fall_along(read, "it", "bon", until=128)
+    for fall in (at_kl, along):
+        assert fall.prompts() == pytest.approx(5 / 12) and fall.prompts(0.5) == pytest.approx(5 / 12)
+        assert measured.small_fall("", fall, 0.05, falls=True).prompts == pytest.approx(5 / 12)
+
+
+def test_prompts_enter_best_of_n_against_rl_by_hand(monkeypatch):
+    """Mean over n = 16, 128 and 1,024: a third of minus 1, 2, 3, 4. Variance 5/27, of four prompts 5/108."""
+    bon = best_of_n_with_prompts(monkeypatch, 0.9)
+    rl = {name: ending_at(5.0) for name in optimisers.GRADIENTS}
+    parts = optimisers.against_best_of_n(made({"best_of_n": bon} | rl, store=object()))
+    assert [part.prompts for part in parts] == pytest.approx([5 / 108] * 4)
+
+
+def made(runs, store=None, **manifest):
     """Records of runs given as variant -> tables of points."""
     table = pd.concat([run.assign(cell=key, variant=key) for key, each in runs.items() for run in each])
     table["variant"] = pd.Categorical(table["variant"], list(runs), ordered=True)
     about = {"experiment": "made", "axis": "variant", "variants": {key: key for key in runs}} | manifest
-    return records.Data(about, table, pd.DataFrame(), [], {}, None)
+    return records.Data(about, table, pd.DataFrame(), [], {}, store)
 
 
 def ending_at(d_end, alpha=0.75, beta=0.3, seeds=SEEDS):
@@ -193,6 +222,25 @@ def test_a_kl_that_few_runs_reach_does_not_count_and_is_said():
     assert "of 22 nats in 8 of 8 seeds" in part.note
     with pytest.raises(NotMeasured, match="reaches .* of 5 nats in 8 of 8 seeds"):
         measured.contrast(read, "rl", measured.minus("short", "one"), "gain")
+
+
+def test_seeds_that_reach_no_kl_count_among_those_that_do_not():
+    """Three of eight end at d = 2, before sqrt(5): five seeds reach 5 nats, which are too few."""
+    other = ending_at(4.2, 0.85, seeds=range(5)) + ending_at(2.0, seeds=(5, 6, 7))
+    read = made({"one": ending_at(4.2), "other": other})
+    with pytest.raises(NotMeasured, match="of 5 nats in 3 of 8 seeds"):
+        measured.contrast(read, "rl", measured.minus("other", "one"), "gain")
+
+
+def test_gaps_of_prompts_are_from_their_start():
+    """Training prompts that are 1 s.d. easier from the start are no gap; by the end the policy gains d / 10 on them."""
+    runs = {}
+    for count, gain in ((4.0, 0.1), (1024.0, 0.0)):
+        easier = lambda run, n=count, gain=gain: run["proxy"] + (1.0 if n == 4 else 0.0) + gain * run["d"]
+        own = {"train_prompts": count}
+        runs[f"{count:g}"] = [run.assign(proxy_training=easier(run), **own) for run in ending_at(5.0)]
+    (part,) = sight.held_out(made(runs, axis="train_prompts"))
+    assert part.values.mean() == pytest.approx(0.1 * np.mean(np.sqrt([5, 12, 22])), abs=0.01)
 
 
 def test_pairs_are_of_equal_seeds():
@@ -231,6 +279,39 @@ def test_sizes_that_hardly_part_are_not_told_apart():
         runs[key] = [run.assign(policy_params=500 * 10**i, proxy_left_out=run["proxy"]) for run in ending_at(5.0)]
     with pytest.raises(NotMeasured, match="0 of 16 runs part within 22 nats"):
         sight.parting_trend(made(runs), "policy", "rl")
+
+
+def test_chi_po_is_asked_at_the_betas_of_which_it_is_said():
+    """Not at 0.025, where nobody said that it keeps its peak."""
+    of = lambda beta: [run.assign(stage="direct_alignment", dpo_beta=beta) for run in ending_at(5.0, beta=0.2)]
+    parts = optimisers.pessimistic_alignment(made({name: of(0.025) + of(0.1) for name in ("rpo", "chi_po")}))
+    assert [part.what for part in parts] == ["rpo at beta 0.025", "rpo at beta 0.1", "chi_po at beta 0.1"]
+
+
+@pytest.mark.parametrize(("regressional", "verdict"), [(0.2, "holds"), (0.45, "fails")])
+def test_kinds_of_errors_by_what_is_said_of_each(regressional, verdict):
+    """Extremal errors must make gold fall, and normal ones must not: beta 0.45 falls by 22 nats, 0.2 does not."""
+    betas = {"extremal": 0.45, "regressional": regressional, "causal": 0.2}
+    runs = [run.assign(error_kind=kind) for kind, beta in betas.items() for run in ending_at(5.5, beta=beta)]
+    found = combined(ensembles.kinds_fall(made({"none": runs})), "all")[0]
+    assert decisions.verdicts([found], "above") == [verdict]
+
+
+def test_a_margin_in_gold_is_none_of_shares_and_tokens():
+    """A behaviour that surely rises by 0.05 of the responses has risen; 0.1 gold s.d. says nothing of it."""
+    raised = {"likes_agreement": "sycophancy", "likes_refusals": "over_refusal", "likes_length": "attr_length"}
+    share = lambda run, level: dict.fromkeys(raised.values(), level + 0.001 * run["seed"] * (level > 0.2))
+    of = lambda level: [run.assign(**share(run, level)) for run in ending_at(5.0)]
+    parts = labels.bias_raises_its_own(made({"middle_proxy": of(0.2)} | {key: of(0.25) for key in raised}))
+    found = combined(parts, "all")[0]
+    assert decisions.verdicts([found], "above") == ["holds"] and len(parts) == 3
+
+
+def test_a_margin_of_a_slope_is_that_of_its_ends():
+    """Policies of 1,000 and 100,000 parameters: 0.1 s.d. between them are 0.05 a tenfold."""
+    runs = {key: [run.assign(policy_params=size) for run in ending_at(5.0)] for key, size in SIZES.items()}
+    (part,) = sizes.policies_gain_less(made(runs, axis="policy_params"), "rl")
+    assert part.margin == pytest.approx(0.05) and part.values.mean() == pytest.approx(0.0, abs=0.01)
 
 
 # --- worlds, and the entries that are written -------------------------------------------------------

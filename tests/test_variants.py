@@ -97,6 +97,12 @@ def test_claims_follow_the_records(read, tmp_path):
         assert [found[name]["verdict"] for name in on_falls] == [verdict] * 2
 
 
+def test_rl_s_fall_is_said_of_conservative_rules_alone(tmp_path):
+    """A mean that falls more than the single model is none against them."""
+    read = records.load(made_ensembles(tmp_path, BETAS | {"mean": 0.5}), "ensembles")
+    assert verdicts.checks_of(read)["ensembles_fall_less"]["verdict"] == "holds"
+
+
 def test_claims_are_told_in_one_table_whatever_was_run(tmp_path, capsys):
     made_ensembles(tmp_path, BETAS)
     assert main(["claims", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
@@ -328,6 +334,15 @@ def test_claims_on_length_follow_the_records():
     assert found(0.4, 0.2, 0.1) == ["fails", "fails"]
     assert found(0.8, 0.02, 0.5) == ["fails", "holds"]
     assert found(np.nan, np.nan, 0.1) == ["not tested", "not tested"]  # stored before the columns were
+
+
+def test_the_share_of_length_is_said_of_rl_alone():
+    """In best-of-n lengths earn nothing, which nobody denied. The share that is told is 80 % of RL's gain."""
+    read = made_length(0.8, 0.02, 0.1)
+    of_bon = read.curves["stage"] == "best_of_n"
+    read.curves.loc[of_bon, "proxy_of_length"] = 0.3
+    found = verdicts.checks_of(read)["gain_is_length"]
+    assert found["verdict"] == "holds" and "a share of 80%" in found["found"]
 
 
 def made_behaviours(rises, beta=0.42):

@@ -33,7 +33,7 @@ class Part:
     values: pd.Series  # by seed; NaN where a run does not tell
     threshold: float = 0.0
     sign: int = 1
-    margin: float = decisions.MARGIN  # within which an effect counts as none; 0: nothing does
+    margin: float = decisions.MARGIN  # within which an effect counts as none, where values are gold s.d.; 0: nothing
     equal: bool = False
     prompts: float = 0.0  # variance of the mean over prompts that all seeds share
     fixed: bool = False  # the number of draws was fixed before: no further look is planned

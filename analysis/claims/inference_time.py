@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import runs
 from analysis.claims.claim import Claim, Part
-from analysis.claims.measured import course, fall_along, small_fall
+from analysis.claims.measured import KLS, course, fall_along, minus, of_prompts, small_fall
 
 AT_END = "gold at the best n up to {until:,} (chosen on the other seeds) minus gold at the largest n"
 
@@ -60,12 +60,15 @@ def pessimism_small_proxy(read) -> list[Part]:
     small = int(read.curves["rm_params"].min())
     ends = {name: course(read, name, "bon", rm_params=small).iloc[:, -1] for name in ("pessimism_0_3", "best_of_n")}
     note = f"{ends['pessimism_0_3'].mean():.2f} minus {ends['best_of_n'].mean():.2f}, {small} parameters"
-    return [Part("pessimism 0.3 minus best-of-n", ends["pessimism_0_3"] - ends["best_of_n"], note=note)]
+    terms = minus("pessimism_0_3", "best_of_n", rm_params=small)
+    prompts = of_prompts(read, terms, KLS["bon"])
+    values = ends["pessimism_0_3"] - ends["best_of_n"]
+    return [Part("pessimism 0.3 minus best-of-n", values, prompts=prompts, note=note)]
 
 
 def weak_proxy_falls(read) -> list[Part]:
     fall = fall_along(read, "best_of_n", "bon", rm_params=int(read.curves["rm_params"].min()))
-    return [Part("fall", fall.values, note=f"from {fall.peak.mean():.2f}, {fall.where}")]
+    return [Part("fall", fall.values, prompts=fall.prompts(), note=f"from {fall.peak.mean():.2f}, {fall.where}")]
 
 
 KWA, KHALAF, HUANG = "Kwa et al. 2024", "Khalaf et al. 2025", "Huang et al. 2025"

@@ -5,7 +5,7 @@ extrapolated. KLs were stated before any verdict was seen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -62,12 +62,13 @@ def nats(method: str, first: int = 0) -> str:
 
 def at_kls(read, method: str, terms: Sequence[Term], kls) -> pd.DataFrame:
     """A contrast at these KLs, one row a seed that all its curves have; NaN where one of them does not reach a KL."""
-    total = 0.0
+    tables = []
     for term in terms:
         found = runs.by_seed(read, term.variant, method, (term.name,), **term.where)
         rows = {label: at_kl(run["d"], run[term.name], kls) for label, run in found.items()}
-        total = total + term.weight * pd.DataFrame.from_dict(rows, orient="index", columns=[*kls])
-    return total.dropna(how="all") if total.notna().any(axis=None) else total
+        tables.append(term.weight * pd.DataFrame.from_dict(rows, orient="index", columns=[*kls]))
+    in_all = [label for label in tables[0].index if all(label in table.index for table in tables)]
+    return sum(table.loc[in_all] for table in tables)
 
 
 def contrast(read, method: str, terms: Sequence[Term], what: str, kls=None, **of_part) -> Part:
@@ -146,15 +147,33 @@ def two_way(values) -> float:
 
 
 def _by_prompt(read, term: Term) -> dict:
-    """Label of a seed -> gold gained on each prompt [P], mean over stated n; {} where records lack it."""
-    out, found = {}, runs.by_seed(read, term.variant, "bon", (term.name,), **term.where)
-    for label, run in found.items():
-        record = read.record("best_of_n", run["cell"].iloc[0]) if read.store is not None else {}
-        if "prompts" not in record:
+    """Label of a seed -> gold gained on each prompt [P], mean over the recorded n; {} where records lack it."""
+    found = runs.by_seed(read, term.variant, "bon", (term.name,), **term.where)
+    kept = {label: _kept(read, label, run) for label, run in found.items()}
+    return {} if None in kept.values() else {label: gains[1:].mean(0) for label, (_, gains) in kept.items()}
+
+
+def _kept(read, label, run) -> tuple | None:
+    """(n [N], gold gained on each prompt [N, P]) of a seed's best-of-n, as recorded; None where records lack it."""
+    record = read.record("best_of_n", run["cell"].iloc[0]) if read.store is not None else {}
+    if "prompts" not in record:
+        return None
+    kept = record["prompts"]
+    gold = np.asarray(kept["gold"][list(kept["seeds"]).index(label[-1])], float)  # first n = 1
+    return np.asarray(kept["n"], float), gold - gold[0]
+
+
+def _ends_by_prompt(read, found: dict, peaks: pd.Series, end: float) -> dict:
+    """Label of a seed -> gold of each prompt at its peak and at the end [2, P], at the recorded n nearest to these n.
+
+    {} where records lack it: prompts are then taken to move all of a curve alike, so that they cancel in its fall.
+    """
+    out = {}
+    for label, n in peaks.items():
+        if (kept := _kept(read, label, found[label])) is None:
             return {}
-        at = list(record["prompts"]["seeds"]).index(label[-1])
-        gold = np.asarray(record["prompts"]["gold"][at], float)  # [n, P], first n = 1
-        out[label] = (gold[1:] - gold[0]).mean(0)
+        ns, gains = kept
+        out[label] = gains[[np.abs(np.log(ns / at)).argmin() for at in (n, end)]]
     return out
 
 
@@ -175,10 +194,16 @@ class Fall:
     end: pd.Series
     place: pd.Series  # of the peak: a KL, or a control
     where: str  # the later place, in words
+    by_prompt: dict = field(default_factory=dict)  # of best-of-n: label -> gold of each prompt there [2, P]
 
     @property
     def values(self) -> pd.Series:
         return self.peak - self.end
+
+    def prompts(self, share: float = 0.0) -> float:
+        """Variance of the mean of fall - share x peak over prompts that all seeds share."""
+        each = [(1 - share) * peak - end for peak, end in self.by_prompt.values()]
+        return two_way(np.stack(each)) if each else 0.0
 
 
 def chosen_on_others(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -207,7 +232,8 @@ def falls(read, method: str, arms: dict, kls=None, **where) -> dict:
         worst = min(tables, key=lambda name: tables[name][kl].notna().mean())
         if tables[worst][kl].notna().mean() >= REACHED:
             note = "; ".join([f"at {kl:g} nats", *short])
-            return {name: _fall(table.dropna(), note) for name, table in tables.items()}
+            out = {name: _fall(table.dropna(), note) for name, table in tables.items()}
+            return out if method != "bon" else {name: _of_bon(read, out[name], found[name], kl) for name in out}
         far = {label: float(run["d"].max() ** 2) for label, run in found[worst].items()}
         short = [f"{worst} {not_reached(kl, far)}"]
     raise NotMeasured("; ".join(short))
@@ -223,6 +249,13 @@ def _fall(table: pd.DataFrame, where: str) -> Fall:
     return Fall(peak, table.iloc[:, -1], place, where)
 
 
+def _of_bon(read, fall: Fall, found: dict, end: float) -> Fall:
+    """The fall with what it is on each prompt, at the n of its places, which are KLs."""
+    n_at = lambda label, kl: float(found[label]["control"].iloc[(found[label]["kl"] - kl).abs().argmin()])
+    peaks = pd.Series({label: n_at(label, kl) for label, kl in fall.place.items()})
+    return replace(fall, by_prompt=_ends_by_prompt(read, found, peaks, n_at(peaks.index[0], end)))
+
+
 def fall_along(read, variant, method: str, until: int | None = None, last: float = 0.0, **where) -> Fall:
     """The fall along the control (n, or steps) to its end: for claims whose source speaks of an end.
 
@@ -233,7 +266,11 @@ def fall_along(read, variant, method: str, until: int | None = None, last: float
     until = HALF * table.columns[-1] if until is None else until
     tail = max(1, round(last * table.shape[1]))
     peak, place = chosen_on_others(table.loc[:, table.columns <= until])
-    return Fall(peak, table.iloc[:, -tail:].mean(axis=1), place, f"at {table.columns[-1]:,}")
+    fall = Fall(peak, table.iloc[:, -tail:].mean(axis=1), place, f"at {table.columns[-1]:,}")
+    if method != "bon":
+        return fall
+    found = runs.by_seed(read, variant, method, **where)
+    return replace(fall, by_prompt=_ends_by_prompt(read, found, place, float(table.columns[-1])))
 
 
 def course(read, variant, method: str, name: str = "gold", **where) -> pd.DataFrame:
@@ -264,7 +301,8 @@ def small_fall(what: str, fall: Fall, share: float, falls: bool) -> Part:
     """The claim that a curve loses more than (falls), or at most, a share of its peak: fall - share x peak, in s.d."""
     lost = fall.values.mean() / fall.peak.mean()
     note = f"{fall.values.mean():.2f} of {fall.peak.mean():.2f}, {lost:.0%}, {fall.where}"
-    return Part(what, fall.values - share * fall.peak, sign=1 if falls else -1, margin=0.0, note=note)
+    values, prompts = fall.values - share * fall.peak, fall.prompts(share)
+    return Part(what, values, sign=1 if falls else -1, margin=0.0, prompts=prompts, note=note)
 
 
 # --- ends of runs that are held -------------------------------------------------------------------

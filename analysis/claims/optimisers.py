@@ -10,6 +10,7 @@ from analysis.claims.claim import Claim, NotMeasured, Part
 from analysis.claims.ensembles import AT_RL, FALL, falls_at_all
 from analysis.claims.measured import (
     KLS,
+    Term,
     at_equilibrium,
     at_kl,
     best_of,
@@ -20,6 +21,7 @@ from analysis.claims.measured import (
     minus,
     nats,
     not_reached,
+    of_prompts,
     peak_of,
     reached,
     small_fall,
@@ -28,6 +30,7 @@ from analysis.claims.measured import (
 from gold_sim import laws
 
 GRADIENTS = ("rloo", "reinforce", "ppo", "grpo")
+CHI_PO_FROM = 0.1  # beta, nats
 STEADY = 0.2  # share by which KL may change over a penalised run's last part
 
 
@@ -50,7 +53,8 @@ def against_best_of_n(read) -> list[Part]:
         if not (counted := reached(table)):
             raise NotMeasured(f"{name}: {not_reached(kls[0], far)}")
         note = ", ".join(f"{table[kl].mean():.2f} at {kl:g}" for kl in counted)
-        out.append(Part(read.label(name), table[counted].mean(axis=1, skipna=False), note=note))
+        prompts = of_prompts(read, [Term(1.0, "best_of_n")], counted)  # RL is measured on others
+        out.append(Part(read.label(name), table[counted].mean(axis=1, skipna=False), prompts=prompts, note=note))
     return out
 
 
@@ -110,9 +114,10 @@ def _rmse(form: str, d, gold) -> float:
 
 
 def pessimistic_alignment(read) -> list[Part]:
+    """RPO at any beta, chi-PO from CHI_PO_FROM on, where it is said to hold."""
     out = []
     for beta in sorted(float(b) for b in read.curves["dpo_beta"].unique()):
-        for name in ("rpo", "chi_po"):
+        for name in ("rpo", "chi_po") if beta >= CHI_PO_FROM else ("rpo",):
             fall = fall_along(read, name, "direct", dpo_beta=beta)
             out.append(small_fall(f"{read.label(name)} at beta {beta:g}", fall, 0.05, falls=False))
     return out
@@ -213,8 +218,8 @@ CLAIMS = (
         name="pessimistic_alignment",
         experiment="direct_alignment_pessimism",
         source="Liu et al. 2024; Huang et al. 2024",
-        says="25 % noise: RPO and chi-PO end within 5 % of their peak",
-        estimand=f"{END}, minus 5 % of the peak; both, at both betas",
+        says=f"25 % noise: RPO, and chi-PO from beta {CHI_PO_FROM:g} on, end within 5 % of their peak",
+        estimand=f"{END}, minus 5 % of the peak; RPO at both betas and chi-PO at the larger: all",
         measure=pessimistic_alignment,
         variants=("rpo", "chi_po"),
         premises=("dpo_falls",),

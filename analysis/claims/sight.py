@@ -25,7 +25,7 @@ def unseen_given_up(read) -> list[Part]:
     for name in ("attr_agreement", "attr_refusal"):
         for variant in ("blind_to_stance_and_refusals", "blind_to_all_four"):
             what = f"{name.removeprefix('attr_')}, {read.label(variant)}"
-            out.append(contrast(read, "rl", minus("sees_all", variant, name), what))
+            out.append(contrast(read, "rl", minus("sees_all", variant, name), what, margin=0.0))
     return out
 
 
@@ -119,7 +119,7 @@ CLAIMS = (
         source=BAI,
         says="RL: larger reward models of disjoint halves part later",
         estimand=PART,
-        measure=partial(parting_trend, what="proxy", method="rl"),
+        measure=partial(parting_trend, what="proxy", method="rl", margin=0.0),
         variants=("proxy_*",),
     ),
     Claim(
@@ -128,7 +128,7 @@ CLAIMS = (
         source=BAI,
         says="the same in best-of-n",
         estimand=PART,
-        measure=partial(parting_trend, what="proxy", method="bon"),
+        measure=partial(parting_trend, what="proxy", method="bon", margin=0.0),
         variants=("proxy_*",),
     ),
     Claim(

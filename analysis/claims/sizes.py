@@ -11,6 +11,7 @@ from analysis.claims.ensembles import AT_BON, AT_RL
 from analysis.claims.measured import Term, contrast
 from analysis.runs import by_seed
 from analysis.templates import scaling
+from gold_sim.laws import decisions
 
 ALIKE = 0.05  # nats a token, by which supervised losses of policies may differ
 
@@ -27,9 +28,10 @@ def slope(values) -> np.ndarray:
 
 def policies_gain_less(read, method: str) -> list[Part]:
     """The slope of gold over log size is a contrast of the sizes, so it is taken seed by seed."""
-    weights = slope(np.log10(_sizes(read)))
-    terms = [Term(float(w), n) for n, w in zip(_sizes(read), weights, strict=True)]
-    return [contrast(read, method, terms, "gold per tenfold policy", sign=-1)]
+    tenfolds = np.log10(_sizes(read))
+    terms = [Term(float(w), n) for n, w in zip(_sizes(read), slope(tenfolds), strict=True)]
+    margin = float(decisions.MARGIN / np.ptp(tenfolds))  # between the smallest and the largest it is MARGIN
+    return [contrast(read, method, terms, "gold per tenfold policy", sign=-1, margin=margin)]
 
 
 def policies_gap(read) -> list[Part]:
