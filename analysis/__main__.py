@@ -204,7 +204,7 @@ def _advise(argv) -> int:
         with sources.opened(args.runs, makes=args.name) as [source]:
             read = records.load(source.store, args.name, args.preset)
         gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
-        parts = [(g.form, {read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
+        parts = [(g.form, {"method": g.method, read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
         warnings, unit = read.warnings, "s.d."
     else:
         parser = _of_file("advise", "How far may I optimise? From an experiment NAME or a file of curves.")

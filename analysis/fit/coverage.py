@@ -98,8 +98,9 @@ def attribution(form, noise, rng, replications: int, runs: int = RUNS_TO_TELL) -
     """Shares of replications in which the verdict is the form that made the curves, no form, or another form."""
     d, gold = replicated_runs(form, rng, replications, runs, noise=noise)
     named = [comparison.verdict(d, one).form for one in gold]
-    right, none = named.count(form) / len(named), named.count(None) / len(named)
-    return {"right": right, "cannot tell": none, "wrong": 1 - right - none}
+    right, none = named.count(form), named.count(None)
+    counts = {"right": right, "cannot tell": none, "wrong": len(named) - right - none}
+    return {what: count / len(named) for what, count in counts.items()}
 
 
 def called_odd(form, noise, correlation, rng, replications: int) -> dict:
