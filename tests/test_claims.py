@@ -69,19 +69,20 @@ def test_every_verdict_is_reached(monkeypatch):
 @pytest.mark.parametrize(
     ("means", "every", "one"),
     [
-        ((0.5, 0.5), "holds", "holds"),
-        ((0.5, -0.5), "fails", "holds"),
-        ((0.5, 0.0), "equivalent", "holds"),
-        ((-0.5, -0.5), "fails", "fails"),
-        ((0.0, 0.0), "equivalent", "equivalent"),
+        ((0.5, 0.5), ("holds", ""), ("holds", "a")),
+        ((0.5, -0.5), ("fails", "b"), ("holds", "a")),
+        ((0.5, 0.0), ("equivalent", "b"), ("holds", "a")),
+        ((-0.5, -0.5), ("fails", "a"), ("fails", "")),
+        ((0.0, 0.0), ("equivalent", "a"), ("equivalent", "")),
     ],
 )
 def test_several_comparisons(monkeypatch, means, every, one):
-    """All must show, or one of them: a claim that all show is refuted by one."""
-    parts = [Part("", series(mean)) for mean in means]
-    assert words(judged(monkeypatch, claim("all", *parts), claim("any", *parts, combine=ANY))) == dict(
-        all=every, any=one
-    )
+    """All must show, or one of them: a claim that all show is refuted by one, which is then named."""
+    parts = [Part(name, series(mean)) for name, mean in zip("ab", means, strict=True)]
+    found = judged(monkeypatch, claim("all", *parts), claim("any", *parts, combine=ANY))
+    for name, (word, by) in dict(all=every, any=one).items():
+        told = found[name].found
+        assert found[name].verdict == word and told.startswith(f"by {by}: a " if by else "a ")
 
 
 def test_the_p_values_of_several_comparisons_by_hand():

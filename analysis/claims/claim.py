@@ -114,6 +114,16 @@ def combined(parts: list[Part], how: str, level: float = decisions.LEVEL) -> tup
     ), each
 
 
+def decided_by(parts: list[Part], each: list, how: str) -> dict[str, str]:
+    """Verdict -> the one of several comparisons that gives it alone; the others may show the contrary."""
+    if len(parts) < 2:
+        return {}
+    surest = np.argmin([_ps(part, d) for part, d in zip(parts, each, strict=True)], 0)
+    alone = ("fails", "equivalent") if how == ALL else ("holds",)
+    of = dict(zip(("holds", "fails", "equivalent"), surest, strict=True))
+    return {verdict: parts[of[verdict]].what for verdict in alone}
+
+
 def _settled(part: Part, d: decisions.Decision) -> float:
     """p-value of "a verdict on this comparison may still be false"."""
     return decisions.settled(d, "equal" if part.equal else "above")

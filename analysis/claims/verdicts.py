@@ -1,13 +1,13 @@
 """Verdicts on the claims of catalogue.py: each from the records of its experiment, where there are some."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from analysis import others, records, runs
 from analysis.claims import catalogue
-from analysis.claims.claim import KINDS, Claim, combined
+from analysis.claims.claim import KINDS, Claim, combined, decided_by
 from analysis.findings import Table
 from analysis.judgement import check
 from analysis.numbers import with_interval
@@ -33,6 +33,12 @@ class Judged:
     seeds: int = 0  # fewest of its comparisons
     seeds_wanted: int | None = None  # to decide it, if estimates stay; None: unknown, or too many
     decision: decisions.Decision | None = None
+    decided_by: dict[str, str] = field(default_factory=dict)  # verdict -> the one of its comparisons that gives it
+
+    def with_verdict(self, verdict: str) -> "Judged":
+        """The same with a verdict. Where one comparison of several gives it, that one is named first."""
+        by = self.decided_by.get(verdict)
+        return replace(self, verdict=verdict, found=self.found if by is None else f"by {by}: {self.found}")
 
 
 def checks_of(read) -> dict:
@@ -56,7 +62,7 @@ def judged(read: records.Data, level: float = decisions.LEVEL) -> dict[str, Judg
     alone = lambda one: decisions.verdicts([one.decision], "above", level)[0]
     for claim in claims:
         if claim.kind != "claim" and (one := found[claim.name]).decision:
-            found[claim.name] = replace(one, verdict=alone(one))
+            found[claim.name] = one.with_verdict(alone(one))
     family = []
     for claim in claims:
         one = found[claim.name]
@@ -67,7 +73,7 @@ def judged(read: records.Data, level: float = decisions.LEVEL) -> dict[str, Judg
         elif claim.kind == "claim" and one.decision:
             family.append(claim.name)
     of_family = decisions.verdicts([found[name].decision for name in family], "above", level)
-    return found | {name: replace(found[name], verdict=word) for name, word in zip(family, of_family, strict=True)}
+    return found | {name: found[name].with_verdict(word) for name, word in zip(family, of_family, strict=True)}
 
 
 def _said(one: Judged) -> str:
@@ -89,7 +95,8 @@ def measured(claim: Claim, read: records.Data, level: float = decisions.LEVEL) -
     except ValueError as error:  # records that cannot tell
         return Judged(NOT_TESTED, f"not tested: {error}")
     told = "; ".join(map(_told, parts, each))
-    return Judged(OPEN, told, decision.seeds, decision.seeds_wanted, decision)
+    by = decided_by(parts, each, claim.combine)
+    return Judged(OPEN, told, decision.seeds, decision.seeds_wanted, decision, by)
 
 
 def _told(part, decision) -> str:
