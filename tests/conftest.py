@@ -38,7 +38,7 @@ LONGEST = (
     *("test_experiments", "test_smoke", "test_run_faults", "test_policy_gradient", "test_algorithms", "test_faults"),
     *("test_engines", "test_signals", "test_seeds", "test_documents", "test_extending", "test_direct_alignment"),
     *("test_rehearsal", "test_convergence", "test_frontier", "test_claims", "test_decisions", "test_graph"),
-    "test_package",
+    *("test_package", "test_command_line"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Life of a run, as a stranger sees it: resume after SIGKILL, a full disk, bad input."""
+"""Life of a run, as a stranger sees it: resume after SIGKILL, a full disk, damage; devices and precision."""
 
 import os
 import shutil
@@ -382,40 +382,6 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
     assert Store(tmp_path / "runs").table().empty  # readable, and nothing half-written in it
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["rm_sise"], ("rm_sise", "policy_size", "; is rm_size meant?")),
-        (["rm_size", "--preset", "huge"], ("huge", "smoke", "cpu")),
-        (["rm_size", "--set", "reward_model.wdith=8"], ("wdith", "width")),
-        (["rm_size", "--set", "optimiser.steps=-1"], ("steps=-1", "from 1")),
-        (["rm_size", "--set", "optimiser.steps"], ("path=value",)),
-        (["rm_size", "--set", "gold.width=4"], ("larger than gold",)),
-        (["rm_size", "--set", "seeds=[1]", "--set", "seeds=[2]"], ("seeds=[1]", "seeds=[2]", "once")),
-        (["rm_size", "--dry-run", "--set", f"seeds={'[' * 100_000}"], ("--set seeds=[[[[", "JSON")),
-        (["rm_size", "--dry-run", "--set", "shaping.name=os:system"], ("os:system", "rewards, references")),
-        (["direct_alignment", "--dry-run", "--set", "direct.num_pairs=10000000"], ("num_pairs=10000000", "43200")),
-        (["rm_size", "--engine", "abacus"], ("abacus", "local", "ray", "slurm")),
-        (["rm_size", "--resource", "num_gpus"], ("num_gpus", "KEY=VALUE")),
-        (["rm_size", "--resource", "gpus=1"], ("gpus", "local", "devices")),
-        (["rm_size", "--workers", "0"], ("--workers 0", "at least 1")),
-        (["rm_size", "grdi"], ("grdi", "; is grid meant?")),
-        (["rm_size", "throughput"], ("throughput", "alone")),
-    ],
-)
-def test_bad_input_gets_one_line_and_status_2(words, named, tmp_path):
-    found = command(*words, "--runs", tmp_path / "runs")
-    assert found.returncode == 2
-    assert len(found.stderr.strip().splitlines()) == 1 and all(n in found.stderr for n in named), found.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-def test_an_unwritable_store_is_one_line(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    found = command("rm_size", "--preset", "smoke", "--runs", tmp_path / "file" / "runs")
-    assert found.returncode == 2 and len(found.stderr.strip().splitlines()) == 1, found.stderr
-
-
 def test_a_corrupt_cell_is_named_and_left_alone(runs, tmp_path):
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
@@ -429,12 +395,6 @@ def test_a_corrupt_cell_is_named_and_left_alone(runs, tmp_path):
     assert found.returncode == 2 and str(victim) in found.stderr, found.stderr
     assert len(found.stderr.strip().splitlines()) == 1
     assert victim.read_bytes() == bytes(data)
-
-
-def test_dry_run_lists_cells_and_writes_nothing(tmp_path):
-    found = command("data_size", "--dry-run", "--runs", tmp_path / "runs")
-    assert found.returncode == 0 and found.stdout.count("to do ") > 10 and "min of one worker" in found.stdout
-    assert not (tmp_path / "runs").exists()
 
 
 def test_a_damaged_table_is_told_set_aside_and_computed_again_to_the_bit(runs, tmp_path):

@@ -1,8 +1,8 @@
 """The table of all algorithms that the driver runs, by the names that settings use.
 
 To add an algorithm, write its functions in a file of this folder, enter them below, and add the name to the field of
-gold_sim/config.py that chooses it: optimiser.name, optimiser.constraint or direct.loss. tests/test_algorithms.py then
-checks that it keeps what all algorithms promise.
+gold_sim/config/optimisation.py that chooses it: optimiser.name, optimiser.constraint or direct.loss.
+tests/test_algorithms.py then checks that it keeps what all algorithms promise.
 """
 
 from gold_sim.config import DirectConfig, OptimiserConfig

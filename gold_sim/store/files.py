@@ -1,4 +1,4 @@
-"""Files of the store: written under a temporary name and renamed, checked by digest.
+"""Files of the store: their names and content, checked by digest.
 
 Tables are Parquet files and arrays are safetensors files.
 """

@@ -29,6 +29,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from gold_sim.store import temporary
 from gold_sim.store.files import (
     Damaged,
     StoreError,
@@ -50,7 +51,7 @@ from gold_sim.store.files import (
     verified,
     writing,
 )
-from gold_sim.store.system import REAL, System, host_code
+from gold_sim.store.system import REAL, System
 
 if typing.TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,6 @@ if typing.TYPE_CHECKING:
 PRESETS = ("smoke", "cpu", "gpu", "pod")  # rising size; `manifest` without a preset takes the last that exists
 FILES = (".parquet", ".safetensors")  # of a cell, beside its record
 _CELL = re.compile(r"[^.].*-[0-9a-f]{16}")
-_TEMPORARY = re.compile(r"\.tmp-(\d+)-([0-9a-f]{8})[0-9a-f]+")  # process, host
 RECORD_KEYS = ("stage", "name", "fingerprint", "files", "sha256")  # set by `Store.write`
 
 
@@ -96,7 +96,8 @@ class Store:
         """
         self.check()
         with writing(self.root):
-            probe, new = self._temporary(), [p for p in self.root.parents if not self.system.exists(p)]
+            probe = temporary.new_path(self.root, self.system)
+            new = [p for p in self.root.parents if not self.system.exists(p)]
             self.system.make(probe, parents=True)
             for folder in (self.root, *new):  # a power cut would else take the root's own name, and so every cell
                 with contextlib.suppress(PermissionError):  # of a folder that is not ours to read
@@ -173,13 +174,13 @@ class Store:
 
     def _place(self, final: Path, content: dict[str, bytes]) -> None:
         """Make a cell's folder whole, unless another process has made it first."""
-        with self._aside(final) as temporary:
+        with temporary.aside(self.root, self.system, final) as folder:
             for filename, data in content.items():
-                self.system.write(temporary / filename, data)
-                self.system.sync(temporary / filename)
-            self.system.sync(temporary)
+                self.system.write(folder / filename, data)
+                self.system.sync(folder / filename)
+            self.system.sync(folder)
             try:
-                self.system.rename(temporary, final)
+                self.system.rename(folder, final)
             except OSError as error:  # these two: the folder of another process, which stays
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -389,24 +390,7 @@ class Store:
         Age is measured by the file system's clock, which hosts share, and not by their own, which may differ.
         """
         self._drop_of_finished()
-        stale, found = [], self.system.glob(self.root, ".tmp-*")
-        if not found:
-            return []
-        with self._aside(self.root / "sweep") as probe:
-            now = self.system.modified(probe)
-        for path in found:
-            if (name := _TEMPORARY.fullmatch(path.name)) is None:
-                continue  # not made by a store
-            with contextlib.suppress(OSError):  # its writer may finish meanwhile
-                dead = name[2] == host_code(self.system) and not self.system.is_alive(int(name[1]))
-                if dead or now - self.system.modified(path) > 86400:
-                    # Renamed first: a writer that lives after all, as where the clock has jumped, then fails to rename
-                    # it. Else a cell might come to count of which half is removed.
-                    swept = self._temporary()
-                    self.system.rename(path, swept)
-                    self.system.remove(swept)
-                    stale.append(path)
-        return stale
+        return temporary.sweep(self.root, self.system)
 
     def _drop_of_finished(self) -> None:
         left = [path for kind in (".checkpoints", ".reports") for path in self.system.glob(self.root / kind, "*")]
@@ -416,29 +400,11 @@ class Store:
                 with contextlib.suppress(OSError):  # its last writer may finish meanwhile
                     self.system.unlink(path)
 
-    @contextlib.contextmanager
-    def _aside(self, final: Path):
-        """A temporary folder in which to make what is then renamed to `final`; always removed."""
-        temporary = self._temporary()
-        try:
-            with writing(final):
-                self.system.make(temporary, parents=True)
-                self.system.make(final.parent, exist_ok=True)
-                yield temporary
-                self.system.sync(final.parent)
-                self.system.sync(self.root)  # where the stage's folder may be new
-        finally:
-            with contextlib.suppress(OSError):  # gone, where it was renamed
-                self.system.remove(temporary)
-
     def _replace(self, path: Path, data: bytes) -> None:
-        with self._aside(path) as temporary:
-            self.system.write(temporary / path.name, data)
-            self.system.sync(temporary / path.name)
-            self.system.rename(temporary / path.name, path)
-
-    def _temporary(self) -> Path:
-        return self.root / f".tmp-{self.system.process}-{host_code(self.system)}{self.system.token(6)}"
+        with temporary.aside(self.root, self.system, path) as folder:
+            self.system.write(folder / path.name, data)
+            self.system.sync(folder / path.name)
+            self.system.rename(folder / path.name, path)
 
     def _manifests(self) -> list[Path]:
         return self.system.glob(self.root / "experiments", "*.json")
