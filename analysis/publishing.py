@@ -12,12 +12,16 @@ OF_PACK = "Records and tables, without weights, in one file; or, with --croissan
 OF_EXPORT = "Show an experiment's curves elsewhere: a run for each cell, coefficient and seed. None is written twice."
 
 
+FEWEST, MOST = 4, 15  # digits: figures of the documents have up to three, float64 has 15
+
+
 def add_pack(parser) -> None:
     what = f"to write; ends in {archive.SUFFIX}, or with --croissant names a folder"
     parser.add_argument("file", type=Path, help=what)
     parser.add_argument("--leave", nargs="*", default=(), metavar="TABLE", help="tables to leave out, as in samples")
     parser.add_argument("--replace", action="store_true", help="write FILE even if there is one")
-    parser.add_argument("--single", action="store_true", help="numbers of seven digits, as policies are measured: half")
+    few = "of numbers in tables; 7, as policies are measured in, halve the file; default: all"
+    parser.add_argument("--digits", type=int, metavar="N", help=few)
     about = f"write a folder: {archive.SUFFIX[1:]}, each kind of table as Parquet, and croissant.json, which says what "
     parser.add_argument("--croissant", action="store_true", help=about + "they hold (Croissant, of MLCommons)")
     parser.add_argument("--url", help="with --croissant: where the data set will be found")
@@ -35,6 +39,8 @@ def pack(args) -> None:
         raise ValueError(f"--url {args.url}: an address is wanted, as in https://example.org/records")
     if unknown := sorted(set(args.leave) - set(TABLES)):
         raise ValueError(f"--leave {unknown[0]}: allowed are {', '.join(TABLES)}")
+    if args.digits is not None and not FEWEST <= args.digits <= MOST:
+        raise ValueError(f"--digits {args.digits}: allowed are {FEWEST} to {MOST}")
     made = args.file / croissant.NAME if args.croissant else args.file
     if made.exists() and not args.replace:
         raise ValueError(f"{made}: is there already; another name is wanted, or --replace")
@@ -45,10 +51,10 @@ def pack(args) -> None:
     with sources.opened(*args.runs) as read:
         stores = [source.store for source in read]
         if args.croissant:
-            found = croissant.write(stores, args.file, tuple(args.leave), args.single, args.url)
+            found = croissant.write(stores, args.file, tuple(args.leave), args.digits, args.url)
             say(f"{found} in {args.file}; mlcroissant validate --jsonld {made} checks it")
             return
-        cells = archive.pack(stores, args.file, tuple(args.leave), args.single)
+        cells = archive.pack(stores, args.file, tuple(args.leave), args.digits)
     say(f"{cells} cells, {args.file.stat().st_size / 1e6:.1f} MB in {args.file}; --runs {args.file} reads them")
 
 

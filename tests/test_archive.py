@@ -71,19 +71,22 @@ def test_an_archive_of_an_archive_is_the_same_and_leaves_out_tables(store, tmp_p
     assert len(back.table("samples")) == 0 and back.table().equals(store.table())
 
 
-def test_a_single_archive_has_seven_digits_and_the_digests_of_both(store, tmp_path):
+def test_an_archive_of_seven_digits_has_those_of_float32_and_the_digests_of_both(store, tmp_path):
     own, single, again = Store(tmp_path / "own"), tmp_path / "single.tar.xz", tmp_path / "again.tar.xz"
     own.write("policy_gradient", "made", CURVE, {}, {"curves": made("curves") | {"gold": np.array([1 / 3, np.nan])}})
     about = store.manifest("own") | {"reward_models": []}
     own.write_manifest("own-cpu", about)
-    archive.pack([own], single, single=True)
+    archive.pack([own], single, digits=7)
     back = Store(archive.unpack(single))
     assert back.table()["gold"][0] == np.float64(np.float32(1 / 3)) != own.table()["gold"][0]
     assert back.table().drop(columns="gold").equals(own.table().drop(columns="gold"))
     record = lambda of: of.record(of.find("policy_gradient", CURVE))
     assert record(back)["rounded"] == record(own)["files"]
-    archive.pack([back], again, single=True)
+    archive.pack([back], again, digits=7)
     assert again.read_bytes() == single.read_bytes()
+    archive.pack([own], again, digits=5)
+    five = Store(archive.unpack(again)).table()["gold"]
+    assert five[0] == pytest.approx(1 / 3, rel=1e-5) and five[0] != back.table()["gold"][0] and np.isnan(five[1])
 
 
 def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_path):

@@ -8,12 +8,14 @@ whenever a file is read.
 import io
 import json
 import lzma
+import math
 import re
 import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -45,12 +47,12 @@ def is_archive(where) -> bool:
     return str(where).endswith(SUFFIX)
 
 
-def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = (), single: bool = False) -> int:
+def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = (), digits: int | None = None) -> int:
     """Write everything that analysis reads of all experiments to `path`; returns the number of cells.
 
     stores: an experiment, and each of its cells, comes from the first of them that has it.
     leave: kinds of table to leave out, as in ("samples",).  The same stores give the same bytes.
-    single: numbers of tables have the seven digits of float32, which halves the archive; see `rounded`.
+    digits: of numbers in tables, at least; None: all. Seven, as policies are measured in, halve the archive.
     StoreError: the stores have no experiments, or lack a cell that one of them names.  Damaged: a digest is wrong.
     """
     manifests = {p.name: (store, p) for store in reversed(stores) for p in store.root.glob("experiments/*.json")}
@@ -64,41 +66,47 @@ def pack(stores: Sequence[Store], path: Path, leave: tuple[str, ...] = (), singl
         content[f"experiments/{name}"] = path_of.read_bytes()
     for (stage, code), remedy in sorted(wanted.items()):
         try:
-            content |= _files(stores, stage, code, leave, single)
+            content |= _files(stores, stage, code, leave, digits)
         except Damaged as error:
             raise Damaged(error.what, remedy) from error
     outputs.write(path, _compressed(content))
     return len(wanted)
 
 
-def _files(stores: Sequence[Store], stage: str, code: str, leave: tuple[str, ...], single: bool) -> dict[str, bytes]:
-    """The files of a cell that are packed, by name in the archive, digests verified."""
+def _files(stores: Sequence[Store], stage: str, code: str, leave: tuple[str, ...], digits: int | None) -> dict:
+    """{name in the archive: bytes} of the files of a cell that are packed, digests verified."""
     places = ((store, store.find(stage, code)) for store in stores)
     store, folder = next(((s, f) for s, f in places if f is not None), (None, None))
     if store is None:
         raise StoreError(f"{_roots(stores)}: {stage} {code} is not finished; the same experiment, run again, ends it")
     record = store.verify(folder, KEPT)
     keep = {p.name: p.read_bytes() for p in sorted(folder.glob("*")) if p.suffix in KEPT and p.stem not in leave}
-    if single:
-        keep = {name: rounded(data) for name, data in keep.items()}
+    if digits is not None:
+        keep = {name: rounded(data, digits) for name, data in keep.items()}
     at = f"{stage}/{folder.name}"
     return {f"{at}/record.json": repacked(record, keep)} | {f"{at}/{name}": data for name, data in keep.items()}
 
 
-def rounded(table: bytes) -> bytes:
-    """A table whose numbers are rounded to float32, in the types that they had.
+def rounded(table: bytes, digits: int) -> bytes:
+    """A table whose numbers are rounded to so many digits at least, to as many bits as these take.
 
-    Policies are measured in float32, so their numbers stay; means of best-of-n lose what is behind the seventh digit.
+    Policies are measured in float32, 24 bits, so with seven digits their numbers stay. Means of best-of-n are not.
     Bytes of equal weight stand together, uncompressed, which xz packs best.
     """
     read = pq.read_table(io.BytesIO(table))
     numbers = [name for name in read.column_names if read.schema.field(name).type == pa.float64()]
-    single = lambda column: column.cast(pa.float32(), safe=False).cast(pa.float64())
-    columns = [single(read[name]) if name in numbers else read[name] for name in read.column_names]
+    bits = math.ceil(digits * math.log2(10))
+    few = lambda column: pa.array(_in_bits(column.to_numpy(), bits), mask=column.is_null().to_numpy())
+    columns = [few(read[name]) if name in numbers else read[name] for name in read.column_names]
     data, others = io.BytesIO(), [name for name in read.column_names if name not in numbers]
     options = dict(compression="none", use_dictionary=others, use_byte_stream_split=numbers)
     pq.write_table(pa.Table.from_arrays(columns, schema=read.schema), data, **options)
     return data.getvalue()
+
+
+def _in_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    part, power = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(part, bits)), power - bits)
 
 
 def _compressed(content: dict[str, bytes]) -> bytes:

@@ -51,15 +51,19 @@ VOCABULARY = {  # the names of Croissant 1.0, as its specification gives them
 
 
 def write(
-    stores: Sequence[Store], folder: Path, leave: tuple[str, ...] = (), single: bool = False, url: str | None = None
+    stores: Sequence[Store],
+    folder: Path,
+    leave: tuple[str, ...] = (),
+    digits: int | None = None,
+    url: str | None = None,
 ) -> str:
     """Write a folder to publish: the archive, its tables as Parquet, croissant.json; returns what is in it, in words.
 
-    stores, leave, single: as for `archive.pack`.  url: where the folder will be found.  StoreError as of `pack`.
+    stores, leave, digits: as for `archive.pack`.  url: where the folder will be found.  StoreError as of `pack`.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    archive.pack(stores, folder / PACKED, leave, single)
+    archive.pack(stores, folder / PACKED, leave, digits)
     packed = Store(archive.unpack(folder / PACKED))
     files, rows = {PACKED: (folder / PACKED).read_bytes()}, {}
     tables = {kind: packed.table(kind) for kind in TABLES if kind not in leave}
