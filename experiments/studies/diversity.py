@@ -4,7 +4,8 @@
     python -m analysis diversity
 
 Members differ in the order of their pairs, in initialisation too, in the pairs, or in what they see. Weights of members
-that differ in order alone can also be averaged into one model.
+that differ in order alone can also be averaged into one model. Members that share a pretrained trunk differ in nothing
+but their heads when they begin, so those of other initialisations have trunks of their own.
 """
 
 from experiments.experiment import Experiment, Variant
@@ -13,6 +14,7 @@ from experiments.studies.ensembles import MEMBERS, WITH_RL
 
 NOISE = 0.25
 KINDS = ("order", "init", "bootstrap", "features")
+OWN_TRUNKS = {"smoke": {}, "cpu": {"reward_model.trunk": "own"}}  # smoke has no trunks
 
 
 def members(preset: str, kind: str, rule: str) -> dict:
@@ -21,6 +23,7 @@ def members(preset: str, kind: str, rule: str) -> dict:
         "reward_model.members": of(MEMBERS, preset),
         "reward_model.diversity": kind,
         "ensemble.rule": rule,
+        **(of(OWN_TRUNKS, preset) if kind == "init" else {}),
     }
 
 
