@@ -44,6 +44,7 @@ def analyse(
     findings = study(read, folder)
     if checks := verdicts.checks_of(read) | findings.summary.get("checks", {}):
         findings = dataclasses.replace(findings, summary=findings.summary | {"checks": checks})
+    findings.warnings.extend(read.alike())
     findings.tables.extend(transcripts.tables(read))
     tables.write(folder, findings.tables)
     header = {"experiment": name, "preset": read.manifest["preset"], "interval": laws.LEVEL}

@@ -46,6 +46,18 @@ class Data:
         of_points = self.curves["variant"]
         return [key for key in of_points.cat.categories if (of_points == key).any()]
 
+    def alike(self) -> list[str]:
+        """A line for each set of variants whose curves of a stage are the same to the last digit."""
+        order = [*curves.RUN[1:], *curves.WORLD, "error_kind", "round", "control"]
+        found: dict[tuple, list[str]] = {}
+        for key in self.variants:
+            of_variant = self.curves[self.curves["variant"] == key]
+            for stage, points in of_variant.groupby("stage"):
+                numbers = points.sort_values(order)[["proxy", "gold"]]
+                found.setdefault((stage, numbers.to_numpy().tobytes()), []).append(self.label(key))
+        several = ((stage, labels) for (stage, _), labels in found.items() if len(labels) > 1)
+        return [f"the same curves of {stage}, to the last digit: {'; '.join(labels)}" for stage, labels in several]
+
     def passes(self) -> dict[str, tuple[int, int]]:
         """Reward-model cell -> (epochs, training pairs); the curves' table has no column of epochs."""
         pairs = self.reward_models.groupby("cell")["num_pairs"].first()

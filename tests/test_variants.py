@@ -225,6 +225,17 @@ def test_runs_that_diverged_are_not_tested_and_no_error(tmp_path):
     assert found["verdict"] == "not tested" and "left out 62" in found["found"]
 
 
+def test_variants_that_differ_in_nothing_are_told(tmp_path):
+    """Else a comparison of the two reads as evidence that what sets them apart does nothing."""
+    made = Records(tmp_path)
+    run = lambda beta: one_run("rl", 0, 0.7, beta)
+    cells = [made.cell([run(beta)]) | {"variant": key} for key, beta in (("a", 0.2), ("b", 0.2), ("c", 0.3))]
+    made.manifest("ensembles", "variant", cells, panels="label_noise", variants=dict(a="one", b="the other", c="third"))
+    assert records.load(made.store, "ensembles").alike() == [
+        "the same curves of policy_gradient, to the last digit: one; the other"
+    ]
+
+
 def test_labels_are_what_is_read_and_keys_what_is_compared(read, tmp_path):
     """Reworded labels change no claim, and stand in tables and texts; summary.json has both."""
     found = verdicts.checks_of(read)["ensembles_fall_less"]["found"]

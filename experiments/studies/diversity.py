@@ -35,7 +35,7 @@ def experiment(preset: str) -> Experiment:
         figure="Eisenstein et al. 2023, Fig. 4; Rame et al. 2024, Fig. 5",
         expected="The more members differ (order < initialisation < bootstrap, features) the more the worst case "
         "keeps; none keeps all, as members share errors of data and architecture.",
-        cost="8 min on two cores, after ensembles",
+        cost="14 min on two cores, after ensembles",
         axis="variant",
         stages=("best_of_n",),
         base=of(MIDDLE_RM, preset) | of(MORE_SEEDS, preset) | {"preferences.label_noise": NOISE},

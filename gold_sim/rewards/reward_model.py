@@ -66,7 +66,7 @@ def fit(
     """One trained proxy. `seed` draws its pairs; `seed` and `member` draw its initialisation and the pairs' order.
 
     The members of an ensemble see the same pairs and differ by config.diversity:
-    init       initialisation and order
+    init       initialisation and order; with a pretrained trunk in common only the head's, and so the same as order
     order      order and head alone, the rest initialised alike (Coste et al. 2023: one pretrained trunk)
     bootstrap  as init, and each draws its pairs again with replacement
     features   as init, and each is blind to a third of the words
