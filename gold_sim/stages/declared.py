@@ -6,11 +6,12 @@ configuration. All code that plans, fingerprints, prices, orders, compiles ahead
 
 import dataclasses
 
-from gold_sim.config import Config, PolicyConfig
+from gold_sim.config import Config
 from gold_sim.networks import footprint
-from gold_sim.networks.network import Network, num_params
+from gold_sim.networks.network import num_params
 from gold_sim.settings import to_hashed
 from gold_sim.stages import sizes
+from gold_sim.stages.names import listed, name_of_model, name_of_proxy, name_of_reward
 from gold_sim.stages.sizes import judged, written
 from gold_sim.stages.stage import Stage, Work
 
@@ -51,73 +52,12 @@ def pairs_of_round(c: Config) -> str:
     return "preferences" if c.rounds.count == 1 else "relabelled"
 
 
-LISTED_MOST = 60  # characters that a list of numbers may take in a name
-
-
-def listed(values: tuple) -> str:
-    """A list of numbers with commas; if that is too long, the first, the last and how many there are."""
-    text = ",".join(f"{value:g}" for value in values)
-    return text if len(text) <= LISTED_MOST else f"{values[0]:g}..{values[-1]:g}-of-{len(values)}"
-
-
-def name_of_model(c: Config) -> str:
-    """The part of a name that gives size, pairs, members and round of reward models."""
-    rm = c.reward_model
-    name = f"{rm.width}x{rm.depth}-D{rm.num_pairs or 'all'}" + (f"x{rm.members}" if rm.members > 1 else "")
-    name += "-converged" if rm.train_until == "converged" else ""
-    name += "" if rm.start == "fresh" else f"-{rm.start}"
-    return name if c.rounds.count == 1 else f"{name}-round{c.rounds.count}"
-
-
-def name_of_proxy(c: Config) -> str:
-    """The name of what is optimised, before an ensemble's rule and shaping."""
-    return {"proxy": name_of_model(c), "gold": "gold", "synthetic": c.error.kind}[c.reward]
-
-
-def name_of_reward(c: Config) -> str:
-    """The proxy's name, with how its members are combined and shaped."""
-    name = name_of_proxy(c)
-    if c.reward_model.members > 1:
-        name += f"-{c.ensemble.rule}" if c.ensemble.only is None else f"-{c.ensemble.only}"
-    return name if c.shaping.name == "none" else f"{name}-{c.shaping.name.replace(':', '.')}"
-
-
-def scored(c: Config) -> Work:
-    """Work to score a response by every model that the reward is made of."""
-    return scored_once(c) * ((c.ensemble.take or c.reward_model.members) if c.reward == "proxy" else 1)
-
-
-def scored_once(c: Config) -> Work:
-    """Work to score a response by one reward model, or by gold; a synthetic proxy is computed from gold."""
-    return sizes.of_proxy(c).judged if c.reward == "proxy" else judged(c, sizes.gold(c))
-
-
-def scorers(c: Config) -> tuple[Network, ...]:
-    """The networks that score for the reward."""
-    return sizes.of_proxy(c).networks if c.reward == "proxy" else (sizes.gold(c),)
-
-
 def rewarded(c: Config) -> tuple:
     """The settings of the reward that are written into programs."""
     rm = c.reward_model_of_round
     if c.reward == "proxy":
         return (c.reward, rm.network, sizes.proxy(c), rm.members, rm.heads, rm.blind, c.ensemble, c.shaping)
     return (c.reward, rm.members, c.ensemble, c.shaping, c.error)
-
-
-def of_pairs(c: Config) -> float:
-    """Bytes of all pairs as tokens."""
-    return FLOAT * 2 * c.preferences.num_pairs * sizes.tokens(c)
-
-
-def of_demonstrations(c: Config, model: PolicyConfig) -> float:
-    """Bytes of the demonstrations that a policy is fit to, of all steps."""
-    return FLOAT * model.steps * model.batch * sizes.tokens(c)
-
-
-def of_states(net: Network, runs: int) -> float:
-    """Bytes of the parameters of policies in training and of Adam's moments."""
-    return FLOAT * 3 * num_params(net) * runs
 
 
 # --- reference --------------------------------------------------------------------------------
@@ -133,7 +73,7 @@ REFERENCE = Stage(
     work=lambda c: 3 * c.reference.steps * c.reference.batch * written(c, sizes.reference(c)),
     holds=lambda c: (
         footprint.of_training(sizes.reference(c), c.reference.batch * sizes.tokens(c))
-        + of_demonstrations(c, c.reference)
+        + sizes.of_demonstrations(c, c.reference)
     ),
     networks=lambda c: (sizes.reference(c),),
     program=lambda c: (c.reference,),
@@ -179,7 +119,7 @@ CANDIDATES = Stage(
     reads=lambda c: {name: getattr(c.preferences, name) for name in ("seed", "num_pairs", "drawn")},
     parents=lambda c: {"reference": ("reference", c)},
     work=lambda c: c.preferences.num_pairs * c.preferences.drawn * written(c, sizes.reference(c)),
-    holds=of_pairs,
+    holds=sizes.of_pairs,
     networks=lambda c: (sizes.reference(c),),
     program=lambda c: (sizes.reference(c), c.preferences.drawn),
 )
@@ -193,7 +133,7 @@ PREFERENCES = Stage(
     reads=lambda c: picked(c, "preferences"),
     parents=lambda c: {"candidates": ("candidates", c), "gold": ("gold", c)},
     work=lambda c: c.preferences.num_pairs * c.preferences.drawn * judged(c, sizes.gold(c)),
-    holds=of_pairs,
+    holds=sizes.of_pairs,
     networks=lambda c: (sizes.gold(c),),
     program=lambda c: (sizes.gold(c), dataclasses.replace(c.preferences, seed=0)),
 )
@@ -216,7 +156,7 @@ PRETRAINED = Stage(
     work=_pretraining,
     holds=lambda c: (
         footprint.of_training(sizes.trunk(c), c.trunks.batch * sizes.tokens(c))
-        + len(c.draws_of_trunks) * (FLOAT * num_params(sizes.trunk(c)) + of_demonstrations(c, c.trunks))
+        + len(c.draws_of_trunks) * (FLOAT * num_params(sizes.trunk(c)) + sizes.of_demonstrations(c, c.trunks))
     ),
     networks=lambda c: (sizes.trunk(c),),
     program=lambda c: (c.trunks, len(c.draws_of_trunks)),
@@ -251,7 +191,7 @@ def _fitting_holds(c: Config) -> float:
     rm, proxy = c.reward_model, sizes.of_proxy(c)
     held_out = 2 * c.preferences.num_pairs * c.preferences.held_out * sizes.tokens(c)
     step = max(proxy.training(2 * rm.batch * sizes.tokens(c)), proxy.forward(held_out))
-    return step + of_pairs(c) + FLOAT * len(c.seeds) * rm.members * proxy.num_params
+    return step + sizes.of_pairs(c) + FLOAT * len(c.seeds) * rm.members * proxy.num_params
 
 
 def _fitting_shared(c: Config) -> tuple:
@@ -329,10 +269,10 @@ SCORES = Stage(
     reads=lambda c: picked(c, "reward", "error") | of_error(c),
     parents=lambda c: {"pool": ("pool", c)} | (of_proxy(c) or {"gold": ("gold", c)}),
     work=lambda c: (
-        sizes.pool(c) * (len(c.seeds) * c.reward_model.members if c.reward == "proxy" else 1) * scored_once(c)
+        sizes.pool(c) * (len(c.seeds) * c.reward_model.members if c.reward == "proxy" else 1) * sizes.scored_once(c)
     ),
     holds=_scores_hold,
-    networks=scorers,
+    networks=sizes.scorers,
     program=lambda c: (rewarded(c), c.best_of_n.num_prompts, c.best_of_n.num_samples, len(c.seeds)),
     stepwise=True,
 )
@@ -382,15 +322,15 @@ def _optimising(c: Config) -> Work:
     o, write = c.optimiser, written(c, sizes.policy(c))
     passes = 3 * o.epochs if o.name in ("ppo", "grpo") else 3
     passes += 1 + any(coef > 0 for coef in c.kl_coefs)
-    train = o.steps * o.prompts * o.group_size * (passes * write + scored(c))
-    measured = (o.evaluations + 1) * o.eval_prompts * (2 * write + judged(c, sizes.gold(c)) + scored(c))
+    train = o.steps * o.prompts * o.group_size * (passes * write + sizes.scored(c))
+    measured = (o.evaluations + 1) * o.eval_prompts * (2 * write + judged(c, sizes.gold(c)) + sizes.scored(c))
     return len(c.seeds) * len(c.kl_coefs) * (train + measured)
 
 
 def _optimising_holds(c: Config) -> float:
     o, net = c.optimiser, sizes.policy(c)
     step = max(o.prompts * o.group_size, o.eval_prompts / 2) * sizes.tokens(c)
-    return footprint.of_training(net, step) + of_states(net, len(c.seeds) * len(c.kl_coefs))
+    return footprint.of_training(net, step) + sizes.of_states(net, len(c.seeds) * len(c.kl_coefs))
 
 
 def _optimising_shared(c: Config) -> tuple:
@@ -408,7 +348,7 @@ POLICY_GRADIENT = Stage(
     parents=_optimised_from,
     work=_optimising,
     holds=_optimising_holds,
-    networks=lambda c: (sizes.policy(c), *scorers(c)),
+    networks=lambda c: (sizes.policy(c), *sizes.scorers(c)),
     program=lambda c: (*_optimising_shared(c), rewarded(c)),
     shared=_optimising_shared,
     tables=("curves", "samples"),
@@ -462,7 +402,7 @@ def _aligning(c: Config) -> Work:
 
 def _aligning_holds(c: Config) -> float:
     net, step = sizes.policy(c), 2 * c.direct.batch * sizes.tokens(c)
-    return footprint.of_training(net, step) + of_states(net, len(c.seeds) * len(c.dpo_betas)) + of_pairs(c)
+    return footprint.of_training(net, step) + sizes.of_states(net, len(c.seeds) * len(c.dpo_betas)) + sizes.of_pairs(c)
 
 
 def _not_aligned(c: Config):
@@ -510,7 +450,7 @@ RELABELLED = Stage(
     reads=lambda c: picked(c, "preferences", "seeds") | {"data": c.rounds.data, "num_pairs": c.rounds.num_pairs},
     parents=_relabelled_from,
     work=lambda c: len(c.seeds) * c.rounds.num_pairs * 2 * (written(c, sizes.policy(c)) + judged(c, sizes.gold(c))),
-    holds=of_pairs,
+    holds=sizes.of_pairs,
     networks=lambda c: (sizes.policy(c), sizes.gold(c)),
     program=lambda c: (sizes.policy(c), sizes.gold(c), c.rounds, len(c.seeds)),
     faults=lambda c: ("rounds.count=1: pairs are relabelled from round 2 on",) if c.rounds.count == 1 else (),

@@ -1,11 +1,11 @@
-"""The networks of a Config, and what a response costs in them; no jax for the built-in networks."""
+"""The networks of a Config, what a response costs in them, and what a cell holds; no jax for the built-in networks."""
 
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 from gold_sim import language
-from gold_sim.config import Config
+from gold_sim.config import Config, PolicyConfig
 from gold_sim.networks import footprint, network
 from gold_sim.networks.network import Network
 from gold_sim.stages.stage import Work
@@ -98,3 +98,33 @@ def _read(c: Config) -> tuple[float, float, int]:
     """(tokens read for a response, positions that they attend to, length of the response)."""
     spoken = language.sizes(c.world)
     return *network.reading(spoken.prompt_len, spoken.response_len), spoken.response_len
+
+
+def scored(c: Config) -> Work:
+    """Work to score a response by every model that the reward is made of."""
+    return scored_once(c) * ((c.ensemble.take or c.reward_model.members) if c.reward == "proxy" else 1)
+
+
+def scored_once(c: Config) -> Work:
+    """Work to score a response by one reward model, or by gold; a synthetic proxy is computed from gold."""
+    return of_proxy(c).judged if c.reward == "proxy" else judged(c, gold(c))
+
+
+def scorers(c: Config) -> tuple[Network, ...]:
+    """The networks that score for the reward."""
+    return of_proxy(c).networks if c.reward == "proxy" else (gold(c),)
+
+
+def of_pairs(c: Config) -> float:
+    """Bytes of all pairs as tokens."""
+    return footprint.FLOAT * 2 * c.preferences.num_pairs * tokens(c)
+
+
+def of_demonstrations(c: Config, model: PolicyConfig) -> float:
+    """Bytes of the demonstrations that a policy is fit to, of all steps."""
+    return footprint.FLOAT * model.steps * model.batch * tokens(c)
+
+
+def of_states(net: Network, runs: int) -> float:
+    """Bytes of the parameters of policies in training and of Adam's moments."""
+    return footprint.FLOAT * 3 * network.num_params(net) * runs
