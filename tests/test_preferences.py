@@ -7,13 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.presets import PRESETS
 from gold_sim import preferences
-from gold_sim.config import PreferencesConfig, WorldConfig
+from gold_sim.config import Config, PreferencesConfig, WorldConfig
 from gold_sim.language import sequences
 from gold_sim.language.topics import world
 from gold_sim.language.topics.vocabulary import HEDGE, TEMPLATE
 from gold_sim.preferences import rankings
 from gold_sim.rewards import losses, reward_model, reward_network
+from gold_sim.settings import replace
+from gold_sim.stages import graph, pipeline
+from gold_sim.store import Store
 from tests.conftest import demonstrations, judge_init
 
 COUNT = 20_000
@@ -250,3 +254,18 @@ def test_the_quality_head_does_not_follow_length_and_one_head_does():
         found[heads] = abs(float(metrics["length_correlation"])), float(jnp.mean(right))
     assert found["odin"][0] < 0.1 < 0.5 < found["one"][0], found
     assert found["odin"][1] > 0.8, found
+
+
+def test_annotators_compare_the_same_candidates_and_other_seeds_draw_others(tmp_path):
+    store, smoke = Store(tmp_path), replace(Config(), PRESETS["smoke"])
+
+    def candidates(**changes):
+        cell = graph.cell("candidates", replace(smoke, {f"preferences.{name}": v for name, v in changes.items()}))
+        for needed in (*cell.all_upstream(), cell):
+            pipeline.run(store, needed)
+        return cell.fingerprint, store.arrays(store.find("candidates", cell.fingerprint), "arrays")
+
+    (own, drawn), (other, others) = candidates(), candidates(seed=201)
+    assert candidates(annotator="bradley_terry", label_noise=0.25)[0] == own != other
+    assert (drawn["prompts"] != others["prompts"]).any() and (drawn["responses"] != others["responses"]).any()
+    assert drawn["responses"].shape == (512, 2, 8)
