@@ -9,7 +9,7 @@ import pytest
 
 from analysis import records
 from analysis.__main__ import main
-from analysis.claims import catalogue, ensembles, labels, measured, optimisers, sight, sizes, verdicts
+from analysis.claims import catalogue, ensembles, inference_time, labels, measured, optimisers, sight, sizes, verdicts
 from analysis.claims.claim import ANY, Claim, NotMeasured, Part, combined
 from analysis.studies import data_split
 from gold_sim.laws import decisions
@@ -352,3 +352,20 @@ def test_entries_of_two_worlds_from_two_stores(tmp_path, capsys):
 
 def test_levels_are_those_of_the_rule():
     assert decisions.LEVEL == 0.1 and set(verdicts.DECIDED) == {"holds", "fails", "equivalent"}
+
+
+# --- selection at inference time ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gained", "verdict"), [(0.99, "holds"), (0.5, "fails")])
+def test_gain_at_hedgetunes_n(monkeypatch, gained, verdict):
+    """Gold goes from 0.1 to at most 1.1: at the n chosen a share of that is gained, whatever the n is."""
+    about = dict(error_kind="none", rm_params=1000, world_seed=0, gold_seed=0, optimiser="best_of_n", cell="c")
+    record = {"hedge": dict(gold=0.1 + gained + NEAR / 10, gold_at_1=[0.1] * 8, gold_oracle=[1.1] * 8, n=[9] * 8)}
+    read = types.SimpleNamespace(
+        curves=pd.DataFrame([about]), record=lambda stage, cell: record | {"config": {"seeds": list(SEEDS)}}
+    )
+    (part,) = inference_time.hedge_gain(read)
+    np.testing.assert_allclose(part.values, gained + NEAR / 10 - 0.95)
+    assert f"{gained:.0%} of 1.00" in part.note
+    assert words(judged(monkeypatch, claim("kept", part))) == {"kept": verdict}

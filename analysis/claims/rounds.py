@@ -24,15 +24,6 @@ def rounds_raise_the_peak(read) -> list[Part]:
     return [Part(f"round {_last(read)} minus round 1", last - first, note=f"of {first.mean():.2f}")]
 
 
-def peaks_grow_with_rounds(read) -> list[Part]:
-    """Gao et al. 2023: k rounds peak k times as high as one."""
-    first, out = _peak(read, 1), []
-    for k in range(2, _last(read) + 1):
-        margin = 0.2 * k * abs(float(first.mean()))
-        out.append(Part(f"round {k} minus {k} x round 1", _peak(read, k) - k * first, equal=True, margin=margin))
-    return out
-
-
 def last_round(read, one: str, other: str, what: str, k_other: int | None = None) -> list[Part]:
     """Gold of one way's last round minus another's, at the stated KLs."""
     last = _last(read)
@@ -61,7 +52,7 @@ def updates_restore(read) -> list[Part]:
     return [Part("in turns minus same", best["sight_in_turns"] - best["same_sight"], note=note)]
 
 
-WOLF, GAO, BAI = "Wolf et al. 2025", "Gao et al. 2023", "Bai et al. 2022"
+WOLF, BAI = "Wolf et al. 2025", "Bai et al. 2022"
 LAST = f"of the last round, mean over {', '.join(f'{kl:g}' for kl in KLS['rl'])} nats"
 PEAK = "gold at the peak, its KL chosen on the other seeds"
 CLAIMS = (
@@ -72,15 +63,6 @@ CLAIMS = (
         says="later rounds peak higher",
         estimand=f"{PEAK}: the last round's minus the first's",
         measure=rounds_raise_the_peak,
-        variants=(KEPT,),
-    ),
-    Claim(
-        name="k_rounds",
-        experiment="iterated",
-        source=GAO,
-        says="k rounds peak k times as high as one (within 20 %)",
-        estimand=f"{PEAK}: round k's minus k times the first's, within 20 % of that; all rounds",
-        measure=peaks_grow_with_rounds,
         variants=(KEPT,),
     ),
     Claim(

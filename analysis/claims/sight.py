@@ -9,7 +9,6 @@ from analysis.claims.claim import Claim, NotMeasured, Part
 from analysis.claims.ensembles import AT_RL
 from analysis.claims.measured import KLS, REACHED, Term, contrast, minus
 from analysis.studies.data_split import PARTED, censored_at, parted, restricted
-from gold_sim.laws import decisions
 
 ENOUGH = 0.5  # share of runs that must part for sizes to be told apart: else all means are the horizon
 BLIND = ("blind_to_stance_and_refusals", "blind_to_templates_and_hedges", "blind_to_all_four")
@@ -71,14 +70,23 @@ def parting_trend(read, what: str, method: str, **of_part) -> list[Part]:
     return [Part("per tenfold", slopes, note=f"{kept}; up to {kls[-1]:g} nats", **of_part)]
 
 
+def proxies_outrun_gold(read) -> list[Part]:
+    return [_over_variants(read, "proxy minus gold", {"proxy": 1.0, "gold": -1.0})]
+
+
 def other_half_sees(read) -> list[Part]:
     """Gap of the two reward models minus half of the proxy's excess over gold."""
-    out = []
+    return [_over_variants(read, "gap minus half", {"proxy": 0.5, "gold": 0.5, "proxy_left_out": -1.0})]
+
+
+def _over_variants(read, what: str, weights: dict) -> Part:
+    """The mean over variants of a contrast of one variant's columns: single variants are too noisy to be told apart."""
+    parts = []
     for variant in read.variants:
-        terms = [Term(1.0, variant, "proxy"), Term(-1.0, variant, "proxy_left_out")]
-        half = [Term(-0.5, variant, "proxy"), Term(0.5, variant, "gold")]
-        out.append(contrast(read, "rl", terms + half, read.label(variant), margin=decisions.MARGIN))
-    return out
+        terms = [Term(weight, variant, column) for column, weight in weights.items()]
+        parts.append(contrast(read, "rl", terms, read.label(variant)))
+    note = ", ".join(f"{part.what} {part.values.mean():.2f}" for part in parts)
+    return Part(what, pd.DataFrame({p.what: p.values for p in parts}).mean(axis=1, skipna=False), note=note)
 
 
 ZHUANG, BAI = "Zhuang & Hadfield-Menell 2020", "Bai et al. 2022"
@@ -141,12 +149,24 @@ CLAIMS = (
         variants=("policy_*",),
     ),
     Claim(
+        name="proxies_outrun_gold",
+        experiment="data_split",
+        source="none",
+        says="the proxy gains without gold",
+        estimand=f"proxy minus gold, mean over all variants and {AT_RL.removeprefix('mean over ')}",
+        measure=proxies_outrun_gold,
+        variants=("proxy_*", "policy_*"),
+        kind="premise",
+    ),
+    Claim(
         name="other_half_sees",
         experiment="data_split",
         source=BAI,
         says="a reward model of other data sees half or more of what the proxy gains without gold",
-        estimand=f"gap of the two reward models minus half of proxy minus gold, {AT_RL}; all variants",
+        estimand="gap of the two reward models minus half of proxy minus gold, mean over all variants and "
+        f"{AT_RL.removeprefix('mean over ')}",
         measure=other_half_sees,
         variants=("proxy_*", "policy_*"),
+        premises=("proxies_outrun_gold",),
     ),
 )
