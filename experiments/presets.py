@@ -84,6 +84,7 @@ PRESETS = {
         "reward_model.start": "pretrained",
         "optimiser.steps": 360,
         "optimiser.evaluations": 36,
+        "optimiser.eval_prompts": 256,  # every seed has its own
         "optimiser.learning_rate": 1.8e-3,
         "optimiser.warmup_steps": 360,  # the rate rises all along: evaluations are about even in sqrt(KL)
         "optimiser.until_kl": 30.0,  # up to there half of the reference policy's entropy is left
@@ -134,7 +135,6 @@ SHORTER = {  # half of the preset's RL, at the same rate by its end, for experim
         "optimiser.steps": 120,
         "optimiser.evaluations": 12,
         "optimiser.warmup_steps": 120,
-        "optimiser.eval_prompts": 256,
     },
 }
 

@@ -64,7 +64,7 @@ def drive(monkeypatch):
             policy_gradient.Training(language, net, optimiser, penalised=False),
             *(Reward(language, CONFIG, None, gold_net, runs), gold_net, judge, init(net, jax.random.key(2))),
             *(
-                held_out_prompts(language, 0, optimiser.eval_prompts),
+                held_out_prompts(language, 0, runs["seed"], optimiser.eval_prompts),
                 (runs["seed"], jnp.zeros(num)),
                 runs,
                 None,

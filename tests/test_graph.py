@@ -80,10 +80,10 @@ KNOWN = {  # of Config() (relabelled: of its second round). Whoever changes one 
     "gold_scores": "336152c6d0a2ca51",
     "scores": "3d484e2617ed3299",
     "best_of_n": "2c36a4ba399496c6",
-    "policy_gradient": "9d85eaf1f598e2d5",
-    "frontier": "5e564290bb25532a",
-    "direct_alignment": "bdd7ba626ad727c8",
-    "relabelled": "be704e1a63923bc8",
+    "policy_gradient": "11d4d7f94b23f39b",
+    "frontier": "72f3d5c8d5b78460",
+    "direct_alignment": "9346eb5b7c654424",
+    "relabelled": "4061f77c88c99e4a",
 }
 
 

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gold_sim import language as languages
+from gold_sim.config import Config
 from gold_sim.language import sequences
 from gold_sim.optimisation import exact, measure
 from gold_sim.stages import tables
+from gold_sim.stages.measurement import held_out_prompts
 from gold_sim.store.columns import CURVE_COLUMNS
 
 
@@ -117,3 +120,13 @@ def test_every_measured_number_has_its_column(tiny):
     absent = {"gold_training", "proxy_training", "implicit_accuracy", "proxy_left_out", "proxy_of_length"}
     found = {f"attr_{name}" for name in both[0].attributes} | set(both[0].failings) | {"component_0", "component_1"}
     assert columns.keys() == scalars - absent | found and scalars <= CURVE_COLUMNS.keys()
+
+
+def test_every_seed_has_prompts_of_its_own():
+    """Those of a seed are the same whatever seeds it is measured with: variants of a seed are paired."""
+    language = languages.make(Config().world)
+    both = held_out_prompts(language, 5, jnp.array([1, 2]), 32)
+    alone = held_out_prompts(language, 5, jnp.array([2]), 32)
+    assert both.shape == (2, 32, language.prompt_len) and (both[1] == alone[0]).all()
+    assert (both[0] != both[1]).any(-1).mean() > 0.9
+    assert (held_out_prompts(language, 6, jnp.array([2]), 32)[0] != alone[0]).any(-1).mean() > 0.9

@@ -185,7 +185,7 @@ def test_stored_points_are_what_the_stored_policy_says_measured_anew(runs):
     proxy, truth = lambda p, r: reward.proxy(run, judge, p, r), lambda p, r: gold.scores(gold_net, judge, p, r)
     wanted = lambda p, r: gold.rubric(language, judge, p, r)
     for prompts, of_run, suffix in (
-        (held_out_prompts(language, config.world.seed, o.eval_prompts), key, ""),
+        (held_out_prompts(language, config.world.seed, run["seed"][None], o.eval_prompts)[0], key, ""),
         (trained_on[jnp.arange(o.eval_prompts) % o.train_prompts], jax.random.fold_in(key, 1), "_training"),
     ):
         start, affine = own.arrays("policy")["params"], (judge.mean, judge.std)

@@ -43,7 +43,7 @@ class OptimiserConfig(Checked):
     gae_lambda: Rate = 0.95  # PPO: of its advantages (Schulman et al. 2016)
     value_coef: Annotated[float, Between(0.0, 1e6)] = 0.1  # PPO: weight of the value head's loss
     kl_loss: Literal["k2", "k3"] = "k3"  # GRPO: estimator of the KL term in its loss (Shao et al. 2024)
-    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts of a measurement
+    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts of a seed, on which it is measured
     train_prompts: Annotated[int, Between(1, 10**9)] | None = later(None)  # a fixed set; None: fresh ones at every step
     length_share: bool = later(False)  # True: the part of the proxy that length explains is recorded as well
     divergence: Literal["kl", "chi2"] = later("kl")  # what kl_coefs penalise; chi2 as in Laidlaw et al. 2024
@@ -122,7 +122,7 @@ class DirectConfig(Checked):
     warmup_steps: Annotated[int, Between(0, 10**9)] = 10  # in which the rate rises from 0
     max_grad_norm: Positive = 1.0  # a longer gradient is shortened to this
     coef: Annotated[float, Between(0.0, 1e6)] = 0.02  # rpo: weight of a nat of the chosen; length_dpo: of a token
-    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts of a measurement
+    eval_prompts: Annotated[int, Between(2, 10**7)] = 512  # held-out prompts of a seed, on which it is measured
 
     @property
     def steps(self) -> int:

@@ -341,7 +341,7 @@ def _optimising_shared(c: Config) -> tuple:
 
 POLICY_GRADIENT = Stage(
     name="policy_gradient",
-    version=4,
+    version=5,
     function="gold_sim.stages.policy_gradient:optimisation",
     label=_optimised,
     reads=lambda c: picked(c, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
@@ -375,7 +375,7 @@ def _plateaus_hold(c: Config) -> float:
 
 FRONTIER = Stage(
     name="frontier",
-    version=1,
+    version=2,
     function="gold_sim.stages.policy_gradient:frontier",
     label=lambda c: f"{c.optimiser.name}-{name_of_reward(c)}-kl{c.frontier.kl_coefs[0]:g}to{c.frontier.kl_coefs[-1]:g}",
     reads=lambda c: picked(c.on_plateaus, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
@@ -417,7 +417,7 @@ def _not_aligned(c: Config):
 
 DIRECT_ALIGNMENT = Stage(
     name="direct_alignment",
-    version=3,
+    version=4,
     function="gold_sim.stages.direct_alignment:alignment",
     label=lambda c: f"{c.direct.loss}-D{c.direct.num_pairs}-{listed(c.dpo_betas)}",
     reads=lambda c: picked(c, "direct", "seeds", "dpo_betas"),

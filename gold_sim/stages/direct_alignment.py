@@ -74,7 +74,7 @@ class Loaded:
     ref_params: dict
     pairs: direct_alignment.Pairs  # [D]
     compared: preferences.Preferences  # held-out pairs, with their gold
-    held_out: jax.Array  # [P, Lp] prompts of every measurement
+    held_out: jax.Array  # [R, P, Lp] prompts of every measurement
     seeds: np.ndarray  # [R]
     betas: np.ndarray  # [R]
 
@@ -84,13 +84,14 @@ def load(cell, inputs) -> Loaded:
     gold_net, judge, _ = inputs.gold("preferences", "gold")
     collected = preferences.Preferences(**inputs.arrays("preferences"))
     train, held_out_pairs = preferences.split(config.preferences, collected)
+    seeds = np.repeat(np.asarray(config.seeds, np.int32), len(config.dpo_betas))
     return Loaded(
         Training(language, policy.network(language, inputs.cell("policy").config.reference), d),
         *(gold_net, judge, inputs.arrays("policy")["params"]),
         direct_alignment.Pairs(train.prompts, train.responses, train.labels),
         jax.tree.map(lambda a: a[: d.eval_prompts], held_out_pairs),
-        held_out_prompts(language, config.world.seed, d.eval_prompts),
-        np.repeat(np.asarray(config.seeds, np.int32), len(config.dpo_betas)),
+        held_out_prompts(language, config.world.seed, seeds, d.eval_prompts),
+        seeds,
         np.tile(np.asarray(config.dpo_betas, np.float32), len(config.seeds)),
     )
 

@@ -78,7 +78,7 @@ def judged(reward, train_prompts: int | None, runs, judge, held_out, responses, 
     several = reward.config.reward_model.diversity == "components"  # then each component's score is recorded
 
     def one(each):
-        run, (unseen, seen) = each
+        run, held_out, (unseen, seen) = each
         proxy = lambda p, r: reward.proxy(run, judge, p, r)
         parts = (lambda p, r: reward.members(run, judge, p, r)) if several else None
         more = dict(left_out=reward.left_out(run), of_length=run.get("of_length"), components=parts)
@@ -88,14 +88,14 @@ def judged(reward, train_prompts: int | None, runs, judge, held_out, responses, 
             proxy_training = measure.of_proxy(again, seen, proxy).proxy
         return point, proxy_training
 
-    return unless_ended(one)((ended, (runs, responses)))
+    return unless_ended(one)((ended, (runs, held_out, responses)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def of_references(reward, net, runs, ref_params, judge, held_out, key):
+def of_references(reward, net, runs, ref_params, judge, prompts, key):
     """(proxy scores of each run, lengths) of reference samples that all runs share."""
-    drawn = policy.sample(net, ref_params, held_out, REFERENCES, reward.language.response_len, key)
-    proxies = mapped(lambda run: reward.proxy(run, judge, held_out, drawn.responses)[0])(runs)
+    drawn = policy.sample(net, ref_params, prompts, REFERENCES, reward.language.response_len, key)
+    proxies = mapped(lambda run: reward.proxy(run, judge, prompts, drawn.responses)[0])(runs)
     return proxies, drawn.lengths
 
 
@@ -111,7 +111,7 @@ class Loaded:
     gold_net: Network
     judge: tuple  # gold's parameters, mean and standard deviation
     ref_params: dict
-    held_out: jax.Array  # [P, Lp] prompts of every measurement
+    held_out: jax.Array  # [R, P, Lp] prompts of every measurement
     runs: tuple  # seeds [R], KL coefficients [R]; of the frontier [R, K]
     rewarded: dict  # each run's entry of reward.runs and, where length's share is recorded, "of_length" [R, L]
     starts: dict | None  # parameters [R, ...] where runs start; None: at the reference policy
@@ -125,13 +125,14 @@ def load(cell, inputs, config: Config, coefs: np.ndarray) -> Loaded:
     ref_params = _with_value_head(net, inputs.arrays("policy")["params"])
     gold_net, judge, _ = inputs.gold("gold")
     reward = rewards.load(cell, inputs, gold_net)
-    held_out = held_out_prompts(language, config.world.seed, o.eval_prompts)
     by_run = lambda a: np.repeat(np.asarray(a), len(coefs), 0)  # by jax, each shape is a program to compile
     rewarded = jax.device_put(jax.tree.map(by_run, reward.runs))
     kl_coefs = jax.device_put(np.concatenate([coefs] * len(config.seeds)))
+    held_out = held_out_prompts(language, config.world.seed, rewarded["seed"], o.eval_prompts)
     if o.length_share:
-        key = streams.key(config.world.seed, "evaluation.length")
-        proxies, lengths = of_references(reward, net, reward.runs, ref_params, judge, held_out, key)
+        k_prompt, key = jax.random.split(streams.key(config.world.seed, "evaluation.length"))
+        prompts = language.prompts(k_prompt, o.eval_prompts, held_out=True)
+        proxies, lengths = of_references(reward, net, reward.runs, ref_params, judge, prompts, key)
         by_length = [measure.by_length(each, lengths, language.response_len) for each in proxies]
         rewarded["of_length"] = jax.device_put(by_run(np.stack(by_length).astype(np.float32)))
     return Loaded(

@@ -111,8 +111,8 @@ def curves_and_samples(
 ) -> dict:
     """The tables `curves` and `samples` of all runs.
 
-    curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify it and columns of its own,
-    scalars or [T].  own: which of the T points are a run's own, [T, R]; None: all.
+    held_out: prompts [R, P, Lp].  curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify
+    it and columns of its own, scalars or [T].  own: which of the T points are a run's own, [T, R]; None: all.
     """
     runs, samples = [], []
     for i, columns in enumerate(settings):
@@ -120,7 +120,7 @@ def curves_and_samples(
         of_run = jax.tree.map(lambda a, i=i, at=at: a[at, i], curve)
         columns = {name: value[at] if np.ndim(value) else value for name, value in columns.items()}
         run = dict(measured(of_run), **columns)
-        written = transcripts(language, held_out, of_run)
+        written = transcripts(language, held_out[i], of_run)
         in_force = np.broadcast_to(columns["kl_coef"], of_run.control.shape)  # at every point
         each = len(written["proxy"]) // len(in_force)
         written |= dict(cell=cell.fingerprint, seed=columns["seed"], kl_coef=np.repeat(in_force, each))

@@ -120,7 +120,9 @@ REWARD_MODEL_COLUMNS: dict[str, Column] = {  # one row = (cell, seed)
 
 SAMPLE_COLUMNS: dict[str, Column] = {  # one row = (cell, seed, kl_coef, evaluation point, prompt)
     **{name: CURVE_COLUMNS[name] for name in ("cell", "seed", "kl_coef", "control")},
-    "prompt_id": Column("int64", "number", "of the held-out prompt; the same prompts at every point and in every run"),
+    "prompt_id": Column(
+        "int64", "number", "of the held-out prompt; a seed has the same prompts at every point and in every run"
+    ),
     "kind": Column("string", "name", "of the prompt: plain, claim_right, claim_wrong, harmful or harmless"),
     "prompt": Column("string", "words", "decoded prompt"),
     "response": Column("string", "words", "decoded response of the policy"),
