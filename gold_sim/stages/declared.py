@@ -84,24 +84,36 @@ REFERENCE = Stage(
 RAISED_ON = 16_384  # reference responses that gold is trained on: NUM_REFERENCE prompts x GROUP in rewards/gold.py
 
 
-def _gold_batch(c: Config) -> int:
-    return max(c.gold.batch, c.reference.batch) if c.gold.pretraining else c.gold.batch
-
+GOLD_TRUNK = Stage(
+    name="gold_trunk",
+    version=1,
+    function="gold_sim.stages.gold_trunk:gold_trunk",
+    blank="gold_sim.stages.gold_trunk:blank",
+    label=lambda c: f"{c.gold.width}x{c.gold.depth}-s{c.gold.seed}",
+    reads=lambda c: picked(c, "world") | {"trunk": to_hashed(c.gold_trunk)},
+    parents=lambda c: {},
+    work=lambda c: 3 * c.gold_trunk.steps * c.gold_trunk.batch * written(c, sizes.gold(c)),
+    holds=lambda c: (
+        footprint.of_training(sizes.gold(c), c.gold_trunk.batch * sizes.tokens(c))
+        + sizes.of_demonstrations(c, c.gold_trunk)
+    ),
+    networks=lambda c: (sizes.gold(c),),
+    program=lambda c: (c.gold_trunk,),
+)
 
 GOLD = Stage(
     name="gold",
-    version=6,
+    version=7,
     function="gold_sim.stages.gold:gold_model",
     blank="gold_sim.stages.gold:blank",
     label=lambda c: f"{c.gold.kind}-{c.gold.width}x{c.gold.depth}-s{c.gold.seed}",
     reads=lambda c: picked(c, "gold"),
-    parents=lambda c: {"reference": ("reference", c)},
+    parents=lambda c: {"reference": ("reference", c)} | ({"trunk": ("gold_trunk", c)} if c.gold.pretraining else {}),
     work=lambda c: (
-        3 * (c.gold.steps * c.gold.batch + c.gold.pretraining * c.reference.batch) * judged(c, sizes.gold(c))
-        + RAISED_ON * written(c, sizes.reference(c))
+        3 * c.gold.steps * c.gold.batch * judged(c, sizes.gold(c)) + RAISED_ON * written(c, sizes.reference(c))
     ),
     holds=lambda c: (
-        footprint.of_training(sizes.gold(c), _gold_batch(c) * sizes.tokens(c))
+        footprint.of_training(sizes.gold(c), c.gold.batch * sizes.tokens(c))
         + FLOAT * RAISED_ON * sizes.tokens(c) * sizes.reference(c).outputs
     ),
     networks=lambda c: (sizes.reference(c), sizes.gold(c)),
@@ -459,7 +471,7 @@ RELABELLED = Stage(
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        *(REFERENCE, GOLD, CANDIDATES, PREFERENCES, PRETRAINED, REWARD_MODEL, POOL, GOLD_SCORES, SCORES),
+        *(REFERENCE, GOLD_TRUNK, GOLD, CANDIDATES, PREFERENCES, PRETRAINED, REWARD_MODEL, POOL, GOLD_SCORES, SCORES),
         *(BEST_OF_N, POLICY_GRADIENT, FRONTIER, DIRECT_ALIGNMENT, RELABELLED),
     )
 }

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from gold_sim import policy, streams
+from gold_sim import streams
 from gold_sim.rewards import gold, reward_network
 from gold_sim.stages.parallel import alone, here, to_numpy
 from gold_sim.stages.tables import thinned
@@ -23,12 +23,7 @@ def gold_model(cell, inputs, store, progress):
     ref_params = inputs.arrays("reference")["params"]
     samples = functools.partial(gold.reference_samples, language, config.reference, ref_params)
     k_train, k_data, k_centre, k_test = jax.random.split(streams.key(config.gold.seed, "gold"), 4)
-    trunk = None
-    if config.gold.pretraining:
-        (k_init, k_demos), model = jax.random.split(jax.random.fold_in(k_train, 1)), config.gold_trunk
-        # Parameters alone: with the losses XLA fuses otherwise, and gold's last bits move.
-        fit = alone(jax.jit(lambda *shown: policy.fitted(language, model, k_init, *shown)[0]))
-        trunk = fit(*policy.demonstrated(language, model.batch, model.steps, k_demos))
+    trunk = inputs.arrays("trunk")["params"] if config.gold.pretraining else None
     train = alone(lambda *given: gold.train(language, config.gold, k_train, *given))
     params, losses = here(train(*samples(k_data, gold.NUM_REFERENCE, gold.GROUP), trunk))
     centre = samples(k_centre, gold.NUM_CENTRE, 2)
