@@ -92,6 +92,18 @@ def test_shared_variance_widens_the_interval_and_may_leave_no_hope():
     assert plain.seeds_wanted is not None and wide.seeds_wanted is None
 
 
+def test_shared_variance_makes_no_side_surer():
+    """A sum is less skewed than its skewed part, so that with little shared variance alone one side would be surer."""
+    values = np.append(np.full(7, 0.5) + np.linspace(-0.1, 0.1, 7), 1.0)
+    plain = decide(Evidence(values))
+    for share in (0.1, 1.0, 2.0):  # of the variance of the mean
+        wide = decide(Evidence(values, extra_variance=share * values.var(ddof=1) / 8))
+        assert wide.interval[0] <= plain.interval[0] and wide.interval[1] >= plain.interval[1]
+        assert wide.p_above >= plain.p_above and wide.p_below >= plain.p_below
+    alike = decide(Evidence(np.full(4, 0.5), extra_variance=1e-4))  # seeds that differ in nothing tell nothing alone
+    assert np.isfinite(alike.interval).all() and alike.p_above < 0.5
+
+
 # --- errors under optional stopping: a verdict counts as false if it is so at any of the looks ----------------------
 
 STUDIES = 3000  # s.e. of an error of 0.1: 0.0055

@@ -77,8 +77,9 @@ def decide(evidence: Evidence, level: float = LEVEL) -> Decision:
 
 def p_values(values, margin: float = MARGIN, extra_variance: float = 0.0, looks: tuple[int, ...] = LOOKS) -> np.ndarray:
     """p_above, p_below, p_equivalent and p_outside of Decision, [4, ...], of values [..., S] with S of 2 or more."""
-    n, moments = np.shape(values)[-1], _moments(values, extra_variance)
-    return of_sides(lambda side, at: boundaries.sequential(one_sided(n - 1, *moments, side, at), n, looks), margin)
+    n, each = np.shape(values)[-1], _with_and_without(values, extra_variance)
+    least_sure = lambda side, at: np.max([one_sided(n - 1, *moments, side, at) for moments in each], axis=0)
+    return of_sides(lambda side, at: boundaries.sequential(least_sure(side, at), n, looks), margin)
 
 
 def of_sides(p, margin: float) -> np.ndarray:
@@ -164,6 +165,18 @@ def _moments(values, extra_variance: float) -> tuple:
         return mean, error, np.where(alike, 0.0, skewness * (of_seeds / error**2) ** 1.5)
 
 
+def _with_and_without(values, extra_variance: float) -> list[tuple]:
+    """`_moments` without the extra variance and, if there is any, with it; the less sure of both counts on each side.
+
+    The extra variance takes of the skewness, so that with it alone a side might be surer than without.
+    """
+    whole = _moments(values, extra_variance)
+    if not extra_variance:
+        return [whole]
+    alone = _moments(values, 0.0)
+    return [whole, tuple(np.where(alone[1] > 0, a, b) for a, b in zip(alone, whole, strict=True))]
+
+
 def _without_skew(t, skew):
     """Hall's (1992) cubic transform of t-statistics of a mean whose error has this skewness; it rises everywhere."""
     skew = np.where(np.abs(skew) > TINY, skew, TINY)
@@ -190,10 +203,12 @@ def one_sided(degrees: int, mean, error, skew, side: int, at: float):
 
 def _interval(evidence: Evidence, level: float) -> tuple[float, float]:
     """All means that no side rejects, which `one_sided` says at half the level."""
-    n, (mean, error, skew) = len(evidence.values), _moments(evidence.values, evidence.extra_variance)
+    n, sides = len(evidence.values), []
     allowed = boundaries.nominal(n, evidence.looks, level / 2)
-    if error == 0.0 and 0.5**n > allowed:
-        return -np.inf, np.inf
     t = -special.stdtrit(n - 1, allowed)
-    below, above = np.maximum(t, _with_skew(t, np.array([skew, -skew])))
-    return float(mean - error * below), float(mean + error * above)
+    for mean, error, skew in _with_and_without(evidence.values, evidence.extra_variance):
+        if error == 0.0 and 0.5**n > allowed:
+            return -np.inf, np.inf
+        below, above = np.maximum(t, _with_skew(t, np.array([skew, -skew])))
+        sides.append((float(mean - error * below), float(mean + error * above)))
+    return min(low for low, _ in sides), max(high for _, high in sides)
