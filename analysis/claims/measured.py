@@ -283,18 +283,18 @@ def course(read, variant, method: str, name: str = "gold", **where) -> pd.DataFr
     return table
 
 
-def peak_of(read, variant, method: str, **where) -> pd.Series:
-    """Gold of each seed at the peak of the others, sought up to the farthest stated KL that enough runs reach."""
-    found = runs.by_seed(read, variant, method, **where)
-    table = pd.DataFrame.from_dict(
-        {label: at_kl(run["d"], run["gold"], KLS[method]) for label, run in found.items()},
-        orient="index",
-        columns=[*KLS[method]],
-    )
-    if not (far := reached(table)):
-        raise NotMeasured(f"{variant}: no run reaches {KLS[method][0]:g} nats")
-    table = _table(found, np.linspace(0, np.sqrt(far[-1]), 2 * GRID) ** 2).dropna()
-    return chosen_on_others(table)[0]
+def peaks(read, method: str, arms: dict) -> dict:
+    """name -> gold of each seed at the peak of the others, sought up to the farthest stated KL that all arms reach.
+
+    arms: name -> (key of a variant, {column: value}).  NotMeasured if no stated KL is reached.
+    """
+    found = {name: runs.by_seed(read, key, method, **where) for name, (key, where) in arms.items()}
+    at = {name: _table(each, KLS[method]) for name, each in found.items()}
+    far = [kl for kl in KLS[method] if all(kl in reached(table) for table in at.values())]
+    if not far:
+        raise NotMeasured(f"not all of {', '.join(map(str, arms))} reach {KLS[method][0]:g} nats")
+    grid = np.linspace(0, np.sqrt(far[-1]), 2 * GRID) ** 2
+    return {name: chosen_on_others(_table(each, grid).dropna())[0] for name, each in found.items()}
 
 
 def small_fall(what: str, fall: Fall, share: float, falls: bool) -> Part:

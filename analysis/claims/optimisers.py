@@ -22,7 +22,7 @@ from analysis.claims.measured import (
     nats,
     not_reached,
     of_prompts,
-    peak_of,
+    peaks,
     reached,
     small_fall,
     steady,
@@ -150,11 +150,11 @@ def chi2_beats_kl(read) -> list[Part]:
 
 
 def par(read) -> list[Part]:
-    peaks = {name: peak_of(read, name, "rl") for name in ("none", "par")}
+    peak = peaks(read, "rl", {name: (name, {}) for name in ("none", "par")})
     found = falls(read, "rl", {name: name for name in ("none", "par")})
-    moved = peaks["par"] - peaks["none"]
+    moved = peak["par"] - peak["none"]
     return [
-        Part("peak with minus without", moved, equal=True, margin=0.15 * float(peaks["none"].mean())),
+        Part("peak with minus without", moved, equal=True, margin=0.15 * float(peak["none"].mean())),
         Part("fall without minus with", found["none"].values - found["par"].values, note=found["none"].where),
     ]
 

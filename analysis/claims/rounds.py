@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 
 from analysis.claims.claim import Claim, Part
-from analysis.claims.measured import KLS, Term, chosen_on_others, contrast, course, peak_of
+from analysis.claims.measured import KLS, Term, chosen_on_others, contrast, course, peaks
 from analysis.curves import WORLD
 
 KEPT = "concatenate_restart"
@@ -15,12 +15,12 @@ def _last(read) -> int:
     return int(read.curves["round"].max())
 
 
-def _peak(read, k: int) -> pd.Series:
-    return peak_of(read, KEPT, "rl", round=k)
+def _peaks(read, *rounds: int) -> list[pd.Series]:
+    return list(peaks(read, "rl", {k: (KEPT, {"round": k}) for k in rounds}).values())
 
 
 def rounds_raise_the_peak(read) -> list[Part]:
-    first, last = _peak(read, 1), _peak(read, _last(read))
+    first, last = _peaks(read, 1, _last(read))
     return [Part(f"round {_last(read)} minus round 1", last - first, note=f"of {first.mean():.2f}")]
 
 
@@ -39,7 +39,7 @@ def _best(read, variant) -> pd.Series:
 def do_not_recover(read) -> list[Part]:
     """Policies that go on do not begin a round at the reference: their gold is from the first round's start."""
     first = read.curves[(read.curves["variant"] == KEPT) & (read.curves["round"] == 1) & (read.curves["control"] == 0)]
-    again, start = _peak(read, _last(read)), first.set_index([*WORLD, "seed"])["gold"]
+    (again,), start = _peaks(read, _last(read)), first.set_index([*WORLD, "seed"])["gold"]
     on = _best(read, "concatenate_continue") - start.set_axis(start.index.to_flat_index())
     note = f"{again.mean():.2f} minus {on.mean():.2f}"
     return [Part("peak of a restart minus the best of going on", again - on, note=note)]
