@@ -90,6 +90,46 @@ def false_families(kind: str, means, rng, replications: int) -> dict:
     }
 
 
+ALONG = np.linspace(
+    0, 1, 26
+)  # distances of made curves, as shares of the way to the end; a peak is sought at half of it
+WANDER, POINT = 0.3, 0.03  # gold s.d.: how far a seed has wandered from the mean curve at the end; noise of a point
+
+
+def made_falls(kind: str, fall: float, rng, replications: int) -> np.ndarray:
+    """Falls [K, R, 64] of every seed at every look, NaN of seeds not yet drawn, as claims measure them.
+
+    The mean curve rises over the first quarter of the way and then falls in a straight line, by `fall` in all. Seeds
+    wander from it. Where it falls by 0 its highest place is of noise, which is the hardest case.
+    """
+    steps = KINDS[kind](rng, (replications, MOST, len(ALONG) - 1)) * WANDER / np.sqrt(len(ALONG) - 1)
+    mean = np.where(ALONG < 0.25, 4 * ALONG, 1.0) - fall * np.clip((ALONG - 0.25) / 0.75, 0, 1)
+    curves = mean + POINT * rng.standard_normal((replications, MOST, len(ALONG)))
+    curves[..., 1:] += np.cumsum(steps, -1)
+    out, to_peak = np.full((len(LOOKS), replications, MOST), np.nan), curves[..., ALONG <= 0.5]
+    for falls, look in zip(out, LOOKS, strict=True):
+        others = to_peak[:, :look].sum(1, keepdims=True) - to_peak[:, :look]
+        peak = np.take_along_axis(to_peak[:, :look], others.argmax(-1)[..., None], -1)[..., 0]
+        falls[:, :look] = peak - curves[:, :look, -1]
+    return out
+
+
+def false_falls(kind: str, rng, replications: int) -> dict:
+    """Shares of studies with a false verdict on a fall at some look: one of 0, or one at the margin."""
+    sure = lambda falls, i: np.any(
+        [2 * decisions.p_values(of[:, :n])[i] <= LEVEL for of, n in zip(falls, LOOKS, strict=True)], axis=0
+    )
+    at_zero, at_margin = (made_falls(kind, fall, rng, replications) for fall in (0.0, MARGIN))
+    return {
+        "steps of a seed": kind,
+        "no fall: holds": sure(at_zero, 0).mean(),
+        "no fall: fails": sure(at_zero, 1).mean(),
+        "at the margin: equivalent": sure(at_margin, 2).mean(),
+        "mean of the fall at 8 seeds": at_zero[0, :, : LOOKS[0]].mean(),
+        "at the margin": at_margin[0, :, : LOOKS[0]].mean(),
+    }
+
+
 def mixture_t(t, seeds, level: float, scale: float):
     """Whether an anytime-valid test rejects: Robbins' normal mixture (1970) for t-statistics (Lai 1976).
 
@@ -147,19 +187,22 @@ def power_table(rng, replications: int) -> pd.DataFrame:
 
 
 def tables(replications: int) -> list[Table]:
-    """Errors of one claim, errors of families, and power; `replications` studies each."""
+    """Errors of one claim, of families and of falls, and power; `replications` studies each."""
     rng, few = np.random.default_rng(4), max(20, replications // 4)
     claims = [pooled(lambda n, kind=kind: [false_claims(kind, rng, n)], replications)[0] for kind in KINDS]
     means = ((0.0,) * FAMILY, (0.0, 0.0, 0.0, 0.3, 0.3), (0.0, 0.3, 0.3, 0.3, 0.3), (MARGIN, MARGIN, -MARGIN, 0.0, 0.3))
     kinds = ("normal", "exponential", "t, 3 degrees of freedom")
     one = lambda m, kind: pooled(lambda n: [false_families(kind, m, rng, n)], few)[0]
     families = [one(m, kind) for m in means for kind in kinds]
+    own = np.random.default_rng(5)
+    falls = [pooled(lambda n, kind=kind: [false_falls(kind, own, n)], few)[0] for kind in kinds]
     looks = ", ".join(map(str, LOOKS))
     title = f"False verdicts at any look ({looks} seeds), allowed {LEVEL:g}"
     return [
         Table("stopping", f"{title}: one claim, {replications} studies", pd.DataFrame(claims)),
         Table("families", f"{title}: Holm's families of {FAMILY}, correlation {SHARED:g}, {few} studies",
               pd.DataFrame(families)),
+        Table("falls", f"{title}: falls from peaks chosen on the other seeds, {few} studies", pd.DataFrame(falls)),
         Table("power", f"Share decided, and seeds, by effect (mean over s.d.), {replications} studies",
               power_table(rng, replications), of_words=True),
     ]  # fmt: skip
