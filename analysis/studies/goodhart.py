@@ -9,7 +9,7 @@ from analysis.findings import Figure, Findings
 from analysis.templates import variants
 
 FIXED = {"bon": 4.0, "rl": 10.0}  # nats at which gold is told; a run that ends before is told at its end
-MEASURES = {"level": "gold at {kl:g} nats", "fall": "fall from the peak"}
+MEASURES = {"level": "gold at {kl:g} nats, or at the end before", "fall": "fall from the peak"}
 
 
 def study(data, folder) -> Findings:
