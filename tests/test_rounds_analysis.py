@@ -16,13 +16,17 @@ def declared(made, name, cells, variants):
     return made.store
 
 
-def made_split(root, slopes):
-    """Proxy rises with 0.62 d; what the other half's model says of it with slope x d, so they part at 0.25 / gap."""
+def made_split(root, slopes, cut=lambda seed: slice(None)):
+    """Proxy rises with 0.62 d; what the other half's model says of it with slope x d, so they part at 0.25 / gap.
+
+    cut: seed -> which points its runs have.
+    """
     made, cells = Records(root), []
     for i, (name, slope) in enumerate(slopes.items()):
         runs = [one_run("rl", s, 0.75, 0.4, 5.0, noise=0.0, spread=0.01, rm_params=500 * 10**i) for s in range(8)]
         for run in runs:
             run["proxy"], run["proxy_left_out"] = 0.62 * run["d"] + 3.0, slope * run["d"] - 1.0
+        runs = [run[cut(seed)].reset_index(drop=True) for seed, run in enumerate(runs)]
         cells.append(made.cell(runs) | {"variant": name})
     return declared(made, "data_split", cells, slopes)
 
@@ -41,7 +45,7 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
         np.testing.assert_allclose(found[name]["d_last"], 0.25 / slope, rtol=1e-6)  # gaps are straight lines
         assert not found[name]["never"].any()
     assert found["proxy_same"]["never"].all()
-    assert (found["proxy_same"]["d_last"] == found["proxy_same"]["d"][:, -1]).all()
+    assert (found["proxy_same"]["d_last"] == found["proxy_same"]["d_end"]).all()
     found = verdicts.checks_of(read)
     assert found["larger_proxies_part_later"]["holds"] is True
     assert found["proxies_outrun_gold"]["holds"] is found["other_half_sees"]["holds"] is True  # gap 0.19 d on average
@@ -49,6 +53,19 @@ def test_where_two_reward_models_part_by_hand(tmp_path):
     assert verdicts.checks_of(records.load(store, "data_split"))["larger_proxies_part_later"]["holds"] is False
     store = made_split(tmp_path / "alike", {"proxy_x": 0.6, "policy_x": 0.6})  # gap 0.02 d
     assert verdicts.checks_of(records.load(store, "data_split"))["other_half_sees"]["holds"] is False
+
+
+def test_runs_with_other_points_part_where_they_do(tmp_path):
+    """Runs end at their own steps, and steps that were taken again are points of one run alone."""
+    cut = lambda seed: slice(0, None, 2) if seed == 1 else slice(None, -6 if seed == 2 else None)
+    store = made_split(tmp_path / "cut", {"proxy_small": 0.3, "proxy_same": 0.62, "policy_x": 0.3}, cut)
+    read = records.load(store, "data_split")
+    found = {variant: run for (variant, _), run in data_split.parted(read).items()}
+    np.testing.assert_allclose(found["proxy_small"]["d_last"], 0.25 / 0.32, rtol=1e-6)
+    ends = found["proxy_same"]["d_end"]
+    assert (found["proxy_same"]["d_last"] == ends).all() and ends[2] < ends[0]
+    assert found["proxy_small"]["gap"].shape == found["proxy_small"]["kl"].shape
+    assert data_split.row("", "rl", found["proxy_same"])["up to"] == ends[2]
 
 
 def made_rounds(root, peaks):

@@ -80,13 +80,16 @@ def other_half_sees(read) -> list[Part]:
 
 
 def _over_variants(read, what: str, weights: dict) -> Part:
-    """The mean over variants of a contrast of one variant's columns: single variants are too noisy to be told apart."""
+    """The mean over variants of a contrast of one variant's columns: single variants are too noisy to be told apart.
+
+    A seed counts with those of its variants that reach the KLs which count for them.
+    """
     parts = []
     for variant in read.variants:
         terms = [Term(weight, variant, column) for column, weight in weights.items()]
         parts.append(contrast(read, "rl", terms, read.label(variant)))
     note = ", ".join(f"{part.what} {part.values.mean():.2f}" for part in parts)
-    return Part(what, pd.DataFrame({p.what: p.values for p in parts}).mean(axis=1, skipna=False), note=note)
+    return Part(what, pd.DataFrame({p.what: p.values for p in parts}).mean(axis=1), note=note)
 
 
 ZHUANG, BAI = "Zhuang & Hadfield-Menell 2020", "Bai et al. 2022"

@@ -12,7 +12,7 @@ from analysis import curves
 from analysis.curves import interval
 from analysis.drawing import figures, tables
 from analysis.findings import Figure, Findings
-from analysis.runs import by_seed
+from analysis.runs import by_seed, together
 from analysis.templates.variants import titles
 
 
@@ -26,10 +26,9 @@ def study(data, folder) -> Findings:
 
 def row(label, method, run) -> dict:
     out = {"variant": label, "method": figures.METHOD_NAMES[method], "params": run["params"]}
-    horizon = float(run["d"].max(1).min())  # the largest distance that all runs reach
+    horizon = float(run["d_end"].min())  # the largest distance that all runs reach
     mean = restricted(run["d_last"], ~run["never"], horizon)
-    values = {"d_parted": mean, "gap_final": run["gap"][:, -1], "gold_final": run["gold"][:, -1]}
-    for name, of_seed in values.items():
+    for name, of_seed in {"d_parted": mean, "gap_final": run["gap_end"], "gold_final": run["gold_end"]}.items():
         out |= tables.spread({name: float(np.mean(of_seed)), f"{name}_ci": interval(of_seed)}, name)
     return out | {"up to": horizon, "not parted": int(np.sum(run["never"]))}
 
@@ -69,19 +68,20 @@ PARTED = 0.25  # gold s.d. by which two reward models' gains differ when they co
 def parted(read) -> dict[tuple[str, str], dict]:
     """Where two reward models part: (variant, method) -> columns of its runs.
 
-    kl, proxy, other, gap, gold [S, T]; never [S], whether a run ends before they part; d_last [S], where they part, or
-    where the run ends; seeds, labels [S]; params.
+    kl, proxy, other, gap [S, T] at the controls that all runs have. Of a run's own points: never [S], whether it ends
+    before they part; d_last [S], where they part, or where it ends; d_end, gap_end, gold_end [S]. seeds [S]; params.
     """
     out = {}
     for method, table in curves.methods(read.curves).items():
         for variant in [key for key in read.variants if (table["variant"] == key).any()]:
             found = by_seed(read, variant, method, ("proxy", "gold", "proxy_left_out"))
-            run = {name: np.stack([one[name] for one in found.values()]) for name in ("kl", "proxy", "gold", "d")}
-            run["other"] = np.stack([one["proxy_left_out"] for one in found.values()])
+            columns = {"kl": "kl", "proxy": "proxy", "other": "proxy_left_out"}
+            run = {name: together(found.values(), column) for name, column in columns.items()}
             run["gap"] = run["proxy"] - run["other"]
-            reached = run["gap"] >= PARTED
-            run["never"], run["seeds"] = ~reached.any(1), list(found)
-            run["d_last"] = np.array([_crossing(d, gap) for d, gap in zip(run["d"], run["gap"], strict=True)])
+            own = [one.assign(gap=one["proxy"] - one["proxy_left_out"]) for one in found.values()]
+            run["never"], run["seeds"] = np.array([not (one["gap"] >= PARTED).any() for one in own]), list(found)
+            run["d_last"] = np.array([_crossing(one["d"].to_numpy(), one["gap"].to_numpy()) for one in own])
+            run |= {f"{name}_end": np.array([one[name].iloc[-1] for one in own]) for name in ("d", "gap", "gold")}
             mine = table[table["variant"] == variant].iloc[0]
             run["params"] = int(mine["policy_params" if variant.startswith("policy") else "rm_params"])
             out[variant, method] = run
