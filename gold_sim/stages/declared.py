@@ -83,7 +83,6 @@ REFERENCE = Stage(
 
 RAISED_ON = 16_384  # reference responses that gold is trained on: NUM_REFERENCE prompts x GROUP in rewards/gold.py
 
-
 GOLD_TRUNK = Stage(
     name="gold_trunk",
     version=1,
