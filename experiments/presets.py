@@ -135,6 +135,7 @@ SHORTER = {  # half of the preset's RL, at the same rate by its end, for experim
         "optimiser.steps": 120,
         "optimiser.evaluations": 12,
         "optimiser.warmup_steps": 120,
+        "optimiser.eval_prompts": 256,
     },
 }
 

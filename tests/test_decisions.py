@@ -132,11 +132,13 @@ def test_families_of_correlated_claims_err_as_rarely_as_one(kind, means):
     assert found["a false verdict"] <= decisions.LEVEL + 2.5 * 0.0095
 
 
-def test_a_fall_is_found_rarely_where_there_is_none():
-    """Peaks chosen on the other seeds hang on one another, so the level of 0.05 a side is not quite kept."""
-    found = decision_errors.false_falls("normal", np.random.default_rng(10), 600)  # s.e. of an error of 0.06: 0.01
-    assert found["no fall: holds"] < 0.09 and found["no fall: fails"] < 0.12
-    assert abs(found["mean of the fall at 8 seeds"]) < 0.01 and 0.07 < found["at the margin"] < 0.1
+@pytest.mark.parametrize(("sought", "holds", "fails"), [("half of the KL", 0.12, 0.2), ("half of the way", 0.1, 0.13)])
+def test_how_often_a_fall_is_found_where_there_is_none(sought, holds, fails):
+    """Peaks chosen on the other seeds hang on one another, so the level of 0.05 a side is not kept."""
+    found = decision_errors.false_falls("normal", sought, np.random.default_rng(10), 600)  # s.e. at most 0.015
+    assert found["no fall: holds"] < holds and found["no fall: fails"] < fails
+    assert abs(found["mean of the fall at 8 seeds"]) < 0.015 and 0.06 < found["at the margin"] < 0.1
+    assert 0.8 < found["error shown over true"] < 1
 
 
 def test_the_rule_wants_fewer_seeds_than_an_anytime_valid_one():

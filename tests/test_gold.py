@@ -6,11 +6,16 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.presets import PRESETS
 from gold_sim import policy
-from gold_sim.config import GoldConfig, PolicyConfig, WorldConfig
+from gold_sim.config import Config, GoldConfig, PolicyConfig, WorldConfig
 from gold_sim.language.topics import world
+from gold_sim.named import imported
 from gold_sim.networks import pieces
 from gold_sim.rewards import gold
+from gold_sim.settings import replace
+from gold_sim.stages import graph, pipeline
+from gold_sim.store import Store
 from tests.conftest import init, judge_init
 
 LANGUAGE, REFERENCE = world.make(WorldConfig(response_len=6)), PolicyConfig(width=8, depth=1)
@@ -112,3 +117,21 @@ def test_gold_starts_with_the_trunk_of_a_language_model_and_ends_with_one_head(s
     trunk_of = {name: value for name, value in trunk.items() if name in still and name != "head"}
     without_head = lambda params: {name: value for name, value in params.items() if name != "head"}
     assert max(far(without_head(still))) < 1e-6 and min(far(without_head(moved))) > 0 and len(losses) == 3
+
+
+def test_the_stage_of_gold_starts_with_the_trunk_that_a_stage_before_it_stored(tmp_path):
+    """At a rate of nearly 0 gold is that trunk, but for its head. Golds that differ in steps share it."""
+    at = PRESETS["smoke"] | {"gold.pretraining": 3, "gold.steps": 2, "gold.learning_rate": 1e-12}
+    cell_of = lambda **changes: graph.cell("gold", replace(Config(), at | changes))
+    trunk_of = lambda **changes: dict(cell_of(**changes).upstream)["trunk"]
+    cell, store = cell_of(), Store(tmp_path)
+    path = [pipeline.run(store, one) for one in (*cell.all_upstream(), cell)][-1]
+    judge = store.arrays(path, "arrays")["params"]
+    stored = store.arrays(store.find("gold_trunk", trunk_of().fingerprint), "arrays")
+    zeros = imported(trunk_of().declared.blank)(pipeline.Inputs(store, cell).language, cell.config)
+    assert jax.tree.map(np.shape, stored) == jax.tree.map(np.shape, zeros)
+    kept = {name: value for name, value in stored["params"].items() if name in judge and name != "head"}
+    assert set(kept) == set(judge) - {"head"}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), kept, {name: judge[name] for name in kept})
+    codes = [trunk_of(**{f"gold.{name}": 9}).fingerprint for name in ("criteria", "steps", "pretraining", "seed")]
+    assert codes[0] == codes[1] == trunk_of().fingerprint and len(set(codes)) == 3

@@ -6,6 +6,8 @@ Made values stand for differences paired by seed. An error is counted wherever a
 so whatever lets a study stop, it errs no more often.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from scipy import special, stats
@@ -90,23 +92,26 @@ def false_families(kind: str, means, rng, replications: int) -> dict:
     }
 
 
-ALONG = np.linspace(
-    0, 1, 26
-)  # distances of made curves, as shares of the way to the end; a peak is sought at half of it
+ALONG = np.linspace(0, 1, 35)  # distances of made curves, as shares of the way to the end
+SOUGHT = {  # where a peak is sought -> up to which distance: as analysis.claims.measured does it
+    "half of the KL": np.sqrt(0.5),  # 25 distances
+    "half of the way": 0.5,  # as along steps, at which RL's points are about even in distance
+}
 WANDER, POINT = 0.3, 0.03  # gold s.d.: how far a seed has wandered from the mean curve at the end; noise of a point
 
 
-def made_falls(kind: str, fall: float, rng, replications: int) -> np.ndarray:
+def made_falls(kind: str, fall: float, until: float, rng, replications: int) -> np.ndarray:
     """Falls [K, R, 64] of every seed at every look, NaN of seeds not yet drawn, as claims measure them.
 
     The mean curve rises over the first quarter of the way and then falls in a straight line, by `fall` in all. Seeds
     wander from it. Where it falls by 0 its highest place is of noise, which is the hardest case.
+    until: the distance, as in ALONG, up to which a peak is sought.
     """
     steps = KINDS[kind](rng, (replications, MOST, len(ALONG) - 1)) * WANDER / np.sqrt(len(ALONG) - 1)
     mean = np.where(ALONG < 0.25, 4 * ALONG, 1.0) - fall * np.clip((ALONG - 0.25) / 0.75, 0, 1)
     curves = mean + POINT * rng.standard_normal((replications, MOST, len(ALONG)))
     curves[..., 1:] += np.cumsum(steps, -1)
-    out, to_peak = np.full((len(LOOKS), replications, MOST), np.nan), curves[..., ALONG <= 0.5]
+    out, to_peak = np.full((len(LOOKS), replications, MOST), np.nan), curves[..., until >= ALONG]
     for falls, look in zip(out, LOOKS, strict=True):
         others = to_peak[:, :look].sum(1, keepdims=True) - to_peak[:, :look]
         peak = np.take_along_axis(to_peak[:, :look], others.argmax(-1)[..., None], -1)[..., 0]
@@ -114,19 +119,22 @@ def made_falls(kind: str, fall: float, rng, replications: int) -> np.ndarray:
     return out
 
 
-def false_falls(kind: str, rng, replications: int) -> dict:
+def false_falls(kind: str, sought: str, rng, replications: int) -> dict:
     """Shares of studies with a false verdict on a fall at some look: one of 0, or one at the margin."""
     sure = lambda falls, i: np.any(
         [2 * decisions.p_values(of[:, :n])[i] <= LEVEL for of, n in zip(falls, LOOKS, strict=True)], axis=0
     )
-    at_zero, at_margin = (made_falls(kind, fall, rng, replications) for fall in (0.0, MARGIN))
+    at_zero, at_margin = (made_falls(kind, fall, SOUGHT[sought], rng, replications) for fall in (0.0, MARGIN))
+    few = at_zero[0, :, : LOOKS[0]]
     return {
+        "peak sought up to": sought,
         "steps of a seed": kind,
         "no fall: holds": sure(at_zero, 0).mean(),
         "no fall: fails": sure(at_zero, 1).mean(),
         "at the margin: equivalent": sure(at_margin, 2).mean(),
-        "mean of the fall at 8 seeds": at_zero[0, :, : LOOKS[0]].mean(),
+        "mean of the fall at 8 seeds": few.mean(),
         "at the margin": at_margin[0, :, : LOOKS[0]].mean(),
+        "error shown over true": np.sqrt(few.var(1, ddof=1).mean() / LOOKS[0]) / few.mean(1).std(),
     }
 
 
@@ -195,7 +203,8 @@ def tables(replications: int) -> list[Table]:
     one = lambda m, kind: pooled(lambda n: [false_families(kind, m, rng, n)], few)[0]
     families = [one(m, kind) for m in means for kind in kinds]
     own = np.random.default_rng(5)
-    falls = [pooled(lambda n, kind=kind: [false_falls(kind, own, n)], few)[0] for kind in kinds]
+    of_falls = lambda n, sought, kind: [false_falls(kind, sought, own, n)]
+    falls = [pooled(partial(of_falls, sought=sought, kind=kind), few)[0] for sought in SOUGHT for kind in kinds]
     looks = ", ".join(map(str, LOOKS))
     title = f"False verdicts at any look ({looks} seeds), allowed {LEVEL:g}"
     return [

@@ -171,7 +171,7 @@ def _with_and_without(values, extra_variance: float) -> list[tuple]:
     The extra variance takes of the skewness, so that with it alone a side might be surer than without.
     """
     whole = _moments(values, extra_variance)
-    if not extra_variance:
+    if extra_variance == 0.0:
         return [whole]
     alone = _moments(values, 0.0)
     return [whole, tuple(np.where(alone[1] > 0, a, b) for a, b in zip(alone, whole, strict=True))]

@@ -8,7 +8,7 @@ import jax
 
 from gold_sim import policy, streams
 from gold_sim.networks import transformer
-from gold_sim.stages.parallel import alone, here, to_numpy
+from gold_sim.stages.parallel import alone, to_numpy
 
 
 def blank(language, config) -> dict:
@@ -21,6 +21,6 @@ def gold_trunk(cell, inputs, store, progress):
     k_init, k_demos = jax.random.split(jax.random.fold_in(of_gold, 1))
     # Parameters alone: with the losses XLA fuses otherwise, and gold's last bits move.
     fit = alone(jax.jit(lambda *shown: policy.fitted(language, config, k_init, *shown)[0]))
-    params = here(fit(*policy.demonstrated(language, config.batch, config.steps, k_demos)))
+    params = fit(*policy.demonstrated(language, config.batch, config.steps, k_demos))
     record = dict(params=transformer.num_params(policy.network(language, config)))
     return record, {}, {"arrays": {"params": to_numpy(params)}}

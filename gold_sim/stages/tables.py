@@ -94,7 +94,7 @@ def transcripts(language, prompts, curve: Point) -> dict:
     """Columns of samples.parquet for the curve of one run, without those that name the run; T points of K prompts."""
     responses, proxy = curve.policy.kept.responses, curve.proxy.kept
     points, count = proxy.shape
-    prompts = np.asarray(prompts)[:count]
+    prompts = prompts[:count]
     once = dict(
         prompt_id=np.arange(count),
         kind=np.array(language.kinds(prompts)),
@@ -114,7 +114,7 @@ def curves_and_samples(
     held_out: prompts [R, P, Lp].  curve: fields [T, R, ...].  settings: one dict a run, with the columns that identify
     it and columns of its own, scalars or [T].  own: which of the T points are a run's own, [T, R]; None: all.
     """
-    runs, samples = [], []
+    runs, samples, held_out = [], [], to_numpy(held_out)
     for i, columns in enumerate(settings):
         at = slice(None) if own is None else own[:, i]
         of_run = jax.tree.map(lambda a, i=i, at=at: a[at, i], curve)

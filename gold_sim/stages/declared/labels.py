@@ -53,7 +53,7 @@ GOLD_TRUNK = Stage(
 
 GOLD = Stage(
     name="gold",
-    version=7,
+    version=6,
     function="gold_sim.stages.gold:gold_model",
     blank="gold_sim.stages.gold:blank",
     label=lambda c: f"{c.gold.kind}-{c.gold.width}x{c.gold.depth}-s{c.gold.seed}",
