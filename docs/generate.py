@@ -41,8 +41,6 @@ def stores() -> dict[str, Store]:
 
 
 PROCESSORS = {  # as noted when an archive was made; the records do not hold it
-    "2026-11-26-annotators-and-penalties": "AVX2, kind not noted",
-    "2026-11-26-ensembles-and-optimisers": "another AVX2, kind not noted",
     "2026-11-26-data-and-direct-alignment": "AVX-512, kind not noted",
     "2026-11-26-policy-sizes-and-worlds": "Intel Xeon, AVX-512",
     "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
