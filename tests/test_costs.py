@@ -17,8 +17,8 @@ from gold_sim.language.topics import world
 from gold_sim.networks.network import Network
 from gold_sim.rewards import gold, reward_network
 from gold_sim.settings import replace, to_dict
-from gold_sim.stages import declared, sizes, spent
-from gold_sim.stages.declared import STAGES
+from gold_sim.stages import sizes, spent
+from gold_sim.stages.declared import STAGES, labels
 
 
 def work(cell):
@@ -50,7 +50,7 @@ def test_networks_of_declarations_are_those_of_stages():
     assert sizes.reference(c) == policy.network(language, c.reference)
     assert sizes.gold(c) == gold.network(language, c.gold).net
     assert sizes.proxy(c) == reward_network.make(language, c.reward_model).net
-    assert declared.RAISED_ON == gold.NUM_REFERENCE * gold.GROUP
+    assert labels.RAISED_ON == gold.NUM_REFERENCE * gold.GROUP
 
 
 def test_work_follows_what_is_run():
