@@ -369,3 +369,12 @@ def test_gain_at_hedgetunes_n(monkeypatch, gained, verdict):
     np.testing.assert_allclose(part.values, gained + NEAR / 10 - 0.95)
     assert f"{gained:.0%} of 1.00" in part.note
     assert words(judged(monkeypatch, claim("kept", part))) == {"kept": verdict}
+
+
+def test_peaks_are_sought_up_to_one_kl_in_all_arms(monkeypatch):
+    """Gold rises as d: an arm that goes to 22 nats is told at 12, where the other ends."""
+    run = lambda kl: pd.DataFrame({"d": np.linspace(0, kl**0.5, 50)}).assign(gold=lambda t: t["d"])
+    arms = {name: {seed: run(kl) for seed in SEEDS} for name, kl in (("near", 13.0), ("far", 25.0))}
+    monkeypatch.setattr(measured.runs, "by_seed", lambda read, key, method, **where: arms[key])
+    found = measured.peaks(None, "rl", {name: (name, {}) for name in arms})
+    np.testing.assert_allclose([found["near"].mean(), found["far"].mean()], 12**0.5, rtol=1e-6)
