@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 REFUSED = 2  # status of a command that ends with one line on standard error
+DROPPED_SECONDS = 0.05  # until a signal that Python dropped is raised once more
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -103,6 +104,9 @@ def _signals_raise(came: list[int]):
     """Raise the first signal as KeyboardInterrupt and ignore later ones, so that the command can end in order.
 
     came: the signal's number is added to it.
+
+    Python drops what is raised in a callback of its garbage collector or in a destructor. A signal that came there is
+    raised once more, a moment later.
     """
 
     def raise_once(number, _):
@@ -111,15 +115,28 @@ def _signals_raise(came: list[int]):
         came.append(number)
         raise KeyboardInterrupt(number)
 
-    handled = {}
+    def dropped(what):
+        if not (came and isinstance(what.exc_value, KeyboardInterrupt)):
+            return before(what)
+        for other in handled:
+            signal.signal(other, raise_once)
+        again.append(threading.Timer(DROPPED_SECONDS, signal.raise_signal, came[:1]))
+        again[-1].daemon = True
+        again[-1].start()
+
+    handled, again, before = {}, [], sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         handled = {number: signal.getsignal(number) for number in SIGNALS}
         handled = {n: h for n, h in handled.items() if h not in (signal.SIG_IGN, None)}  # as nohup asks
     for number in handled:
         signal.signal(number, raise_once)
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = before
         for number, handler in handled.items():
             signal.signal(number, handler)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from experiments.engine.compiled import remove_torn
@@ -48,6 +49,8 @@ class Local:
 
     def _begin(self, what: Callable, cell) -> Job:
         slot = next(i for i in range(self.slots) if i not in self._busy or self._busy[i].done())
+        with held_back():  # on its own: its start ends with SIGINT no longer held back, from the first worker as well
+            resource_tracker.ensure_running()
         with held_back():
             try:
                 self._busy[slot] = self._pool(slot).submit(what, self.root, cell)
