@@ -117,7 +117,8 @@ def _signals_raise(came: list[int]):
 
     def dropped(what):
         if not (came and isinstance(what.exc_value, KeyboardInterrupt)):
-            return before(what)
+            before(what)
+            return
         for other in handled:
             signal.signal(other, raise_once)
         again.append(threading.Timer(DROPPED_SECONDS, signal.raise_signal, came[:1]))

@@ -12,13 +12,13 @@ import pytest
 
 from experiments.engine import costs
 from gold_sim import policy
-from gold_sim.config import Config
+from gold_sim.config import Config, OptimiserConfig
 from gold_sim.language.topics import world
 from gold_sim.networks.network import Network
 from gold_sim.rewards import gold, reward_network
 from gold_sim.settings import replace, to_dict
 from gold_sim.stages import sizes, spent
-from gold_sim.stages.declared import STAGES, labels
+from gold_sim.stages.declared import STAGES, labels, policies
 
 
 def work(cell):
@@ -62,6 +62,22 @@ def test_work_follows_what_is_run():
     assert more.flops > 2 * base.flops  # two runs a seed, and the reference policy is read
     rm = lambda **changes: work(costs.Stored("reward_model", replace(Config(), changes)))
     assert rm(**{"reward_model.members": 5}).flops == pytest.approx(5 * rm().flops)
+
+
+def test_runs_that_end_at_a_kl_are_expected_to_take_fewer_steps():
+    """30 nats take 0.087 / rate steps at the full rate: 48 at 0.0018. A rate that rises for 200 steps gives 49 of these
+    in its first 140 steps."""
+    taken = lambda **settings: policies._taken(
+        OptimiserConfig(learning_rate=0.0018, warmup_steps=200, evaluations=10, **settings)
+    )
+    assert taken(steps=400) == 1.0
+    assert taken(steps=400, until_kl=30.0) == pytest.approx(140 / 400, rel=0.02)
+    assert taken(steps=100, until_kl=30.0) == 1.0
+    assert taken(steps=400, until_kl=90.0) == pytest.approx((145 + 100) / 400, rel=0.01)
+    cell = lambda **changes: work(costs.Stored("policy_gradient", replace(Config(), changes)))
+    ended = {"optimiser.until_kl": 3.0, "optimiser.learning_rate": 0.1}
+    assert cell(**ended).flops < cell().flops
+    assert cell(**ended, kl_coefs=(0.1,)).flops == cell(kl_coefs=(0.1,)).flops  # a penalty holds it below
 
 
 def test_rates_are_recovered_and_resumed_cells_do_not_matter():
