@@ -68,19 +68,30 @@ def peak(gold) -> np.ndarray:
     return gold[:, int(np.argmax(gold.mean(0)))]
 
 
-def peak_of_others(values) -> np.ndarray:
-    """Where the mean of all other runs is highest: an index [S] along the curve.  values: [S, T], S of 2 or more.
+FIRST = 4  # runs whose peaks are chosen on one another
+
+
+def peak_of_earlier(values) -> np.ndarray:
+    """Where the mean of all earlier runs is highest: an index [..., S] along the curve.
+
+    Each of the FIRST runs takes the place of the others among them.
+    values: [..., S, T], in the order of seeds, S of 2 or more.
 
     A peak that a run has a part in choosing lies too high, by the noise that made it the highest. So a fall would be
-    found where nothing falls.
+    found where nothing falls. Chosen on all others, the places would hang on one another where a curve is flat, and the
+    spread between seeds would be too small (docs/decisions.md). Chosen on earlier runs, values are differences of a
+    martingale, whatever the curve (Luedtke & van der Laan 2016). One run alone would choose badly for the next.
     """
     values = np.asarray(values, float)
-    return np.argmax(values.sum(0) - values, axis=1)
+    first = values[..., :FIRST, :]
+    others = np.cumsum(values, -2) - values  # the sum of those that choose
+    others[..., :FIRST, :] = first.sum(-2, keepdims=True) - first
+    return np.argmax(others, axis=-1)
 
 
-def cross_fitted_fall(values) -> np.ndarray:
-    """Fall from `peak_of_others` to the end, [S].  values: [S, T].  NaN with one run."""
+def fall_from_peak(values) -> np.ndarray:
+    """Fall from `peak_of_earlier` to the end, [S].  values: [S, T].  NaN with one run."""
     values = np.asarray(values, float)
     if len(values) < 2:
         return np.full(len(values), np.nan)
-    return values[np.arange(len(values)), peak_of_others(values)] - values[:, -1]
+    return values[np.arange(len(values)), peak_of_earlier(values)] - values[:, -1]

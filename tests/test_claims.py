@@ -150,12 +150,14 @@ def test_values_at_a_kl_by_hand():
     assert np.isnan(measured.at_kl(d, values * np.nan, [1.0])).all()
 
 
-def test_a_peak_is_chosen_on_the_other_seeds_by_hand():
-    """Means without each row: [1, 0], [0, 1/2], [1, 1/2]: places 0, 1, 0."""
-    table = pd.DataFrame([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]], columns=[3.0, 5.0])
-    value, place = measured.chosen_on_others(table)
-    assert value.tolist() == [0.0, 0.0, 0.0] and place.tolist() == [3.0, 5.0, 3.0]
-    assert np.isnan(measured.chosen_on_others(table[:1])[0]).all()
+def test_a_peak_is_chosen_on_the_earlier_seeds_by_hand():
+    """Of the first four, sums of the other three are [2, 1], [0, 2], [2, 2] and [2, 1]; before the fifth [2, 2]."""
+    table = pd.DataFrame([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.5, 7.0]], columns=[3.0, 5.0])
+    value, place = measured.chosen_on_earlier(table)
+    assert value.tolist() == [0.0, 0.0, 0.0, 0.0, 0.5] and place.tolist() == [3.0, 5.0, 3.0, 3.0, 3.0]
+    more = pd.concat([table, table + 9])  # further seeds leave the values of those before as they were
+    assert measured.chosen_on_earlier(more)[0].tolist()[:5] == value.tolist()
+    assert np.isnan(measured.chosen_on_earlier(table[:1])[0]).all()
     assert measured.best_of({"a": table[3.0], "b": table[5.0]}).tolist() == value.tolist()
 
 
@@ -163,7 +165,7 @@ def test_pure_noise_has_no_fall_on_average():
     """Peaks picked on the same values would lie above the end by the height of the noise."""
     rng = np.random.default_rng(0)
     tables = [pd.DataFrame(rng.standard_normal((8, 20))) for _ in range(300)]
-    crossed = [(measured.chosen_on_others(t.iloc[:, :-1])[0] - t.iloc[:, -1]).mean() for t in tables]
+    crossed = [(measured.chosen_on_earlier(t.iloc[:, :-1])[0] - t.iloc[:, -1]).mean() for t in tables]
     naive = [(t[t.mean(axis=0).idxmax()] - t.iloc[:, -1]).mean() for t in tables]
     assert abs(np.mean(crossed)) < 0.1 and np.mean(naive) > 0.5
 

@@ -34,16 +34,16 @@ def test_the_pooled_correlation_is_that_of_all_responses_together():
     assert np.isnan(faithfulness.pooled_correlation(*one(5, 1.0, 1.0, np.nan, np.nan, np.nan)))
 
 
-def test_a_cross_fitted_fall_by_hand():
+def test_a_fall_from_the_peak_by_hand():
     """Runs 0 4 1 and 0 1 3 and 0 2 2: the others peak at 2 (1 + 2 < 3 + 2), at 1 and at 1."""
-    assert runs.cross_fitted_fall([[0, 4, 1], [0, 1, 3], [0, 2, 2]]).tolist() == [0, -2, 0]
-    assert np.isnan(runs.cross_fitted_fall([[0, 4, 1]])).all()
+    assert runs.fall_from_peak([[0, 4, 1], [0, 1, 3], [0, 2, 2]]).tolist() == [0, -2, 0]
+    assert np.isnan(runs.fall_from_peak([[0, 4, 1]])).all()
 
 
-def test_noise_makes_no_cross_fitted_fall():
+def test_noise_makes_no_fall():
     """400 times four flat runs of noise: the fall is 0 within 4 s.e., that from the mean curve's own peak is not."""
     noise = np.random.default_rng(1).normal(size=(400, 4, 30))
-    falls = np.array([runs.cross_fitted_fall(one).mean() for one in noise])
+    falls = np.array([runs.fall_from_peak(one).mean() for one in noise])
     naive = np.array([(runs.peak(one) - one[:, -1]).mean() for one in noise])
     se = falls.std(ddof=1) / 20
     assert abs(falls.mean()) < 4 * se < naive.mean() - 10 * se

@@ -46,7 +46,7 @@ def against_penalties(read) -> list[Part]:
 
 MOSKOVITZ = "Moskovitz et al. 2024"
 LAST = "over the last quarter of the steps"
-FALL = f"gold at the peak over the first half of the steps (chosen on the other seeds) minus gold {LAST}"
+FALL = f"gold at the peak over the first half of the steps (chosen on the earlier seeds) minus gold {LAST}"
 CLAIMS = (
     Claim(
         name="constraints_met",
@@ -91,7 +91,7 @@ CLAIMS = (
         experiment="constrained",
         source=MOSKOVITZ,
         says="constraints end higher than a tuned and an adaptive KL penalty",
-        estimand=f"gold {LAST}, the better of xi and mu (chosen on the other seeds) minus each penalty's; both",
+        estimand=f"gold {LAST}, the better of xi and mu (chosen on the earlier seeds) minus each penalty's; both",
         measure=against_penalties,
         variants=("xi_joint", "mu_joint", "kl_penalty", "adaptive_kl"),
     ),

@@ -10,7 +10,7 @@ from analysis.claims.ensembles import AT_BON
 from analysis.claims.measured import KLS, contrast, course, fall_along, minus, of_prompts, small_fall
 
 KEPT = 0.95  # of the best gain
-AT_END = "gold at the best n up to {until:,} (chosen on the other seeds) minus gold at the largest n"
+AT_END = "gold at the best n up to {until:,} (chosen on the earlier seeds) minus gold at the largest n"
 
 
 def lost_of(read, variant, share: float, falls: bool, until=None, **where) -> list[Part]:

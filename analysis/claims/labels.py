@@ -107,8 +107,8 @@ def gain_is_length(read) -> list[Part]:
 METHODS = {"bon": "best-of-n", "rl": "RL"}
 SHARMA, COSTE = "Sharma et al. 2023", "Coste et al. 2023"
 LATER = (
-    f"share of responses at the farthest of {nats('rl')} minus that at gold's peak (chosen on the other seeds); small "
-    "proxy and few pairs: both"
+    f"share of responses at the farthest of {nats('rl')} minus that at gold's peak (chosen on the earlier seeds); "
+    "small proxy and few pairs: both"
 )
 CLAIMS = (
     Claim(

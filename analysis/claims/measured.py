@@ -188,7 +188,7 @@ def _standard_error(read, term: Term, kls) -> float:
 
 @dataclass(frozen=True)
 class Fall:
-    """Gold of each seed at a peak whose place was chosen on the other seeds, and at a later place."""
+    """Gold of each seed at a peak whose place was chosen on the earlier seeds, and at a later place."""
 
     peak: pd.Series
     end: pd.Series
@@ -206,13 +206,13 @@ class Fall:
         return two_way(np.stack(each)) if each else 0.0
 
 
-def chosen_on_others(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """(value, column) of each row at its `runs.peak_of_others`; NaN of one row."""
+def chosen_on_earlier(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """(value, column) of each row at its `runs.peak_of_earlier`; NaN of one row."""
     values = table.to_numpy(float)
     if len(values) < 2:
         nothing = pd.Series(np.nan, table.index)
         return nothing, nothing
-    at = runs.peak_of_others(values)
+    at = runs.peak_of_earlier(values)
     return pd.Series(values[np.arange(len(values)), at], table.index), pd.Series(table.columns[at], table.index)
 
 
@@ -245,7 +245,7 @@ def _table(found: dict, grid) -> pd.DataFrame:
 
 
 def _fall(table: pd.DataFrame, where: str) -> Fall:
-    peak, place = chosen_on_others(table.iloc[:, :-1])
+    peak, place = chosen_on_earlier(table.iloc[:, :-1])
     return Fall(peak, table.iloc[:, -1], place, where)
 
 
@@ -265,7 +265,7 @@ def fall_along(read, variant, method: str, until: int | None = None, last: float
     table = course(read, variant, method, **where)
     until = HALF * table.columns[-1] if until is None else until
     tail = max(1, round(last * table.shape[1]))
-    peak, place = chosen_on_others(table.loc[:, table.columns <= until])
+    peak, place = chosen_on_earlier(table.loc[:, table.columns <= until])
     fall = Fall(peak, table.iloc[:, -tail:].mean(axis=1), place, f"at {table.columns[-1]:,}")
     if method != "bon":
         return fall
@@ -284,7 +284,7 @@ def course(read, variant, method: str, name: str = "gold", **where) -> pd.DataFr
 
 
 def peaks(read, method: str, arms: dict) -> dict:
-    """name -> gold of each seed at the peak of the others, sought up to the farthest stated KL that all arms reach.
+    """name -> gold of each seed at the earlier ones' peak, sought up to the farthest stated KL that all arms reach.
 
     arms: name -> (key of a variant, {column: value}).  NotMeasured if no stated KL is reached.
     """
@@ -294,7 +294,7 @@ def peaks(read, method: str, arms: dict) -> dict:
     if not far:
         raise NotMeasured(f"not all of {', '.join(map(str, arms))} reach {KLS[method][0]:g} nats")
     grid = np.linspace(0, np.sqrt(far[-1]), 2 * GRID) ** 2
-    return {name: chosen_on_others(_table(each, grid).dropna())[0] for name, each in found.items()}
+    return {name: chosen_on_earlier(_table(each, grid).dropna())[0] for name, each in found.items()}
 
 
 def small_fall(what: str, fall: Fall, share: float, falls: bool) -> Part:
@@ -323,5 +323,5 @@ def steady(read, variant, **where) -> pd.Series:
 
 
 def best_of(options: dict[str, pd.Series]) -> pd.Series:
-    """Each seed's value of the option that is best on the other seeds; options [S] each, paired by seed."""
-    return chosen_on_others(pd.DataFrame(options).dropna())[0]
+    """Each seed's value of the option that is best on the earlier seeds; options [S] each, paired by seed."""
+    return chosen_on_earlier(pd.DataFrame(options).dropna())[0]

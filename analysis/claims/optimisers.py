@@ -139,7 +139,7 @@ def penalised_runs_are_steady(read) -> list[Part]:
 
 
 def chi2_beats_kl(read) -> list[Part]:
-    """The best coefficient of either kind, chosen on the other seeds; as many of each."""
+    """The best coefficient of either kind, chosen on the earlier seeds; as many of each."""
     options = {kind: [n for n in read.variants if n.startswith(f"{kind}_")] for kind in ("chi2", "kl")}
     if len({len(names) for names in options.values()}) > 1:
         counts = " against ".join(f"{len(names)} {kind}" for kind, names in options.items())
@@ -160,7 +160,7 @@ def par(read) -> list[Part]:
 
 
 GAO, RAFAILOV = "Gao et al. 2023", "Rafailov et al. 2024"
-END = "gold at the peak over the first half of the data (chosen on the other seeds) minus gold at the end"
+END = "gold at the peak over the first half of the data (chosen on the earlier seeds) minus gold at the end"
 CLAIMS = (
     Claim(
         name="bon_is_thrifty",
@@ -239,7 +239,7 @@ CLAIMS = (
         experiment="divergence",
         source="Laidlaw et al. 2024",
         says="the best chi2 penalty keeps as much gold as the best KL penalty (0.05 s.d.)",
-        estimand="gold over the last quarter of the steps, the best of each kind (chosen on the other seeds, of as "
+        estimand="gold over the last quarter of the steps, the best of each kind (chosen on the earlier seeds, of as "
         "many), against -0.05",
         measure=chi2_beats_kl,
         variants=("kl_*", "chi2_*"),

@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 
 from analysis.claims.claim import Claim, Part
-from analysis.claims.measured import KLS, Term, chosen_on_others, contrast, course, peaks
+from analysis.claims.measured import KLS, Term, chosen_on_earlier, contrast, course, peaks
 from analysis.curves import WORLD
 
 KEPT = "concatenate_restart"
@@ -32,8 +32,8 @@ def last_round(read, one: str, other: str, what: str, k_other: int | None = None
 
 
 def _best(read, variant) -> pd.Series:
-    """The best gold of the last round as recorded, its step chosen on the other seeds."""
-    return chosen_on_others(course(read, variant, "rl", round=_last(read)))[0]
+    """The best gold of the last round as recorded, its step chosen on the earlier seeds."""
+    return chosen_on_earlier(course(read, variant, "rl", round=_last(read)))[0]
 
 
 def do_not_recover(read) -> list[Part]:
@@ -54,7 +54,7 @@ def updates_restore(read) -> list[Part]:
 
 WOLF, BAI = "Wolf et al. 2025", "Bai et al. 2022"
 LAST = f"of the last round, mean over {', '.join(f'{kl:g}' for kl in KLS['rl'])} nats"
-PEAK = "gold at the peak, its KL chosen on the other seeds"
+PEAK = "gold at the peak, its KL chosen on the earlier seeds"
 CLAIMS = (
     Claim(
         name="rounds",
@@ -80,7 +80,7 @@ CLAIMS = (
         source=WOLF,
         says="over-optimised policies that go on do not recover",
         estimand="gold at the peak of the last round from the reference, minus the best gold of policies that go on, "
-        "both places chosen on the other seeds",
+        "both places chosen on the earlier seeds",
         measure=do_not_recover,
         variants=(KEPT, "concatenate_continue"),
     ),
@@ -100,7 +100,7 @@ CLAIMS = (
         experiment="omission_updates",
         source="Zhuang & Hadfield-Menell 2020",
         says="updates of what the proxy sees restore improvement",
-        estimand="the best gold of the last round, its step chosen on the other seeds: in turns minus the same sight",
+        estimand="the best gold of the last round, its step chosen on the earlier seeds: in turns minus the same sight",
         measure=updates_restore,
         variants=("sight_in_turns", "same_sight"),
     ),

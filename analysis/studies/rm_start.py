@@ -11,7 +11,7 @@ from scipy import special
 from analysis import curves
 from analysis.drawing import tables
 from analysis.findings import Findings
-from analysis.runs import cross_fitted_fall, peak
+from analysis.runs import fall_from_peak, peak
 from analysis.templates import variants
 from gold_sim import laws
 
@@ -129,7 +129,7 @@ def differences(groups) -> list[dict]:
             of |= {
                 "gold_peak": list(map(peak, gold)),
                 "gold_final": [a[:, -1] for a in gold],
-                "drop": list(map(cross_fitted_fall, gold)),
+                "drop": list(map(fall_from_peak, gold)),
             }
             for name, (one, other) in of.items():
                 entry |= {name: float(np.mean(one - other)), f"{name}_ci": curves.interval(one - other)}

@@ -215,12 +215,12 @@ def reaches_far(gs: list) -> dict:
 
 
 def falls(gs: list) -> dict:
-    """Gold falls from its peak to the end of the curve, in the mean of all sizes. The peak is that of the other seeds.
+    """Gold falls from the earlier seeds' peak to the end of the curve, in the mean of all sizes.
 
     A seed's fall is the mean of its falls under all sizes, because sizes share a seed's draws.
     """
     shared = curves.on_common_seeds(gs)
-    lost = np.stack([runs.cross_fitted_fall(g.values["gold"]) for g in shared]) if shared else np.full((1, 1), np.nan)
+    lost = np.stack([runs.fall_from_peak(g.values["gold"]) for g in shared]) if shared else np.full((1, 1), np.nan)
     interval = curves.interval(lost.mean(0))
     each = "; ".join(f"{figures.short(g.key)} {mean_in_words(of)}" for g, of in zip(shared, lost, strict=False))
     says = f"gold lost from the peak to the end: {with_interval(float(lost.mean()), interval)} over all sizes; {each}"

@@ -3,7 +3,7 @@
     python -m experiments divergence
     python -m analysis divergence
 
-The same proxy under both penalties, at as many coefficients each; the best of each kind, chosen on other seeds, are
+The same proxy under both penalties, at as many coefficients each; the best of each kind, chosen on earlier seeds, are
 compared.
 """
 
