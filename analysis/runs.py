@@ -75,12 +75,13 @@ def peak_of_earlier(values) -> np.ndarray:
     """Where the mean of all earlier runs is highest: an index [..., S] along the curve.
 
     Each of the FIRST runs takes the place of the others among them.
-    values: [..., S, T], in the order of seeds, S of 2 or more.
+    values: [..., S, T] without NaN, in the order of seeds, S of 2 or more.
 
     A peak that a run has a part in choosing lies too high, by the noise that made it the highest. So a fall would be
     found where nothing falls. Chosen on all others, the places would hang on one another where a curve is flat, and the
-    spread between seeds would be too small (docs/decisions.md). Chosen on earlier runs, values are differences of a
-    martingale, whatever the curve (Luedtke & van der Laan 2016). One run alone would choose badly for the next.
+    spread between seeds would be too small (docs/decisions.md). A place that earlier runs choose is known before its
+    run is drawn, so there the values are differences of a martingale (Luedtke & van der Laan 2016). One run alone would
+    choose badly for the next.
     """
     values = np.asarray(values, float)
     first = values[..., :FIRST, :]

@@ -46,6 +46,7 @@ PROCESSORS = {  # as noted when an archive was made; the records do not hold it
     "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
     "2026-11-30-fresh-worlds": "AMD EPYC, Zen 5",
     "2026-11-30-labels-and-penalties": "AMD EPYC, Zen 4",
+    "2026-12-01-golds-and-data": "AMD EPYC, Zen 4",
 }
 
 
@@ -263,7 +264,11 @@ SECTIONS = {  # of the page of results
     "Kinds of error": ("goodhart", "heavy_tails"),
     "Direct alignment": ("direct_alignment", "direct_alignment_pessimism"),
 }
-FIGURES = {"rm_size": "![Gold (solid), proxy (dashed), rubric (dotted) and laws against KL](rm_size.png)"}
+FIGURES = {
+    "rm_size": "![Gold (solid), proxy (dashed), rubric (dotted) and laws against KL](rm_size.png)",
+    "gold_quality": "![Gold, proxy and rubric against KL, by how gold was trained](gold_quality_curves.png)\n\n"
+    "![The fall by gold and by the rubric, by how well gold follows the rubric](gold_quality.png)",
+}
 
 
 @cache

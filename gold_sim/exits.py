@@ -35,6 +35,8 @@ def run(name: str, work: Callable[[], int], after: str = "") -> int:
             except SystemExit as ended:  # of argparse
                 status = ended.code
             sys.stdout.flush()
+        if came:  # Python dropped it, and the work ended before it was raised once more
+            raise KeyboardInterrupt(came[0])
         return status
     except (Exception, KeyboardInterrupt) as error:
         if came or isinstance(error, KeyboardInterrupt):  # a package that a signal interrupts may raise anything
@@ -113,19 +115,20 @@ def _signals_raise(came: list[int]):
         for other in handled:
             signal.signal(other, signal.SIG_IGN)
         came.append(number)
-        raise KeyboardInterrupt(number)
+        raised.append(KeyboardInterrupt(number))
+        raise raised[-1]
 
     def dropped(what):
-        if not (came and isinstance(what.exc_value, KeyboardInterrupt)):
+        if not any(what.exc_value is own for own in raised):
             before(what)
             return
         for other in handled:
             signal.signal(other, raise_once)
-        again.append(threading.Timer(DROPPED_SECONDS, signal.raise_signal, came[:1]))
+        again.append(threading.Timer(DROPPED_SECONDS, _interrupt_main, came[:1]))
         again[-1].daemon = True
         again[-1].start()
 
-    handled, again, before = {}, [], sys.unraisablehook
+    handled, raised, again, before = {}, [], [], sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         handled = {number: signal.getsignal(number) for number in SIGNALS}
         handled = {n: h for n, h in handled.items() if h not in (signal.SIG_IGN, None)}  # as nohup asks
@@ -135,11 +138,22 @@ def _signals_raise(came: list[int]):
     try:
         yield
     finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_IGN)
         for timer in again:
             timer.cancel()
+            timer.join()
         sys.unraisablehook = before
         for number, handler in handled.items():
             signal.signal(number, handler)
+
+
+def _interrupt_main(number: int) -> None:
+    """Send a signal to the main thread, which so leaves what it waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        signal.raise_signal(number)
 
 
 def _open_streams() -> None:

@@ -89,6 +89,17 @@ def test_an_archive_of_seven_digits_has_those_of_float32_and_the_digests_of_both
     assert five[0] == pytest.approx(1 / 3, rel=1e-5) and five[0] != back.table()["gold"][0] and np.isnan(five[1])
 
 
+def test_settings_keep_their_value_in_an_archive_of_few_digits(store, tmp_path):
+    """0.35 is no binary fraction: in as many bits as four digits take it would be 0.35004, by which no run is found."""
+    own, few = Store(tmp_path / "own"), tmp_path / "few.tar.xz"
+    settings = {"label_noise": np.array([0.35, 0.1]), "kl_coef": np.array([0.006, 0.0])}
+    own.write("policy_gradient", "made", CURVE, {}, {"curves": made("curves") | settings})
+    own.write_manifest("own-cpu", store.manifest("own") | {"reward_models": []})
+    archive.pack([own], few, digits=4)
+    back = Store(archive.unpack(few)).table()
+    assert all(back[name].tolist() == values.tolist() for name, values in settings.items())
+
+
 def test_archives_of_several_stores_are_joined_and_the_first_counts(store, tmp_path):
     first, both = tmp_path / "first.tar.xz", tmp_path / "both.tar.xz"
     archive.pack([store], first)

@@ -155,7 +155,7 @@ def test_a_peak_is_chosen_on_the_earlier_seeds_by_hand():
     table = pd.DataFrame([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.5, 7.0]], columns=[3.0, 5.0])
     value, place = measured.chosen_on_earlier(table)
     assert value.tolist() == [0.0, 0.0, 0.0, 0.0, 0.5] and place.tolist() == [3.0, 5.0, 3.0, 3.0, 3.0]
-    more = pd.concat([table, table + 9])  # further seeds leave the values of those before as they were
+    more = pd.concat([table, table + 9])  # seeds that are appended leave the values of those before
     assert measured.chosen_on_earlier(more)[0].tolist()[:5] == value.tolist()
     assert np.isnan(measured.chosen_on_earlier(table[:1])[0]).all()
     assert measured.best_of({"a": table[3.0], "b": table[5.0]}).tolist() == value.tolist()

@@ -78,6 +78,8 @@ def test_runs_that_end_at_a_kl_are_expected_to_take_fewer_steps():
     ended = {"optimiser.until_kl": 3.0, "optimiser.learning_rate": 0.1}
     assert cell(**ended).flops < cell().flops
     assert cell(**ended, kl_coefs=(0.1,)).flops == cell(kl_coefs=(0.1,)).flops  # a penalty holds it below
+    held = {"optimiser.constraint": "adaptive_kl"}
+    assert cell(**ended, **held).flops == cell(**held).flops
 
 
 def test_rates_are_recovered_and_resumed_cells_do_not_matter():

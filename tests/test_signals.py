@@ -22,8 +22,9 @@ SPOILT = "(lambda: exec('try:\\n os.kill(os.getpid(), signal.SIGINT); time.sleep
 # Python drops what a callback of its garbage collector raises; jax has one.
 DROPPED = (
     "(lambda: exec('import gc\\ngc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))"
-    "\\ngc.collect(); gc.callbacks.clear(); time.sleep(9)'))() or 0"
+    "\\ngc.collect(); gc.callbacks.clear(); time.sleep(9); os._exit(3)'))() or 0"
 )
+DROPPED_LAST = "(lambda: exec('class A:\\n def __del__(self): os.kill(os.getpid(), signal.SIGINT)\\nA()'))() or 0"
 KILL = "os.kill(os.getpid(), signal.{}) or time.sleep(9) or 0"
 ENDS = [  # work, shell redirection -> status, line
     ("print('²') or 0", "", 0, ""),
@@ -37,6 +38,7 @@ ENDS = [  # work, shell redirection -> status, line
     (KILL.format("SIGINT"), "> /dev/full", 130, "x: interrupted; all is kept"),
     (SPOILT, "", 130, "x: interrupted; all is kept"),
     (DROPPED, "", 130, "x: interrupted; all is kept"),
+    (DROPPED_LAST, "", 130, "x: interrupted; all is kept"),
     ("(_ for _ in ()).throw(ValueError('so\\n  it is'))", "", 2, "x: so it is"),
     ("open('/nonexistent/file')", "", 2, "x: /nonexistent/file: No such file or directory"),
     ("{}['key']", "", 2, "x: KeyError: 'key'; a fault of the program, its traceback: "),

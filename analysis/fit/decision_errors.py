@@ -108,7 +108,7 @@ def made_falls(kind: str, fall: float, until: float, chosen: str, rng, replicati
     """Falls [K, R, 64] of every seed at every look, NaN of seeds not yet drawn, as claims measure them.
 
     The mean curve rises over the first quarter of the way and then falls in a straight line, by `fall` in all. Seeds
-    wander from it. Where it falls by 0 its highest place is of noise, which is the hardest case.
+    wander from it. Where it falls by 0 its highest place is of noise.
     until: the distance, as in ALONG, up to which a peak is sought.  chosen: one of CHOSEN.
     """
     steps = KINDS[kind](rng, (replications, MOST, len(ALONG) - 1)) * WANDER / np.sqrt(len(ALONG) - 1)

@@ -91,12 +91,12 @@ def rounded(table: bytes, digits: int) -> bytes:
     """A table whose numbers are rounded to so many digits at least, to as many bits as these take.
 
     Policies are measured in float32, 24 bits, so with seven digits their numbers stay. Means of best-of-n are not.
+    Decimals that are no longer than that stay as they are: settings, such as a coefficient, by which runs are found.
     Bytes of equal weight stand together, uncompressed, which xz packs best.
     """
     read = pq.read_table(io.BytesIO(table))
     numbers = [name for name in read.column_names if read.schema.field(name).type == pa.float64()]
-    bits = math.ceil(digits * math.log2(10))
-    few = lambda column: pa.array(_in_bits(column.to_numpy(), bits), mask=column.is_null().to_numpy())
+    few = lambda column: pa.array(_short(column.to_numpy(), digits), mask=column.is_null().to_numpy())
     columns = [few(read[name]) if name in numbers else read[name] for name in read.column_names]
     data, others = io.BytesIO(), [name for name in read.column_names if name not in numbers]
     options = dict(compression="none", use_dictionary=others, use_byte_stream_split=numbers)
@@ -104,9 +104,12 @@ def rounded(table: bytes, digits: int) -> bytes:
     return data.getvalue()
 
 
-def _in_bits(values: np.ndarray, bits: int) -> np.ndarray:
+def _short(values: np.ndarray, digits: int) -> np.ndarray:
+    bits = math.ceil(digits * math.log2(10))
     part, power = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(part, bits)), power - bits)
+    in_bits = np.ldexp(np.rint(np.ldexp(part, bits)), power - bits)
+    decimals = np.array([float(f"{value:.{digits}g}") for value in values])
+    return np.where(decimals == values, values, in_bits)
 
 
 def _compressed(content: dict[str, bytes]) -> bytes:

@@ -37,11 +37,12 @@ def _optimising(c: Config) -> Work:
     passes += 1 + any(coef > 0 for coef in c.kl_coefs)
     train = o.steps * o.prompts * o.group_size * (passes * write + sizes.scored(c))
     measured = (o.evaluations + 1) * o.eval_prompts * (2 * write + judged(c, sizes.gold(c)) + sizes.scored(c))
-    return len(c.seeds) * sum(1.0 if coef else _taken(o) for coef in c.kl_coefs) * (train + measured)
+    taken = lambda coef: 1.0 if coef or o.constraint != "none" else _taken(o)  # both hold a run near the reference
+    return len(c.seeds) * sum(map(taken, c.kl_coefs)) * (train + measured)
 
 
 def _taken(o: OptimiserConfig) -> float:
-    """Expected share of its steps that a run without a KL penalty takes, until it ends at `until_kl`."""
+    """Expected share of its steps that a run that nothing holds takes, until it ends at `until_kl`."""
     if o.until_kl is None:
         return 1.0
     needed, rising = RATE_STEPS_A_NAT * o.until_kl / o.learning_rate, o.warmup_steps  # steps at the full rate
