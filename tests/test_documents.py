@@ -43,7 +43,7 @@ def test_the_list_of_archives_is_what_they_hold(tmp_path, monkeypatch):
     for name, (recorded, code, _, size, experiments) in listed.items():
         store = opened(name, tmp_path, monkeypatch)
         kept = [store.record(path.parent) for path in store.root.glob("*/*/record.json")]
-        assert {recorded} == {record["created"][:10] for record in kept}, name
+        assert set(recorded.split(", ")) == {record["created"][:10] for record in kept}, name
         began = {}  # commit, "+" with uncommitted changes -> when it was first used
         for record in sorted(kept, key=lambda record: record["created"]):
             began.setdefault(record["commit"][:7] + "+" * bool(record["diff"]), record["created"])
