@@ -1,5 +1,7 @@
 """The frontier: its equilibria are the exact tilts of an enumerable world, and its rows say which points they are."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from gold_sim.optimisation import driver, exact
 from gold_sim.optimisation import policy_gradient as pg
 from gold_sim.settings import replace
 from gold_sim.stages import graph
-from gold_sim.stages.policy_gradient import beyond, equilibria, leaps, points_of
+from gold_sim.stages.policy_gradient import beyond, equilibria, leaps, points_of, tells
 from tests.conftest import driven
 from tests.test_policy_gradient import config_of, task_of
 
@@ -41,8 +43,8 @@ def test_the_frontier_is_that_of_the_exact_tilts(tiny, name, rate):
 
 
 def test_equilibria_by_hand():
-    """Two plateaus of two measurements: KL 0, then 1 and 2, then 4 and 3.  (2 - 1) / 2 = 0.5;  (3 - 4) / 3 = -1/3."""
-    plateaus = FrontierConfig(kl_coefs=(0.2, 0.1), steps=4, evaluations=2)
+    """Two plateaus, each measured twice: KL 0, then 1 and 2, then 4 and 3.  (2 - 1) / 2 = 0.5;  (3 - 4) / 3 = -1/3."""
+    plateaus = FrontierConfig(kl_coefs=(0.2, 0.1), steps=6, evaluations=3)
     one, other = equilibria(plateaus, np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 1.0], [4.0, 2.0], [3.0, 2.0]]))
     assert one["kl_coef"].tolist() == other["kl_coef"].tolist() == [0.2, 0.2, 0.2, 0.1, 0.1]
     np.testing.assert_allclose(one["kl_drift"], [0.0, np.nan, 0.5, np.nan, -1 / 3])
@@ -89,6 +91,18 @@ def test_runs_are_driven_until_a_point_is_enough():
     for kept in (Kept(), Kept(4, [np.float64(0), np.float64(2), np.float64(4)], 2)):
         last, curve = drive(kept)
         assert last == 4 and curve.tolist() == [0, 2, 4]
+
+
+def test_only_points_that_are_read_are_measured():
+    """One step adds 1: of two plateaus of three parts, six steps each, the first parts are passed over."""
+    programs = driver.Programs(lambda state: state, None, lambda state, batch: state + 1)
+    config = Config(frontier=FrontierConfig(kl_coefs=(0.2, 0.1), steps=6, evaluations=3)).on_plateaus.optimiser
+    wanted = functools.partial(tells, config)
+    drive = lambda kept: driver.drive(programs, 0, float, 12, 6, checkpoints=kept, wanted=wanted)
+    whole = Kept()
+    assert drive(whole)[1].tolist() == [0, 4, 6, 10, 12] and whole.saved == [2, 3, 5]
+    assert drive(Kept(6, [0.0, 4.0, 6.0], 3))[1].tolist() == [0, 4, 6, 10, 12]
+    assert all(tells(OptimiserConfig(), number) for number in range(1, 31))
 
 
 def test_steps_over_which_a_run_leaps_are_taken_again():

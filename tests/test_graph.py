@@ -83,7 +83,7 @@ KNOWN = {  # of Config() (relabelled: of its second round). Whoever changes one 
     "scores": "3d484e2617ed3299",
     "best_of_n": "2c36a4ba399496c6",
     "policy_gradient": "11d4d7f94b23f39b",
-    "frontier": "72f3d5c8d5b78460",
+    "frontier": "c6a18c3669b38cd4",
     "direct_alignment": "9346eb5b7c654424",
     "relabelled": "4061f77c88c99e4a",
 }

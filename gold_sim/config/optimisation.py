@@ -99,7 +99,7 @@ class FrontierConfig(Checked):
         *(0.025, 0.016, 0.01, 0.0063, 0.004),
     )
     steps: Count = 60  # policy steps of a plateau
-    evaluations: Annotated[int, Between(2, 10**6)] = 3  # measurements of a plateau; must divide its steps
+    evaluations: Annotated[int, Between(2, 10**6)] = 3  # equal parts of a plateau; it is measured after the last two
     learning_rate: LearningRate = 3e-3  # at the start of a plateau, from where it falls to 0
 
     def faults(self):

@@ -7,7 +7,7 @@
             batch  = algorithm.rollout(task, states)
             batch  = batch with its rewards         (a batch of labelled pairs has no rewards)
             states = algorithm.update(task, states, batch)
-        points += [measure(states)], or where a run leaped one of each step
+        points += [measure(states)], or where a run leaped one of each step, or where none is wanted nothing
         checkpoint
 
 Reference policies, gold and reward models are fitted before this loop begins, in policy.py and gold_sim/rewards.
@@ -89,6 +89,7 @@ def drive(
     enough: Callable[[Any], bool] = lambda point: False,
     leaped: Callable[[Any, Any], bool] | None = None,
     going_on: Callable[[Any], tuple[Programs, Callable]] | None = None,
+    wanted: Callable[[int], bool] = lambda number: True,
 ):
     """(last states, curve) of whole runs; the curve is the measured points stacked along a new first axis [T, ...].
 
@@ -99,6 +100,8 @@ def drive(
     leaped: (a point, the next one) -> whether the steps between them are taken again, with a point after each. T is
     larger then. None: never, and no states are kept to go back to.
     going_on: a point -> (programs, measure) of the runs that go on after it; None: all do, by those given.
+    wanted: number of an evaluation, from 1 -> whether runs are measured at it, as they must be at the last. Not with
+    `leaped`.
     """
     points, done, interval = [measure(states)], 0, steps // evaluations
     if checkpoints is not None:
@@ -110,6 +113,9 @@ def drive(
         for i in range(interval):
             states = step(programs, states)
             progress(done * interval + i + 1, steps)
+        done += 1
+        if not wanted(done):
+            continue
         point = measure(states)
         if leaped is not None and leaped(points[-1], point):
             states = before
@@ -118,7 +124,6 @@ def drive(
                 points.append(measure(states))
         else:
             points.append(point)
-        done += 1
         if checkpoints is not None and done < evaluations:
             checkpoints.keep(states, points, done)
     return states, jax.tree.map(lambda *each: np.stack(each), *points)

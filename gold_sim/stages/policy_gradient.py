@@ -172,7 +172,16 @@ def driven(at: Loaded, cell, store, progress):
         enough=lambda point: bool(np.all(beyond(o, point.policy.kl) | ~np.isfinite(point.policy.kl))),
         leaped=o.retrace_below and (lambda before, after: bool(leaps(o, before.policy.kl, after.policy.kl).any())),
         going_on=functools.partial(going_on, at),
+        wanted=functools.partial(tells, o),
     )
+
+
+def tells(config: OptimiserConfig, number: int) -> bool:
+    """Whether a measurement of this number, from 1, is read: of a plateau, those that tell its end and its drift."""
+    if config.plateau is None:
+        return True
+    of_plateau = config.evaluations * config.plateau // config.steps
+    return number % of_plateau in (0, of_plateau - 1)
 
 
 def going_on(at: Loaded, last: Point | None):
@@ -236,11 +245,10 @@ def equilibria(config: FrontierConfig, kl) -> list[dict]:
     kl_drift is finite at the equilibria, the last measurements of the plateaus: (KL - KL at the measurement before) /
     KL. At the reference policy, the equilibrium of an infinite coefficient, it is 0.
     """
-    count = config.evaluations
-    kl, last = np.asarray(kl, float), np.arange(count, len(kl), count)
+    kl, last = np.asarray(kl, float), np.arange(2, 1 + 2 * len(config.kl_coefs), 2)
     drift = np.full(kl.shape, np.nan)
     drift[0], drift[last] = 0.0, 1 - kl[last - 1] / kl[last]
-    in_force = np.concatenate([config.kl_coefs[:1], np.repeat(config.kl_coefs, count)])
+    in_force = np.concatenate([config.kl_coefs[:1], np.repeat(config.kl_coefs, 2)])
     return [dict(kl_coef=in_force, kl_drift=of_run) for of_run in drift.T]
 
 

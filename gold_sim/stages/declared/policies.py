@@ -36,7 +36,8 @@ def _optimising(c: Config) -> Work:
     passes = 3 * o.epochs if o.name in ("ppo", "grpo") else 3
     passes += 1 + any(coef > 0 for coef in c.kl_coefs)
     train = o.steps * o.prompts * o.group_size * (passes * write + sizes.scored(c))
-    measured = (o.evaluations + 1) * o.eval_prompts * (2 * write + judged(c, sizes.gold(c)) + sizes.scored(c))
+    points = 1 + (2 * o.steps // o.plateau if o.plateau else o.evaluations)
+    measured = points * o.eval_prompts * (2 * write + judged(c, sizes.gold(c)) + sizes.scored(c))
     taken = lambda coef: 1.0 if coef or o.constraint != "none" else _taken(o)  # both hold a run near the reference
     return len(c.seeds) * sum(map(taken, c.kl_coefs)) * (train + measured)
 
@@ -98,7 +99,7 @@ def _plateaus_hold(c: Config) -> float:
 
 FRONTIER = Stage(
     name="frontier",
-    version=2,
+    version=3,
     function="gold_sim.stages.policy_gradient:frontier",
     label=lambda c: f"{c.optimiser.name}-{name_of_reward(c)}-kl{c.frontier.kl_coefs[0]:g}to{c.frontier.kl_coefs[-1]:g}",
     reads=lambda c: picked(c.on_plateaus, "optimiser", *REWARD, "seeds", "kl_coefs") | of_error(c),
