@@ -13,7 +13,7 @@ from experiments.studies.ppo_penalty import SCHEDULE
 PPO = {"optimiser.name": "ppo"}
 ON_PLATEAUS = {  # four updates a batch: fewer steps of a plateau at a lower rate (chosen on world 3)
     "smoke": {},
-    "cpu": {"frontier.steps": 30, "frontier.learning_rate": 2e-3},
+    "cpu": {"frontier.steps": 30, "frontier.learning_rate": 2e-3, "frontier.update_rule": "adam"},
 }
 
 
@@ -41,7 +41,7 @@ def variants(preset: str) -> dict[str, Variant]:
         "path_fast": Variant("path, rate x 2", at_rate(2.0, rloo)),
         "path_slow": Variant("path, rate / 3", at_rate(1 / 3, rloo)),
         "path_batch": Variant("path, batch x 4", {"optimiser.prompts": 128}),
-        "frontier_longer": Variant("frontier, steps x 2", {"frontier.steps": 108}, frontier),
+        "frontier_longer": Variant("frontier, steps x 2", {"frontier.steps": 84}, frontier),
         "frontier_batch": Variant("frontier, batch x 4", {"optimiser.prompts": 128}, frontier),
         "ppo_path": Variant("PPO path", PPO | of(SCHEDULE, preset)),
         "ppo_path_slow": Variant("PPO path, rate / 3", at_rate(1 / 3, ppo)),

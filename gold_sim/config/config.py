@@ -157,8 +157,9 @@ class Config(Checked):
         """
         f, count = self.frontier, len(self.frontier.kl_coefs)
         of_plateaus = dict(steps=count * f.steps, evaluations=count * f.evaluations, plateau=f.steps)
-        rate = dict(learning_rate=f.learning_rate, warmup_steps=0, until_kl=None, retrace_below=None)
-        optimiser = dataclasses.replace(self.optimiser, **of_plateaus, **rate)
+        descent = dict(update_rule=f.update_rule, learning_rate=f.learning_rate, warmup_steps=0)
+        never_ends = dict(until_kl=None, retrace_below=None)
+        optimiser = dataclasses.replace(self.optimiser, **of_plateaus, **descent, **never_ends)
         return dataclasses.replace(self, optimiser=optimiser, kl_coefs=f.kl_coefs)
 
     @property

@@ -58,6 +58,7 @@ class OptimiserConfig(Checked):
     # Nats a response: where a run's next measurement is beyond until_kl and its last one below this, the steps between
     # are taken again, and it is measured after each. None: never.
     retrace_below: Positive | None = later(None)
+    update_rule: Literal["adam", "muon"] = later("adam")  # by which a gradient changes the policy (networks/muon.py)
 
     @property
     def updates(self) -> int:
@@ -101,6 +102,7 @@ class FrontierConfig(Checked):
     steps: Count = 60  # policy steps of a plateau
     evaluations: Annotated[int, Between(2, 10**6)] = 3  # equal parts of a plateau; it is measured after the last two
     learning_rate: LearningRate = 3e-3  # at the start of a plateau, from where it falls to 0
+    update_rule: Literal["adam", "muon"] = "adam"
 
     def faults(self):
         if any(later >= first for first, later in itertools.pairwise(self.kl_coefs)):

@@ -23,6 +23,7 @@ from gold_sim import policy
 from gold_sim.config import OptimiserConfig
 from gold_sim.networks import pieces, transformer
 from gold_sim.networks.adam import adam
+from gold_sim.networks.muon import muon
 from gold_sim.networks.network import Network
 from gold_sim.policy import visited
 
@@ -102,7 +103,8 @@ def keys_of_step(task: Task, state):
 
 
 def _optimiser(config: OptimiserConfig):
-    return adam(_on_plateaus(config) if config.plateau else _warmed_up(config), config.max_grad_norm)
+    rate = _on_plateaus(config) if config.plateau else _warmed_up(config)
+    return (muon if config.update_rule == "muon" else adam)(rate, config.max_grad_norm)
 
 
 def _warmed_up(config: OptimiserConfig):
@@ -119,7 +121,7 @@ def _on_plateaus(config: OptimiserConfig):
 
 
 def descend(config: OptimiserConfig, state, grads):
-    """The state after one step of Adam down `grads`; state.step stays as it is."""
+    """The state after one update by `grads`; state.step stays as it is."""
     updates, opt_state = _optimiser(config).update(grads, state.opt_state, state.params)
     return state._replace(params=optax.apply_updates(state.params, updates), opt_state=opt_state)
 
