@@ -64,6 +64,7 @@ PRESETS = {
         "frontier.kl_coefs": (0.3, 0.1, 0.03),
         "frontier.steps": 4,
         "frontier.evaluations": 2,
+        "frontier.update_rule": "muon",
         "direct.num_pairs": 256,
         "direct.batch": 32,
         "direct.evaluations": 4,

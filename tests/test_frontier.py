@@ -49,6 +49,8 @@ def test_equilibria_by_hand():
     assert one["kl_coef"].tolist() == other["kl_coef"].tolist() == [0.2, 0.2, 0.2, 0.1, 0.1]
     np.testing.assert_allclose(one["kl_drift"], [0.0, np.nan, 0.5, np.nan, -1 / 3])
     np.testing.assert_allclose(other["kl_drift"], [0.0, np.nan, 0.0, np.nan, 0.0])
+    (diverged,) = equilibria(plateaus, np.array([[0.0], [np.nan]]))
+    assert diverged["kl_coef"].tolist() == [0.2, 0.2] and np.isnan(diverged["kl_drift"][1])
 
 
 def test_a_run_ends_before_its_first_measurement_beyond_a_kl():
@@ -101,7 +103,13 @@ def test_only_points_that_are_read_are_measured():
     drive = lambda kept: driver.drive(programs, 0, float, 12, 6, checkpoints=kept, wanted=wanted)
     whole = Kept()
     assert drive(whole)[1].tolist() == [0, 4, 6, 10, 12] and whole.saved == [2, 3, 5]
-    assert drive(Kept(6, [0.0, 4.0, 6.0], 3))[1].tolist() == [0, 4, 6, 10, 12]
+    assert (
+        drive(Kept(4, [0.0, 4.0], 2))[1].tolist() == drive(Kept(6, [0.0, 4.0, 6.0], 3))[1].tolist() == [0, 4, 6, 10, 12]
+    )
+    parts = lambda count: [
+        tells(config_of("rloo", plateau=20, steps=40, evaluations=2 * count), n + 1) for n in range(count)
+    ]
+    assert parts(2) == [True, True] and parts(5) == 3 * [False] + 2 * [True]
     assert all(tells(OptimiserConfig(), number) for number in range(1, 31))
 
 
@@ -125,6 +133,15 @@ def test_the_rate_falls_along_each_plateau():
     config = config_of("ppo", plateau=3, steps=6, evaluations=2, epochs=2, learning_rate=0.06)
     rates = [float(pg._on_plateaus(config)(count)) for count in range(12)]
     np.testing.assert_allclose(rates, 2 * [0.06, 0.05, 0.04, 0.03, 0.02, 0.01], rtol=1e-6)
+
+
+def test_the_frontiers_rule_is_the_one_that_updates(tiny):
+    """Of two steps down the same gradient, Muon's is another than Adam's."""
+    on_plateaus = lambda rule: Config(frontier=FrontierConfig(update_rule=rule)).on_plateaus.optimiser
+    task = lambda rule: task_of(tiny, on_plateaus(rule), jnp.array(COEFS))
+    ones = jax.tree.map(jnp.ones_like, task("adam").ref_params)
+    state = lambda rule: pg.descend(on_plateaus(rule), pg.init(task(rule)), ones).params["blocks"]["up"]["kernel"]
+    assert on_plateaus("muon").update_rule == "muon" and np.abs(state("muon") - state("adam")).max() > 1e-4
 
 
 def test_the_path_is_no_part_of_the_frontier():

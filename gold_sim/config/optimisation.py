@@ -102,7 +102,7 @@ class FrontierConfig(Checked):
     steps: Count = 60  # policy steps of a plateau
     evaluations: Annotated[int, Between(2, 10**6)] = 3  # equal parts of a plateau; it is measured after the last two
     learning_rate: LearningRate = 3e-3  # at the start of a plateau, from where it falls to 0
-    update_rule: Literal["adam", "muon"] = "adam"
+    update_rule: Literal["adam", "muon"] = "adam"  # muon: learning_rate is that of matrices (networks/muon.py)
 
     def faults(self):
         if any(later >= first for first, later in itertools.pairwise(self.kl_coefs)):

@@ -1,4 +1,4 @@
-"""The one optimiser of all networks: Adam on clipped gradients, and the schedule of its rate."""
+"""Adam on clipped gradients, and the schedule of its rate: for all networks but policies by Muon (muon.py)."""
 
 import optax
 

@@ -1,7 +1,7 @@
 """Muon, an optimiser that comes to rest in fewer steps than Adam where the rate falls to 0 (optimisation/plateaus.py).
 
-It orthogonalises the momentum of each matrix (Jordan et al. 2024). At three quarters of the steps it finds equilibria
-that are as good as Adam's (experiments/log/2026-12-01-equilibria-by-muon.md).
+It orthogonalises the momentum of each matrix (Jordan et al. 2024); queries, keys and values are one. What it saves:
+experiments/log/2026-12-01-equilibria-by-muon.md.
 """
 
 import jax

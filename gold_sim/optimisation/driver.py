@@ -7,8 +7,9 @@
             batch  = algorithm.rollout(task, states)
             batch  = batch with its rewards         (a batch of labelled pairs has no rewards)
             states = algorithm.update(task, states, batch)
-        points += [measure(states)], or where a run leaped one of each step, or where none is wanted nothing
-        checkpoint
+        where a point is wanted:
+            points += [measure(states)], or where a run leaped one of each step
+            checkpoint
 
 Reference policies, gold and reward models are fitted before this loop begins, in policy.py and gold_sim/rewards.
 
@@ -61,7 +62,7 @@ class Checkpoints(Protocol):
         """(states, points, evaluations done) that were kept last, or those given and 0 where nothing is kept."""
 
     def keep(self, states, points: list, done: int) -> None:
-        """Keep a run's states, points and number of evaluations. Called at all but the last; may do nothing."""
+        """Keep a run's states, points and number of evaluations. Called after all points but the last."""
 
 
 def of_run(algorithm: Algorithm, task, score=None) -> Programs:
@@ -95,13 +96,14 @@ def drive(
 
     measure: states -> a pytree of arrays. Its results are stacked, and nothing here reads them. So whatever it
     measures, gold above all, cannot change a policy by a single bit.
-    evaluations: number of points after the first, evenly spaced in steps; must divide steps. T = evaluations + 1.
+    evaluations: number of points after the first, evenly spaced in steps; must divide steps. Where all
+    are wanted, T = evaluations + 1.
     enough: point -> whether runs end at it, and T is smaller.
     leaped: (a point, the next one) -> whether the steps between them are taken again, with a point after each. T is
     larger then. None: never, and no states are kept to go back to.
     going_on: a point -> (programs, measure) of the runs that go on after it; None: all do, by those given.
-    wanted: number of an evaluation, from 1 -> whether runs are measured at it, as they must be at the last. Not with
-    `leaped`.
+    wanted: number of an evaluation, from 1 -> whether runs are measured at it. They must be at the last,
+    and at all where `leaped` is given.
     """
     points, done, interval = [measure(states)], 0, steps // evaluations
     if checkpoints is not None:

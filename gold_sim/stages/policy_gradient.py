@@ -180,7 +180,7 @@ def tells(config: OptimiserConfig, number: int) -> bool:
     """Whether a measurement of this number, from 1, is read: of a plateau, those that tell its end and its drift."""
     if config.plateau is None:
         return True
-    of_plateau = config.evaluations * config.plateau // config.steps
+    of_plateau = max(1, config.evaluations * config.plateau // config.steps)
     return number % of_plateau in (0, of_plateau - 1)
 
 
@@ -245,11 +245,11 @@ def equilibria(config: FrontierConfig, kl) -> list[dict]:
     kl_drift is finite at the equilibria, the last measurements of the plateaus: (KL - KL at the measurement before) /
     KL. At the reference policy, the equilibrium of an infinite coefficient, it is 0.
     """
-    kl, last = np.asarray(kl, float), np.arange(2, 1 + 2 * len(config.kl_coefs), 2)
+    kl, last = np.asarray(kl, float), np.arange(2, len(kl), 2)  # fewer where all runs diverged
     drift = np.full(kl.shape, np.nan)
     drift[0], drift[last] = 0.0, 1 - kl[last - 1] / kl[last]
     in_force = np.concatenate([config.kl_coefs[:1], np.repeat(config.kl_coefs, 2)])
-    return [dict(kl_coef=in_force, kl_drift=of_run) for of_run in drift.T]
+    return [dict(kl_coef=in_force[: len(kl)], kl_drift=of_run) for of_run in drift.T]
 
 
 def measured(at: Loaded, states, ended=None) -> Point:
