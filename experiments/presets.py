@@ -91,7 +91,7 @@ PRESETS = {
         "optimiser.until_kl": 30.0,  # up to there half of the reference policy's entropy is left
         "optimiser.retrace_below": 22.0,  # the highest KL at which claims read RL (analysis/claims/measured.py)
         "frontier.kl_coefs": (0.12, 0.06, 0.03, 0.017, 0.01, 0.006),
-        # Equilibria as good as those of 54 steps of Adam (experiments/log/2026-12-01-equilibria-by-muon.md).
+        # Equilibria about as good as those of 54 steps of Adam (experiments/log/2026-12-01-equilibria-by-muon.md).
         "frontier.steps": 42,
         "frontier.learning_rate": 6e-3,
         "frontier.update_rule": "muon",
