@@ -41,7 +41,6 @@ def stores() -> dict[str, Store]:
 
 
 PROCESSORS = {  # as noted when an archive was made; the records do not hold it
-    "2026-11-26-data-and-direct-alignment": "AVX-512, kind not noted",
     "2026-11-26-policy-sizes-and-worlds": "Intel Xeon, AVX-512",
     "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
     "2026-11-30-fresh-worlds": "AMD EPYC, Zen 5",
@@ -177,7 +176,7 @@ def claims_in_short() -> str:
     return "\n".join(lines)
 
 
-MAIN_JOB = f"docs/records/2026-11-30-a-world-with-room{archive.SUFFIX}"  # the draw that the README shows
+MAIN_JOB = f"docs/records/2026-12-01-golds-and-data{archive.SUFFIX}"  # the draw that the README shows
 
 
 @cache
