@@ -198,13 +198,12 @@ def _advise(argv) -> int:
         _add_runs(parser)
         parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
         args = parser.parse_args(argv)
-        from analysis import curves, records, sources
+        from analysis import records, sources
 
         _check_json(args.json, FITTED)
         with sources.opened(args.runs, makes=args.name) as [source]:
             read = records.load(source.store, args.name, args.preset)
-        gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
-        parts = [(g.form, {"method": g.method, read.axis: g.key}, *curves.gains(g), g.units) for g in gs]
+        parts = advise.parts(read)
         warnings, unit = read.warnings, "s.d."
     else:
         parser = _of_file("advise", "How far may I optimise? From an experiment NAME or a file of curves.")

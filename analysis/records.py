@@ -1,6 +1,7 @@
 """The records of one experiment in the store: its manifest, curves and reward models, and where they come from."""
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 
 import pandas as pd
@@ -45,6 +46,15 @@ class Data:
             return []
         of_points = self.curves["variant"]
         return [key for key in of_points.cat.categories if (of_points == key).any()]
+
+    def by_variant(self) -> dict[str, "Data"]:
+        """Label of a variant -> its part of the records; one part, "", if variants are the axis or there are none."""
+        out = {}
+        for key in self.variants if self.axis != "variant" else ():
+            part = self.curves[self.curves["variant"] == key]
+            models = self.reward_models[self.reward_models["cell"].isin(part["rm_cell"])]
+            out[self.label(key)] = dataclasses.replace(self, curves=part, reward_models=models)
+        return out or {"": self}
 
     def alike(self) -> list[str]:
         """A line for each set of variants whose curves of a stage are the same to the last digit."""

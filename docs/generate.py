@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from analysis import analyse, curves, escaped, others, records  # noqa: E402
+from analysis import analyse, escaped, others, records  # noqa: E402
 from analysis.claims import savings, verdicts  # noqa: E402
 from analysis.claims.catalogue import CLAIMS  # noqa: E402
 from analysis.drawing import tables  # noqa: E402
@@ -41,7 +41,6 @@ def stores() -> dict[str, Store]:
 
 
 PROCESSORS = {  # as noted when an archive was made; the records do not hold it
-    "2026-11-26-policy-sizes-and-worlds": "Intel Xeon, AVX-512",
     "2026-11-30-a-world-with-room": "AMD EPYC, Zen 5",
     "2026-11-30-fresh-worlds": "AMD EPYC, Zen 5",
     "2026-11-30-labels-and-penalties": "AMD EPYC, Zen 4",
@@ -150,8 +149,7 @@ def advice() -> str:
     covered = runs = 0
     for name in ADVISED:
         path, read = newest(name)
-        gs = [g for part in curves.groups(read.curves, read.axis).values() for g in part]
-        tested = advise.backtest([(g.form, *curves.gains(g)) for g in gs])
+        tested = advise.backtest([(form, ds, golds) for form, _, ds, golds, _ in advise.parts(read)])
         covered, runs = covered + tested["covered"], runs + tested["runs"]
         lines.append(f"| `{name}` | `{path}` | {tested['covered']} of {tested['runs']} |")
     return "\n".join([*lines, "", f"Together these are {covered} of {runs}, or {covered / runs:.0%}."])

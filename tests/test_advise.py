@@ -1,6 +1,7 @@
 """Advice covers the peaks of runs that it has not seen, and says when it cannot."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from analysis.fit.coverage import TRUTHS, replicated_runs
 from gold_sim import laws
 
 FAR = np.linspace(0.05, 6, 37)
+RECORDS = Path(__file__).parent.parent / "docs" / "records" / "2026-12-01-golds-and-data.tar.xz"
 
 
 def test_the_peak_and_its_price_by_hand():
@@ -127,3 +129,12 @@ def test_gold_that_starts_elsewhere_is_named_and_its_points_are_kept(tmp_path, c
         assert main([*command, str(tmp_path / "c.csv"), "--x", "kl"]) == 0
         said = capsys.readouterr().err
         assert "gold is 3 at KL 0 but the laws start at 0" in said and "far off" not in said
+
+
+def test_every_variant_of_an_experiment_has_its_own_advice(tmp_path, monkeypatch):
+    """data_size has two ways of training at each number of pairs, and each seed a run of both."""
+    monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path / "cache"))
+    assert main(["advise", "data_size", "--runs", str(RECORDS), "--json", str(tmp_path / "out.json")]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["groups"]
+    of = lambda name: {group[name] for group in found}
+    assert len(found) == len(of("variant")) * len(of("method")) * len(of("num_pairs")) == 20

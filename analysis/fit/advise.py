@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
+from analysis import curves
 from analysis.numbers import number, with_interval
 from gold_sim import laws
 from gold_sim.laws import comparison, intervals
@@ -39,6 +40,19 @@ class Advice:
     text: str
     fitted: bool = True  # whether there were points enough for the law
     kl_peak_beyond: float | None = None  # nats, where the law peaks if gold does not turn within the data
+
+
+def parts(data) -> list[tuple]:
+    """(form, {variant, method and axis: key}, ds, golds, units) of each group of an experiment's records.
+
+    data: records.Data.  Groups are by its axis, each variant and method by itself.
+    """
+    out = []
+    for variant, part in data.by_variant().items():
+        named = {"variant": variant} if variant else {}
+        for method, gs in curves.groups(part.curves, data.axis).items():
+            out += [(g.form, named | {"method": method, data.axis: g.key}, *curves.gains(g), g.units) for g in gs]
+    return out
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import curves, records
 from analysis.drawing import figures
 from analysis.numbers import number, with_interval
-from analysis.studies import bon_vs_rl, data_size, epochs, grid, kl_penalty, policy_size
+from analysis.studies import bon_vs_rl, epochs, grid, kl_penalty, policy_size
 from analysis.templates import scaling
 from gold_sim import laws
 from gold_sim.laws import comparison
@@ -42,7 +42,7 @@ class Book:
     def groups(self, name: str, method: str, **options) -> list[curves.Group]:
         data = self.read(name)
         if name == "data_size":  # the paper's one epoch alone
-            data = next(iter(data_size.by_way(data).values()))
+            data = next(iter(data.by_variant().values()))
         return curves.groups(data.curves, data.axis, **options).get(method, [])
 
     def page(self, count: int, height: float = 2.3):

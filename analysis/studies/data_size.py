@@ -20,7 +20,7 @@ LEGEND = "training pairs"
 
 def study(data, folder) -> Findings:
     """The findings of the first way of training; those of the other ways lie beside them, and all are compared."""
-    ways = by_way(data)
+    ways = data.by_variant()
     found = [of_way(way, folder, f"_{slug(key)}" if i else "") for i, (key, way) in enumerate(ways.items())]
     if len(found) == 1:
         return found[0]
@@ -33,16 +33,6 @@ def study(data, folder) -> Findings:
     for one in found[1:]:
         drawn, made = drawn + one.figures, made + one.tables
     return Findings(summary, drawn, made)
-
-
-def by_way(data) -> dict:
-    """Label of a variant -> its part of the records; records that are older than the variants are one part."""
-    out = {}
-    for key in data.variants:
-        part = data.curves[data.curves["variant"] == key]
-        models = data.reward_models[data.reward_models["cell"].isin(part["rm_cell"])]
-        out[data.label(key)] = dataclasses.replace(data, curves=part, reward_models=models)
-    return out or {"": data}
 
 
 def of_way(data, folder, ending: str) -> Findings:
