@@ -29,7 +29,7 @@ def study(data, folder) -> Findings:
     first = found[0]
     summary = first.summary | {"ways": {key: one.summary for key, one in zip(ways, found, strict=True)}}
     drawn = [first.figures[0], draw_ways(ways, folder), *first.figures[1:]]
-    made = [first.tables[0], compared, *first.tables[1:]]
+    made = [compared, *first.tables]
     for one in found[1:]:
         drawn, made = drawn + one.figures, made + one.tables
     return Findings(summary, drawn, made)
