@@ -26,6 +26,7 @@ class Data:
     warnings: list[str]
     provenance: dict  # label -> text
     store: Store
+    kept: dict = dataclasses.field(default_factory=dict)  # (stage, fingerprint) -> record.json of curves and their RMs
 
     @property
     def axis(self) -> str:
@@ -85,8 +86,11 @@ class Data:
 
     def record(self, stage: str, fingerprint: str) -> dict:
         """record.json of one of the experiment's cells."""
+        cell = (stage, fingerprint)
+        if cell in self.kept:
+            return self.kept[cell]
         with _mending(self.store, self.manifest):
-            return _records(self.store, [(stage, fingerprint)])[0]
+            return _records(self.store, [cell])[cell]
 
 
 def load(store: Store, experiment: str, preset: str | None = None, seeds: int | None = None) -> Data:
@@ -110,14 +114,15 @@ def load(store: Store, experiment: str, preset: str | None = None, seeds: int | 
         reward_models = store.table("reward_models", set(manifest["reward_models"]))
         if seeds is not None:
             reward_models = reward_models[reward_models["seed"].isin(points["seed"])]
-        records = _records(store, cells)
+        kept = _records(store, [*cells, *(("reward_model", model) for model in manifest["reward_models"])])
+    records = [kept[cell] for cell in cells]
     table, warnings = curves.usable(points)
     if table.empty:
         raise NoPoints(f"{store.root}: {experiment}-{manifest['preset']} has no usable point; {'; '.join(warnings)}")
     if manifest["variants"]:
         of_cell = {cell["fingerprint"]: cell["variant"] for cell in manifest["cells"]}
         table["variant"] = pd.Categorical(table["cell"].map(of_cell), list(manifest["variants"]), ordered=True)
-    return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store)
+    return Data(manifest, table, reward_models, warnings, provenance(manifest, table, records), store, kept)
 
 
 def first_blocks(manifest: dict, seeds: int | None) -> dict:
@@ -144,12 +149,12 @@ def _mending(store: Store, manifest: dict):
         raise Damaged(error.what, repair_command(manifest, store.root)) from error
 
 
-def _records(store: Store, cells: list[tuple[str, str]]) -> list[dict]:
-    """record.json of each cell (stage, fingerprint), whose tables match their digests."""
+def _records(store: Store, cells: list[tuple[str, str]]) -> dict[tuple[str, str], dict]:
+    """record.json of each cell (stage, fingerprint), whose tables match their digests; with one listing a stage."""
     finished = store.finished(cells)
     if absent := [cell for cell in cells if cell not in finished]:
         raise Damaged(f"{store.root}: {' '.join(absent[0])} is not there, though its experiment names it")
-    return [store.verify(finished[cell], (".parquet",)) for cell in cells]  # samples too, which other results read
+    return {cell: store.verify(finished[cell], (".parquet",)) for cell in cells}  # samples too, which others read
 
 
 def check_manifest(store: Store, manifest: dict) -> None:
