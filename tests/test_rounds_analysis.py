@@ -69,12 +69,12 @@ def test_runs_with_other_points_part_where_they_do(tmp_path):
 
 
 def made_rounds(root, peaks):
-    """Ways share round 1; going on starts at d = 5 and stays low."""
+    """Ways share round 1, whose seeds are stored in another order; going on starts at d = 5 and stays low."""
     made, cells = Records(root), []
     rl = lambda alpha, number, **more: [
         one_run("rl", s, alpha, 0.4, 5.0, spread=0.005, noise=0.002, start=0.1, round=number, **more) for s in range(8)
     ]
-    cells.append(made.cell(rl(peaks[0], 1)) | {"variant": "concatenate_restart"})
+    cells.append(made.cell(rl(peaks[0], 1)[::-1]) | {"variant": "concatenate_restart"})
     for k, alpha in enumerate(peaks[1:], 2):
         cells.append(made.cell(rl(alpha, k)) | {"variant": "concatenate_restart"})
         cells.append(made.cell(rl(alpha - 0.1, k)) | {"variant": "newest_as_long"})

@@ -280,7 +280,7 @@ def course(read, variant, method: str, name: str = "gold", **where) -> pd.DataFr
     table = pd.DataFrame.from_dict(rows, orient="index").sort_index(axis=1).dropna(axis=1)
     if table.empty:
         raise NotMeasured(f"{name} of {variant} was not recorded, or at no control that all seeds have")
-    return table
+    return table.set_axis(table.index.to_flat_index())  # as other tables have it: else rows pair in one order alone
 
 
 def peaks(read, method: str, arms: dict) -> dict:
