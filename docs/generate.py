@@ -307,7 +307,7 @@ def with_sections(page: str) -> str:
     return f"{before}{begin}\n" + "\n".join(lines) + f"{end}{after}"
 
 
-SAVED = ("ensembles", "optimisers")  # of records with eight seeds: seldom, and often, one reward model a seed
+SAVED = ("ensembles", "optimisers")  # where runs seldom, and often, share one reward model a seed
 
 
 def saved() -> str:

@@ -15,6 +15,7 @@ from tests.test_claims import ending_at, made
 from tests.test_decisions import ALLOWED, STUDIES
 
 ROOT = Path(__file__).parent.parent
+ARCHIVES = ("2026-12-01-golds-and-data", "2026-11-30-a-world-with-room")
 
 
 def test_the_adjusted_mean_by_hand():
@@ -140,9 +141,9 @@ def test_the_level_of_the_first_look_widens_by_the_lost_degree():
 
 def test_the_command_says_what_each_way_saves(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GOLD_SIM_CACHE", str(tmp_path))
-    records = str(ROOT / "docs" / "records" / "2026-11-30-a-world-with-room.tar.xz")
-    assert main(["power", "optimisers", "--savings", "--runs", records]) == 0
+    golds, room = (str(ROOT / "docs" / "records" / f"{name}.tar.xz") for name in ARCHIVES)
+    assert main(["power", "ensembles", "--savings", "--runs", golds]) == 0
     out = capsys.readouterr().out
-    assert "the same seeds in all variants" in out and "one_curve" in out.partition("What open claims want")[2]
-    assert main(["power", "direct_alignment", "--savings", "--runs", records]) == 2
+    assert "the same seeds in all variants" in out and "single_falls" in out.partition("What open claims want")[2]
+    assert main(["power", "direct_alignment", "--savings", "--runs", room]) == 2
     assert "direct_alignment has no RL" in capsys.readouterr().err

@@ -92,14 +92,14 @@ def rounded(table: bytes, digits: int) -> bytes:
 
     Policies are measured in float32, 24 bits, so with seven digits their numbers stay. Means of best-of-n are not.
     Decimals that are no longer than that stay as they are: settings, such as a coefficient, by which runs are found.
-    Bytes of equal weight stand together, uncompressed, which xz packs best.
+    Bytes of equal weight stand together, uncompressed and without statistics of columns, which xz packs best.
     """
     read = pq.read_table(io.BytesIO(table))
     numbers = [name for name in read.column_names if read.schema.field(name).type == pa.float64()]
     few = lambda column: pa.array(_short(column.to_numpy(), digits), mask=column.is_null().to_numpy())
     columns = [few(read[name]) if name in numbers else read[name] for name in read.column_names]
     data, others = io.BytesIO(), [name for name in read.column_names if name not in numbers]
-    options = dict(compression="none", use_dictionary=others, use_byte_stream_split=numbers)
+    options = dict(compression="none", write_statistics=False, use_dictionary=others, use_byte_stream_split=numbers)
     pq.write_table(pa.Table.from_arrays(columns, schema=read.schema), data, **options)
     return data.getvalue()
 
