@@ -120,7 +120,7 @@ def test_an_analysis_refuses_a_table_that_it_does_not_draw(tmp_path):
     """As that of samples, which `records.load` does not read."""
     store = Store(tmp_path)
     path = write(store)
-    assert records._records(store, [("best_of_n", A)])[0]["note"] == "é"
+    assert records._records(store, [("best_of_n", A)])["best_of_n", A]["note"] == "é"
     (path / "curves.parquet").write_bytes(b"of another run")
     with pytest.raises(StoreError, match="curves.parquet: corrupt"):
         records._records(store, [("best_of_n", A)])
