@@ -4,6 +4,10 @@ VENV := .venv
 READY := $(VENV)/.installed
 SITE := .venv-docs
 
+# Packages are translated when they are first imported (see below). Where Python may not keep what it has translated,
+# every process translates anew, which takes five seconds of each start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test docs clean
 
 demo: $(READY)
