@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import io
+import os
 import re
 import tarfile
 import types
@@ -143,6 +144,19 @@ def test_what_was_cut_short_by_a_kill_is_unpacked_again(store, tmp_path):
     (root / "unpacked").unlink()
     (root / "experiments/own-cpu.json").unlink()
     assert archive.unpack(path) == root and Store(root).manifest("own")["preset"] == "cpu"
+
+
+def test_what_a_power_cut_left_empty_is_unpacked_again_as_nothing_waits_for_the_disk(store, tmp_path, monkeypatch):
+    path, synced = tmp_path / "study.tar.xz", []
+    archive.pack([store], path)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(descriptor))
+    root = archive.unpack(path)
+    tables = list(root.glob("*/*/*.parquet"))
+    wanted = [table.read_bytes() for table in tables]
+    assert tables and len(synced) < 10  # of manifests and of the list of digests
+    for table in tables:
+        table.write_bytes(b"")
+    assert archive.unpack(path) == root and [table.read_bytes() for table in tables] == wanted
 
 
 def test_what_is_wrong_is_said_in_one_line(store, tmp_path, capsys):

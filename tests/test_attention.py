@@ -72,8 +72,8 @@ def test_networks_read_the_same_on_a_gpu(monkeypatch, samples):
 
     def read():
         loss = lambda p: jnp.mean(policy.log_probs(transformer.logits(NET, p, PROMPTS, responses), responses))
-        rewards = transformer.rewards(judge, _params(judge), PROMPTS, responses, sequences.lengths(responses))
-        return jax.jit(jax.value_and_grad(loss))(_params(NET)), rewards
+        score = lambda p: transformer.rewards(judge, p, PROMPTS, responses, sequences.lengths(responses))
+        return jax.jit(jax.value_and_grad(loss))(_params(NET)), jax.jit(score)(_params(judge))
 
     plain = read()
     _as_on_a_gpu(monkeypatch)

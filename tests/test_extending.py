@@ -81,9 +81,10 @@ def test_a_language_keeps_its_promises(name):
     drawn = np.asarray(demonstrations(made, jax.random.key(1), prompts, 2))
     assert drawn.shape == (300, 2, 8) and drawn.min() >= 0 and drawn.max() < made.num_writable <= made.vocab_size
     assert np.array_equal(sequences.close(drawn), drawn)
-    for found in (made.attributes(prompts, drawn), {"rubric": made.rubric(prompts, drawn)}, made.features(drawn)):
+    read = lambda p, r: (made.attributes(p, r), {"rubric": made.rubric(p, r)}, made.features(r))
+    for found in jax.jit(read)(prompts, drawn):
         assert found and all(value.shape == (300, 2) for value in found.values())
-    for failed, where in made.failings(prompts, made.attributes(prompts, drawn)).values():
+    for failed, where in jax.jit(lambda p, r: made.failings(p, made.attributes(p, r)))(prompts, drawn).values():
         assert failed.shape == where.shape == (300, 2) and not (failed & ~where).any()
     assert made.relevant(prompts).shape[0] == 300
     assert {len(made.kinds(prompts)), len([made.decode(p) for p in prompts])} == {300}

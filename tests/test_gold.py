@@ -60,9 +60,8 @@ def test_fidelity_on_reference_samples_is_of_the_samples_as_they_are(params, sam
 
 def test_a_step_draws_each_prompt_and_each_disturbance_alike_and_disturbs_whatever_the_kind():
     """80,000 responses of 20,000 draws: rates within 5 s.d."""
-    pick, how, off = jax.jit(lambda key: gold._batch(GoldConfig(batch=80_000, off_reference=0.3), key, 10))(
-        jax.random.key(5)
-    )
+    batch = jax.jit(lambda key: gold._batch(GoldConfig(batch=80_000, off_reference=0.3), key, 10))
+    pick, how, off = map(np.asarray, batch(jax.random.key(5)))
     kinds = len(gold.OFF_REFERENCE)
     assert np.abs(np.bincount(pick, minlength=10) / 20_000 - 0.1).max() < 5 * (0.1 * 0.9 / 20_000) ** 0.5
     assert np.abs(np.bincount(how.ravel(), minlength=kinds) * kinds / 80_000 - 1).max() < 5 * (kinds / 80_000) ** 0.5

@@ -61,7 +61,7 @@ def test_means_errors_and_rates_are_those_of_the_responses_that_are_returned(tin
     correlation = np.corrcoef(scores.ravel(), wanted.ravel())[0, 1]
     assert found.gold_rubric_correlation == pytest.approx(correlation, abs=1e-5) and abs(correlation) < 0.9
     assert found.length == pytest.approx(np.mean(np.asarray(sequences.lengths(responses))), rel=1e-5)
-    attributes = jax.tree.map(np.asarray, tiny.language.attributes(prompts, responses))
+    attributes = jax.tree.map(np.asarray, jax.jit(tiny.language.attributes)(prompts, responses))
     for name, values in attributes.items():
         assert found.attributes[name] == pytest.approx(np.mean(values), abs=1e-5)
     failings = jax.tree.map(np.asarray, tiny.language.failings(prompts, attributes))

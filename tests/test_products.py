@@ -1,5 +1,7 @@
 """Products in a CPU's order are those of their definitions, gradients too; caches of both kinds tell the same."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,13 +70,18 @@ def test_caches_of_both_kinds_tell_the_same(sizes):
     of_prompts = draw(KEYS[0], 2, p, prompt), draw(KEYS[1], 2, p, prompt)
     q, k, v = (draw(key, tokens, 2, p, n) for key in jax.random.split(KEYS[2], 3))
     kinds = [kind(of_prompts, n, tokens) for kind in (key_value_cache.ByBlock, key_value_cache.Stacked)]
-    held = [kind.start() for kind in kinds]
-    for t in range(tokens):
-        for i in range(2):
-            held = [kind.with_token(c, i, t, k[t, i], v[t, i]) for kind, c in zip(kinds, held, strict=True)]
-            found, wanted = (kind.attention(c, i, t, q[t, i]) for kind, c in zip(kinds, held, strict=True))
-            assert found.shape == (p, n, heads, width)
-            np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+    def read(kind, q, k, v):
+        held, out = kind.start(), []
+        for t in range(tokens):
+            for i in range(2):
+                held = kind.with_token(held, i, t, k[t, i], v[t, i])
+                out.append(kind.attention(held, i, t, q[t, i]))
+        return out
+
+    for found, wanted in zip(*(jax.jit(functools.partial(read, kind))(q, k, v) for kind in kinds), strict=True):
+        assert found.shape == (p, n, heads, width)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_networks_that_loop_over_blocks_decode_as_those_that_do_not(monkeypatch):

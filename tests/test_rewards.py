@@ -97,8 +97,10 @@ def test_one_member_alone_and_all_of_them_as_components(scene):
 
 def test_gold_as_reward_is_gold(scene):
     _, net, judge, prompts, responses = scene
-    combined, spread = reward_of(scene, {"reward": "gold"}).proxy({"seed": 0}, judge, prompts, responses)
-    assert np.allclose(combined, gold.scores(net, judge, prompts, responses)) and np.allclose(spread, 0)
+    proxy = jax.jit(reward_of(scene, {"reward": "gold"}).proxy)
+    combined, spread = proxy({"seed": 0}, judge, prompts, responses)
+    scored = jax.jit(gold.scores, static_argnums=0)(net, judge, prompts, responses)
+    assert np.allclose(combined, scored) and np.allclose(spread, 0)
 
 
 def test_what_came_later_leaves_old_fingerprints_alone():
@@ -147,7 +149,8 @@ def test_programs_of_scores_are_shared_by_settings_and_read_the_runs_that_they_a
         assert reward == rewards.Reward(*(getattr(reward, n) for n in ("language", "config", "net", "gold_net")), runs)
         scored = scores._scored(reward, runs, judge, prompts[0], responses[0])
         for i, seed in enumerate(seeds):
-            wanted = reward.members({"seed": jnp.int32(seed)}, judge, prompts[:1], responses[:1])
+            members = jax.jit(reward.members)  # of its own: no other's program can be taken for it
+            wanted = members({"seed": jnp.int32(seed)}, judge, prompts[:1], responses[:1])
             assert np.allclose(scored[i], wanted[:, 0], atol=1e-5)
 
 

@@ -202,7 +202,7 @@ def cpu_hours(read: records.Data) -> float:
     cells = {(c["stage"], c["fingerprint"]) for c in read.manifest["cells"]}
     cells |= {("reward_model", fingerprint) for fingerprint in read.manifest["reward_models"]}
     seconds = 0.0
-    for stage, fingerprint in cells:
+    for stage, fingerprint in sorted(cells):  # a sum of one order has the same last digits
         record = read.record(stage, fingerprint)
         seconds += record.get("cpu_seconds", record.get("wall_seconds", 0.0))
     return seconds / 3600

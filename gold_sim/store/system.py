@@ -1,7 +1,8 @@
 """Files, clock and processes as the store and the engine use them, so that tests can put a simulated machine in place.
 
-A System is what one process sees. REAL is this process on this machine. tests/simulation has another: its disk can be
-full or lose power, its clock can jump, and its processes can be killed between any two calls.
+A System is what one process sees. REAL is this process on this machine. UNHURRIED is the same, but does not wait for
+the disk. tests/simulation has another: its disk can be full or lose power, its clock can jump, and its processes can be
+killed between any two calls.
 Texts for the user that are made before work is spent (`Store.check`) ask the real system themselves.
 """
 
@@ -138,7 +139,15 @@ class _Real:
         return path.stat().st_mtime
 
 
+class _Unhurried(_Real):
+    """The same, but nothing waits for the disk: for files that are checked when they are read and can be made again."""
+
+    def sync(self, path: Path) -> None:
+        pass
+
+
 REAL: System = _Real()
+UNHURRIED: System = _Unhurried()
 
 
 def host_code(system: System) -> str:
