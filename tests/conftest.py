@@ -68,9 +68,9 @@ PROMPTS = (
 )
 
 
-def driven(task, score, measure):
+def driven(task, score, measure, options=FAST_TO_RUN):
     """(last state, curve) of a whole run, by the driver as stages use it: its programs are compiled one by one."""
-    algorithm, compiled = algorithms.find(task.config), functools.partial(jax.jit, compiler_options=FAST_TO_RUN)
+    algorithm, compiled = algorithms.find(task.config), functools.partial(jax.jit, compiler_options=options)
     programs = driver.Programs(*(f and compiled(f) for f in driver.of_run(algorithm, task, score)))
     start = jax.jit(lambda: algorithm.init(task))()
     return driver.drive(programs, start, compiled(measure), task.config.steps, task.config.evaluations)

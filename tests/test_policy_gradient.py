@@ -134,7 +134,7 @@ def test_gold_cannot_leak_into_training(tiny):
             responses, of_policy = write(state.params, measure.key_of(task.key))
             return of_policy, measure.of_proxy(tiny.prompts, responses, proxy)
 
-        return driven(task, tiny.reward, point)
+        return driven(task, tiny.reward, point, options={})  # six steps
 
     one, (policies, proxies) = run(tiny.reward)
     other, (other_policies, other_proxies) = run(lambda p, r: -3.0 * jnp.sum(r, -1))
