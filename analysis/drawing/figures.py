@@ -89,6 +89,7 @@ def rendered(figure, name: str) -> dict[str, bytes]:
             drawn = io.BytesIO()
             figure.savefig(drawn, format=kind, metadata=metadata)
             files[f"{name}.{kind}"] = drawn.getvalue()
+            figure.set_layout_engine("none")  # all is in its place: to lay it out for each format would draw it twice
     plt.close(figure)
     return files
 
