@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 from functools import cache, partial
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -17,10 +18,9 @@ sys.path.insert(0, str(ROOT))
 from analysis import analyse, escaped, others, records  # noqa: E402
 from analysis.claims import savings, verdicts  # noqa: E402
 from analysis.claims.catalogue import CLAIMS  # noqa: E402
-from analysis.drawing import tables  # noqa: E402
+from analysis.drawing import figures, tables  # noqa: E402
 from analysis.fit import advise, known_columns  # noqa: E402
 from analysis.numbers import with_interval  # noqa: E402
-from analysis.studies import rm_size  # noqa: E402
 from experiments import catalogue  # noqa: E402
 from gold_sim.store import Store, archive  # noqa: E402
 from gold_sim.store.columns import TABLES  # noqa: E402
@@ -119,11 +119,16 @@ def rows_of(check: str, verdict: str, found: str) -> list[tuple[str, str, str]]:
     return [(verdict, name, f"{says}:"), *(("", "", part) for part in (*of_premise[:1], *more, *of_claim))]
 
 
+def studied(read: records.Data):
+    """What the records of an experiment say, without its figures, which would be drawn to be thrown away."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(figures, "FORMATS", {}):
+        return analyse.study_named(read.manifest["study"])(read, Path(folder))
+
+
 def found(name: str) -> str:
     """What one experiment asked and found, with the command that prints it, in the newest archive that has it."""
     path, read = newest(name)
-    with tempfile.TemporaryDirectory() as folder:
-        findings = analyse.study_named(read.manifest["study"])(read, Path(folder))
+    findings = studied(read)
     seeds, worlds = (sorted(read.curves[column].unique()) for column in ("seed", "world_seed"))
     draw = f"{len(seeds)} seeds, world {', '.join(map(str, worlds))}."
     if Path(path).name < TODAYS_LANGUAGE:
@@ -180,9 +185,7 @@ MAIN_JOB = f"docs/records/2026-12-01-golds-and-data{archive.SUFFIX}"  # the draw
 @cache
 def main_job() -> dict:
     """What `python -m analysis rm_size` writes to summary.json of the README's draw."""
-    data = records.load(Store(archive.unpack(ROOT / MAIN_JOB)), "rm_size")
-    with tempfile.TemporaryDirectory() as folder:
-        return rm_size.study(data, Path(folder)).summary
+    return studied(records.load(Store(archive.unpack(ROOT / MAIN_JOB)), "rm_size")).summary
 
 
 def sizes() -> str:
@@ -231,8 +234,7 @@ def fresh_worlds() -> str:
             read = records.load(store, name, "cpu")
             if Path(read.manifest["created"]).name < TODAYS_LANGUAGE or read.manifest["world"] in rows:
                 continue
-            with tempfile.TemporaryDirectory() as folder:
-                checks = rm_size.study(read, Path(folder)).summary["checks"]
+            checks = studied(read).summary["checks"]
             failed = [check for check, one in checks.items() if not one["holds"]]
             told = [checks[check]["found"] for check in ("bon_alpha_slope", "rl_beta_slope", "rl_falls")]
             values = [re.search(r"-?[\d.]+ \[[^]]*\]", text)[0] for text in told]
