@@ -33,9 +33,6 @@ from gold_sim.language.topics import world
 from gold_sim.networks import network, transformer
 from gold_sim.optimisation import algorithms, driver, exact
 
-# Of this process alone: tests that call operations one by one take 27 % less with small programs kept, commands do not.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
 # Workers take whole files, and the last to be taken should be short.
 LONGEST = (
     *("test_experiments", "test_smoke", "test_run_faults", "test_policy_gradient", "test_algorithms", "test_faults"),
