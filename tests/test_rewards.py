@@ -149,7 +149,7 @@ def test_programs_of_scores_are_shared_by_settings_and_read_the_runs_that_they_a
         assert reward == rewards.Reward(*(getattr(reward, n) for n in ("language", "config", "net", "gold_net")), runs)
         scored = scores._scored(reward, runs, judge, prompts[0], responses[0])
         for i, seed in enumerate(seeds):
-            members = jax.jit(reward.members)  # of its own: no other's program can be taken for it
+            members = jax.jit(lambda *given: reward.members(*given))  # a new function: no program of another's
             wanted = members({"seed": jnp.int32(seed)}, judge, prompts[:1], responses[:1])
             assert np.allclose(scored[i], wanted[:, 0], atol=1e-5)
 
